@@ -1,0 +1,70 @@
+# make run    set everything up, then the whole of it at http://localhost:8000
+# make test   set everything up, then all tests
+# make setup  only set up; quick, and without the network, once it is done
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python on PATH that will do; choose another one with PYTHON=...
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(FITS)' >/dev/null 2>&1 && { echo $$p; break; }; done)
+
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
+
+.PHONY: run test setup lock check clean
+
+run: setup
+	@exec $(BIN)/python -m app
+
+test: setup $(VENV)/.test
+	@$(BIN)/python -m pytest
+
+check: setup $(VENV)/.test
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+setup: $(VENV)/.app static/smoothie.js
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "hashtag pulse needs Python 3.11, 3.12 or 3.13, and none is on PATH." >&2; exit 1; }
+	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
+		$(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } || { \
+		rm -rf $(VENV); echo "$(PYTHON) can make no virtual environment with pip: install both (Debian: apt-get install python3-venv)." >&2; exit 1; }
+
+$(VENV)/.app: requirements.txt | $(BIN)/python
+	@echo "installing what the app needs ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.test: requirements-test.txt $(VENV)/.app
+	@echo "installing what the tests need ..."
+	@$(PIP) -r requirements-test.txt
+	@touch $@
+
+# Without npm on the machine a wheel brings one; it is large, so only then.
+$(VENV)/.npm: requirements-npm.txt | $(VENV)/.app
+	@command -v npm >/dev/null 2>&1 || { echo "installing npm ..."; $(PIP) -r requirements-npm.txt; }
+	@touch $@
+
+node_modules/.done: package.json package-lock.json $(VENV)/.npm
+	@echo "installing what the page needs ..."
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent
+	@touch $@
+
+static/smoothie.js: node_modules/.done
+	@cp node_modules/smoothie/smoothie.js $@
+
+# Lock files without addresses, for every Python and platform at once; needs uv.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --upgrade
+lock:
+	$(LOCK) pyproject.toml -o requirements.txt
+	$(LOCK) -c requirements.txt --group test -o requirements-test.txt
+	$(LOCK) --group npm -o requirements-npm.txt
+	npm install --package-lock-only --silent
+
+clean:
+	rm -rf $(VENV) node_modules static/smoothie.js

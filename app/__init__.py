@@ -1,0 +1,30 @@
+"""hashtag pulse: live lines of how often hashtags are used.
+
+The way of the data, and the file for each step of it, in the order of reading:
+
+    network        ingest process                    Redis              web process           browser
+    x ────────┐   sources/*  ─▶ counter ─▶ ingest   totals, cursors    feed ─▶ web (sse)     feed.js ─▶ chart.js
+    bluesky ──┼─▶   Post                    Tick ─▶ log (stream)  ──▶   Tick    /events ──▶           ─▶ table.js
+    mastodon ─┤                                     ticks (channel)             /            page.js
+    demo, replay                                    store.py
+
+    hashtags.py   which strings are hashtags, and when two are the same one
+    messages.py   the two things that travel, Post and Tick
+    settings.py   what may be chosen from outside
+    retry.py      how long to wait before trying again
+    sources/      posts from each network
+    counter.py    counts hashtags
+    store.py      the Redis schema, and commit.lua, the one script that changes it
+    embedded.py   a private Redis when none is given
+    ingest.py     sources into counter, counter into store, once a tick
+    sse.py        a server-sent event as bytes
+    feed.py       one subscription and one log of recent ticks for all open pages
+    web.py        the page, the event stream, the JSON
+    __main__.py   builds the parts; owns logging, signals and the end
+
+Each imports only from those above it.
+"""
+
+from app.web import create_app
+
+__all__ = ["create_app"]

@@ -1,0 +1,242 @@
+"""One subscription and one shared log of recent ticks for all open pages.
+
+A viewer is a position in the log and nothing more: no queue, so one that reads slowly
+costs an integer, not memory. Viewers that chose the same hashtags share a Selection, where
+each tick becomes bytes once. A viewer whose connection was blocked is handed the newest
+totals when it can read again; any other gets every tick in which its totals changed.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from random import random
+from typing import Any
+from weakref import WeakValueDictionary
+
+from app import sse
+from app.messages import Tick, dumps
+from app.retry import Backoff
+from app.store import LOG_SECONDS, Store, StoreLost
+
+log = logging.getLogger(__name__)
+
+RETRY_MILLISECONDS = 2000
+REPEAT_SECONDS = 4.0
+"""Unchanged totals are sent again after this long, well within the promised 5 s."""
+BLOCKED_SECONDS = 1.0
+FRAMES_KEPT = 128
+
+
+class Selection:
+    """The viewers that chose the same hashtags, and each recent tick as bytes for them."""
+
+    def __init__(self, tags: tuple[str, ...], by_source: bool = False) -> None:
+        self.tags, self.by_source = tags, by_source
+        self.frames: dict[str, bytes] = {}
+        self.quiet: dict[str, None] = {}
+        self.past: tuple[object, bytes] = ((), b"")
+        self.news = asyncio.Event()
+        self.told = 0.0
+
+    def totals(self, tick: Tick) -> dict[str, object]:
+        """What this selection shows of a tick."""
+        counts: Mapping[str, object] = tick.by_source if self.by_source else tick.counts
+        return {tag: counts[tag] for tag in self.tags if tag in counts}
+
+    def hear(self, tick: Tick | None, before: Tick | None, now: float) -> None:
+        """Wake the viewers when their totals changed, or were not told for long."""
+        changed = tick is not None
+        if tick and before and self.totals(tick) == self.totals(before):
+            changed = False
+            keep(self.quiet, tick.id, None)
+        if changed or now - self.told >= REPEAT_SECONDS:
+            self.told = now
+            self.wake()
+
+    def wake(self) -> None:
+        """Let every viewer look for what is new to it."""
+        self.news, news = asyncio.Event(), self.news
+        news.set()
+
+    def frame(self, tick: Tick) -> bytes:
+        """The tick as an event; made once, however many viewers want it."""
+        if tick.id not in self.frames:
+            told = {
+                "at": tick.at,
+                "counts": self.totals(tick),
+                "sources": tick.sources,
+                "details": tick.details,
+            }
+            keep(self.frames, tick.id, sse.event(dumps(told), "counts", tick.id))
+        return self.frames[tick.id]
+
+    def history(self, ticks: Sequence[Tick], seconds: float) -> bytes:
+        """The totals of the last seconds as one event, by the newest tick's time."""
+        newest = ticks[-1]
+        made_for = (newest.id, seconds)
+        if self.past[0] != made_for:
+            oldest = newest.at - seconds * 1000
+            recent = [tick for tick in ticks if tick.at >= oldest]
+            told = {
+                "at": newest.at,
+                "tick": newest.seconds,
+                "series": {
+                    tag: [(tick.at, tick.counts[tag]) for tick in recent if tag in tick.counts]
+                    for tag in self.tags
+                },
+            }
+            self.past = made_for, sse.event(dumps(told), "history", newest.id)
+        return self.past[1]
+
+
+class Feed:
+    """What the web process knows, and how its viewers hear of it."""
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random,
+    ) -> None:
+        self.seconds, self.clock, self.chance = seconds, clock, chance
+        self.ticks: deque[Tick] = deque()
+        self.selections: WeakValueDictionary[object, Selection] = WeakValueDictionary()
+        self.loaded = self.closing = False
+        self.heard = float("-inf")
+        self.trouble = ""
+
+    async def run(self, store: Store) -> None:
+        """Follow the store until cancelled, through every outage of it."""
+        backoff = Backoff(first=0.1, longest=2.0)
+        while True:
+            try:
+                last = self.ticks[-1].id if self.ticks else ""
+                async for tick in store.follow(last, silence=max(1.0, 3 * self.seconds)):
+                    backoff.reset()
+                    self.complain("")
+                    self.hear(tick)
+            except StoreLost as lost:
+                self.complain(str(lost))
+                self.hear(None)
+                await asyncio.sleep(backoff.next())
+
+    def hear(self, tick: Tick | None) -> None:
+        """Take in the next tick; None is a moment without one."""
+        before = self.ticks[-1] if self.ticks else None
+        if tick:
+            if before and begins_anew(before, tick):
+                self.ticks.clear()
+            self.ticks.append(tick)
+            while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
+                self.ticks.popleft()
+            self.heard = self.clock() if self.loaded else self.heard
+        self.loaded = self.loaded or tick is None
+        for selection in list(self.selections.values()):
+            selection.hear(tick, before, self.clock())
+
+    def complain(self, trouble: str) -> None:
+        """Say what is wrong with the store once, and once that it is mended."""
+        if trouble != self.trouble:
+            log.warning("%s", trouble or "Redis is back; the missed ticks are read from its log")
+        self.trouble = trouble
+
+    def why_not_ready(self) -> str:
+        """A sentence about why no ticks arrive, or nothing when they do."""
+        silent = self.clock() - self.heard
+        if silent < max(3.0, 6 * self.seconds):
+            return ""
+        if self.trouble:
+            return self.trouble
+        if self.heard == float("-inf"):
+            return "No tick has come yet: is an ingester running?"
+        return f"The last tick came {silent:.0f} s ago: is an ingester running?"
+
+    def close(self) -> None:
+        """End every stream, each with a time of its own for coming back."""
+        self.closing = True
+        for selection in list(self.selections.values()):
+            selection.wake()
+
+    def selection(self, tags: tuple[str, ...], by_source: bool) -> Selection:
+        """The selection of these hashtags, the same one for all who ask."""
+        key = (tags, by_source)
+        found = self.selections.get(key)
+        if found is None:
+            found = self.selections[key] = Selection(tags, by_source)
+            found.told = self.clock()
+        return found
+
+    async def stream(
+        self, selection: Selection, last_id: str = "", history: float = 0
+    ) -> AsyncIterator[bytes]:
+        """What one viewer is sent, from its first byte to its last.
+
+        last_id: the id of the last event it has, "" for none; history: seconds of past
+        that it wants first. An id that the log does not have counts as too old.
+        """
+        missed = self.after(last_id) if last_id else None
+        if missed is None:
+            opening = self.anew(selection, history or (LOG_SECONDS if last_id else 0))
+        else:
+            opening = b"".join(selection.frame(tick) for tick in missed)
+        position = self.ticks[-1].id if self.ticks else ""
+        yield sse.retry(RETRY_MILLISECONDS) + opening
+        owed = False
+        while not self.closing:
+            news = selection.news
+            position, due = self.due(selection, position)
+            if not due and owed:
+                due = self.now(selection)
+            owed = not due
+            if due:
+                begun = self.clock()
+                yield due
+                if self.clock() - begun > BLOCKED_SECONDS:
+                    position, owed = self.ticks[-1].id if self.ticks else "", True
+            else:
+                await news.wait()
+        yield sse.retry(int(500 + 3500 * self.chance()))
+
+    def due(self, selection: Selection, position: str) -> tuple[str, bytes]:
+        """Where a viewer at this position comes to, and what it is sent on the way."""
+        missed = self.after(position)
+        newest = self.ticks[-1].id if self.ticks else ""
+        if missed is None:
+            return newest, self.anew(selection, LOG_SECONDS) if newest else b""
+        frames = [selection.frame(tick) for tick in missed if tick.id not in selection.quiet]
+        return newest, b"".join(frames)
+
+    def anew(self, selection: Selection, seconds: float) -> bytes:
+        """The past of so many seconds (0 for none), and the current totals."""
+        past = selection.history(self.ticks, seconds) if seconds and self.ticks else b""
+        return past + self.now(selection)
+
+    def now(self, selection: Selection) -> bytes:
+        return selection.frame(self.ticks[-1]) if self.ticks else sse.comment("no tick yet")
+
+    def after(self, id: str) -> list[Tick] | None:
+        """The ticks after the one with this id, in order; None when the log does not have it."""
+        later: list[Tick] = []
+        for tick in reversed(self.ticks):
+            if tick.id == id:
+                return later[::-1]
+            later.append(tick)
+        return None if id else later[::-1]
+
+
+def begins_anew(before: Tick, tick: Tick) -> bool:
+    """Whether the tick does not go on from the one before: Redis forgot something.
+
+    Either a tick between the two cannot be had any more, or totals fell.
+    """
+    fell = any(total < before.counts.get(tag, 0) for tag, total in tick.counts.items())
+    return fell or tick.previous != before.id
+
+
+def keep(cache: dict[str, Any], id: str, value: Any) -> None:
+    """Put into a dictionary that forgets its oldest."""
+    cache[id] = value
+    if len(cache) > FRAMES_KEPT:
+        del cache[next(iter(cache))]

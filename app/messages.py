@@ -1,0 +1,103 @@
+"""The two things that travel: a Post into the counter, a Tick to everybody else."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One post as its source hands it over.
+
+    at: when it was written, milliseconds since 1970 (0 where the network does not say).
+    hashtags: key (see hashtags.key) to spelling; a hashtag repeated in the post is here once.
+    cursor: where the source would start reading again to get what follows this post;
+        empty for a network that cannot go back.
+    """
+
+    source: str
+    id: str
+    at: int
+    author: str
+    hashtags: Mapping[str, str] = field(default_factory=dict)
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The absolute totals of every tracked hashtag at one moment.
+
+    Totals, not differences: a lost tick repairs itself with the next one.
+
+    id: the entry's id in the Redis stream, "milliseconds-sequence".
+    previous: the id of the tick before, by which a gap is seen; "" for the first.
+    at: the tick's closing time, milliseconds since 1970.
+    seconds: how long the tick was meant to last.
+    counts: hashtag key to total; by_source: the same split, {"science": {"x": 3}}.
+    sources: source name to its state: "live", "connecting" or "down".
+    details: source name to {"since": milliseconds since 1970, "reason": text}.
+    """
+
+    id: str
+    previous: str
+    at: int
+    seconds: float
+    counts: Mapping[str, int]
+    by_source: Mapping[str, Mapping[str, int]]
+    sources: Mapping[str, str]
+    details: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def from_json(cls, text: bytes | str, id: str = "") -> "Tick":
+        """Read what the commit script wrote (app/store.py); id where it is not in the text.
+
+        Raises ValueError with a short reason when the text is no tick.
+        """
+        try:
+            raw = json.loads(text)
+            tick = cls(
+                id=id or checked_id(raw["id"]),
+                previous=str(raw["previous"]),
+                at=int(raw["at"]),
+                seconds=float(raw["tick"]),
+                counts=whole_numbers(raw["counts"]),
+                by_source={tag: whole_numbers(part) for tag, part in raw["by_source"].items()},
+                sources={str(name): str(state) for name, state in raw["sources"].items()},
+                details={str(name): dict(about) for name, about in raw["details"].items()},
+            )
+        except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+            raise ValueError(f"not a tick: {type(error).__name__} {error}") from error
+        return tick
+
+
+def checked_id(text: Any) -> str:
+    """The text, if it is a Redis stream id; raises ValueError otherwise."""
+    parse_id(text)
+    return str(text)
+
+
+def parse_id(text: Any) -> tuple[int, int]:
+    """A stream id as numbers that compare in its order: "5-1" is (5, 1).
+
+    Raises ValueError for anything else, whatever its type or length.
+    """
+    if not isinstance(text, str) or len(text) > 41:
+        raise ValueError("not a stream id")
+    milliseconds, dash, sequence = text.partition("-")
+    if not (dash and text.isascii() and milliseconds.isdigit() and sequence.isdigit()):
+        raise ValueError("not a stream id")
+    return int(milliseconds), int(sequence)
+
+
+def whole_numbers(raw: Any) -> dict[str, int]:
+    """A JSON object of whole numbers; raises ValueError if anything else is in it."""
+    numbers = dict(raw)
+    if not all(type(n) is int and n >= 0 for n in numbers.values()):
+        raise ValueError("not a tick: a count is not a whole number")
+    return numbers
+
+
+def dumps(value: Any) -> str:
+    """JSON as we send it: no spaces, hashtags in their own script."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

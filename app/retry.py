@@ -1,0 +1,67 @@
+"""How long to wait before trying again: exponential, capped, with full jitter.
+
+Full jitter as in "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015):
+many clients that lost one server do not come back in step.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from random import random
+
+
+class Backoff:
+    """The waits of one connection, longer after every failure in a row."""
+
+    def __init__(
+        self, first: float = 0.25, longest: float = 30.0, jitter: Callable[[], float] = random
+    ) -> None:
+        self.first, self.longest, self.jitter = first, longest, jitter
+        self.failures = 0
+
+    def next(self) -> float:
+        """Seconds to wait after one more failure: up to twice the last bound, at most longest."""
+        bound = min(self.longest, self.first * 2 ** min(self.failures, 30))
+        self.failures += 1
+        return bound * self.jitter()
+
+    def reset(self) -> None:
+        """Something worked: the next failure counts as the first."""
+        self.failures = 0
+
+
+class XWaits:
+    """When X wants to see us again; pure: times are arguments, in seconds.
+
+    After a cut: at once, then a quarter of a second more each time, up to 16 s. After an
+    HTTP error: 5 s, doubled each time, up to 320 s. After 429: a minute, doubled, or until
+    the time that X names. Never more than 50 connects in 15 minutes.
+    https://docs.x.com/x-api/fundamentals/handling-disconnections
+    """
+
+    def __init__(self) -> None:
+        self.connects: deque[float] = deque(maxlen=50)
+        self.worked()
+
+    def worked(self) -> None:
+        self.cuts = self.errors = self.limits = 0
+
+    def before_connect(self, now: float) -> float:
+        """Seconds to hold back a connect that would be the 51st in 15 minutes."""
+        full = len(self.connects) == self.connects.maxlen
+        wait = max(0.0, self.connects[0] + 900 - now) if full else 0.0
+        self.connects.append(now + wait)
+        return wait
+
+    def cut(self) -> float:
+        self.cuts += 1
+        return min(16.0, 0.25 * (self.cuts - 1))
+
+    def error(self) -> float:
+        self.errors += 1
+        return min(320.0, 5.0 * 2 ** min(self.errors - 1, 10))
+
+    def limited(self, now: float, reset: float | None) -> float:
+        self.limits += 1
+        if reset is not None and now < reset <= now + 3600:
+            return reset - now + 1
+        return min(900.0, 60.0 * 2 ** min(self.limits - 1, 10))

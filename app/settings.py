@@ -1,0 +1,135 @@
+"""What may be chosen from outside: read once, from the environment and `.env`."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+from app.hashtags import typed_list
+
+SOURCE_NAMES = ("x", "bluesky", "mastodon", "demo", "replay")
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message is one sentence with its name, value and what was expected."""
+
+
+def hashtags(text: str) -> tuple[str, ...]:
+    tags = typed_list(text)
+    if not tags:
+        raise ValueError("no hashtag")
+    return tags
+
+
+def source_names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
+    if not names or not set(names) <= set(SOURCE_NAMES):
+        raise ValueError("unknown source")
+    return names
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not least <= value <= most:  # also refuses nan
+            raise ValueError("out of range")
+        return value
+
+    return parse
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if not text:
+            return text
+        parts = urlsplit(text)
+        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
+            raise ValueError("not such a URL")
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+        return text.rstrip("/") if parts.scheme != "unix" else text
+
+    return parse
+
+
+def setting(default: str, expected: str, parse: Callable[[str], Any], secret: bool = False) -> Any:
+    """One field of Settings: its name in capitals is the environment variable."""
+    about = {"default": default, "expected": expected, "parse": parse, "secret": secret}
+    return field(metadata=about, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings; the README's table says what each one means."""
+
+    hashtags: tuple[str, ...] = setting(
+        "science,football", "a comma list of hashtags such as science,#football", hashtags
+    )
+    sources: tuple[str, ...] = setting(
+        "demo", f"a comma list of {', '.join(SOURCE_NAMES)}", source_names
+    )
+    redis_url: str = setting(
+        "", "a redis://, rediss:// or unix:// URL", url("redis", "rediss", "unix"), secret=True
+    )
+    tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
+    bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
+    x_bearer_token: str = setting("", "the bearer token of an X app", str, secret=True)
+    x_api_url: str = setting(
+        "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
+    )
+    replay_file: str = setting("", "a file of recorded messages, one a line", str)
+    replay_speed: float = setting(
+        "1", "a number from 0 (as fast as it goes) to 1000000", number(0, 1e6)
+    )
+    demo_seed: int = setting("1", "a whole number", int)
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Settings from a mapping of names to texts; a missing or empty one has its default.
+
+    Raises SettingsError for the first that is wrong. Secrets are never quoted.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        name, about = item.name.upper(), item.metadata
+        text = environ.get(name, "").strip() or about["default"]
+        try:
+            values[item.name] = about["parse"](text)
+        except ValueError as error:
+            shown = "(hidden)" if about["secret"] else repr(text)
+            raise SettingsError(f"{name}={shown}: expected {about['expected']}.") from error
+    settings = Settings(**values)
+    check_sources(settings)
+    return settings
+
+
+def check_sources(settings: Settings) -> None:
+    """Raises SettingsError when a chosen source lacks a setting that it cannot do without."""
+    needs = {"x": "x_bearer_token", "replay": "replay_file"}
+    for source in settings.sources:
+        name = needs.get(source)
+        if name and not getattr(settings, name):
+            expected = next(f for f in fields(Settings) if f.name == name).metadata["expected"]
+            raise SettingsError(
+                f"{name.upper()} is not set: expected {expected}, because SOURCES has {source!r}."
+            )
+    if "replay" in settings.sources and not Path(settings.replay_file).is_file():
+        raise SettingsError(
+            f"REPLAY_FILE={settings.replay_file!r}: expected a file that exists and can be read."
+        )
+
+
+def load(folder: Path = Path()) -> Settings:
+    """Settings of this process: the environment first, then `.env` in the folder.
+
+    Raises SettingsError.
+    """
+    file = folder / ".env"
+    try:
+        stored = dotenv_values(file) if file.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: expected a readable UTF-8 file ({error}).") from error
+    return read({**{k: v for k, v in stored.items() if v is not None}, **os.environ})

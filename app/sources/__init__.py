@@ -1,0 +1,78 @@
+"""What a source is, and picking one by name.
+
+A source is an async iterator of Post for one network. It ends by raising SourceLost, or
+by returning when there is nothing more to come (a recording has an end); trying again
+is not its business but the ingester's.
+"""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from app.messages import Post
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class SourceLost(Exception):
+    """The connection is gone; the message is a short reason.
+
+    wait: seconds until another try makes sense; None leaves it to the ingester.
+    for_good: no waiting will mend it (a wrong token, say): the source stays down.
+    """
+
+    def __init__(self, reason: str, wait: float | None = None, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.wait, self.for_good = wait, for_good
+
+
+class Source(ABC):
+    """One network. Its state is what every viewer is told of it."""
+
+    name: str
+    replays: bool
+    """Whether posts() can go back to a cursor, and so give again what was not yet stored."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.settings, self.clock = settings, clock
+        self.state, self.reason, self.since = "connecting", "", clock()
+        self.bad = 0
+        """Messages that could not be read and were skipped."""
+        self._said = 0.0
+
+    @abstractmethod
+    def posts(self, cursor: str) -> AsyncIterator[Post]:
+        """Connect, and yield each post from the cursor on ("" for now). Raises SourceLost."""
+
+    def say(self, state: str, reason: str = "") -> None:
+        """Change the state; said once in the log, however often it is said here."""
+        if (state, reason) != (self.state, self.reason):
+            self.state, self.reason, self.since = state, reason, self.clock()
+            log.info("%s: %s%s", self.name, state, f" ({reason})" if reason else "")
+
+    def skip(self, why: str) -> None:
+        """Count a message that could not be read; the log has at most one line a minute."""
+        self.bad += 1
+        if self.clock() - self._said >= 60:
+            self._said = self.clock()
+            log.warning("%s: skipped %d bad messages so far, the last: %s", self.name, self.bad, why)
+
+
+def pick(name: str, settings: Settings) -> Source:
+    """The source of this name; its module is loaded only when it is wanted."""
+    module = import_module(f"app.sources.{name}")
+    source: Source = module.SOURCE(settings)
+    return source
+
+
+def milliseconds(written: Any) -> int:
+    """An ISO 8601 time as milliseconds since 1970; 0 where it is none, or out of range."""
+    try:
+        return int(datetime.fromisoformat(written).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return 0

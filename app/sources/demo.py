@@ -1,0 +1,86 @@
+"""Believable posts with no network, for a first look and for development.
+
+What happens is a function of the seed and the time alone, so two runs agree on every
+second, and a restarted ingester can go back to where it was.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterator
+from random import Random
+
+from app.messages import Post
+from app.sources import Source
+
+SLOT_SECONDS = 0.1
+CATCH_UP_SECONDS = 60
+BURST_SECONDS = 240
+
+
+def rate(tag: str, seed: int, at: float) -> float:
+    """Posts per second that name the hashtag at this time (seconds since 1970).
+
+    A hashtag has its own level (a third to three posts a second), swells over its own
+    day-like period of some minutes, wavers, and in some stretches of four minutes bursts.
+    """
+    own = Random(f"{seed} {tag}")
+    level, period, phase = own.uniform(0.35, 1.2), own.uniform(240, 600), own.uniform(0, math.tau)
+    swell = 1 + 0.6 * math.sin(math.tau * at / period + phase)
+    waver = 1 + 0.2 * math.sin(math.tau * at / 23 + 2 * phase)
+    stretch = int(at // BURST_SECONDS)
+    chance = Random(f"{seed} {tag} {stretch}")
+    begin = stretch * BURST_SECONDS + chance.uniform(0, BURST_SECONDS / 2)
+    bursts = chance.random() < 0.4 and at >= begin
+    burst = 3 * math.exp((begin - at) / 25) if bursts else 0.0
+    return level * (swell * waver + burst)
+
+
+def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
+    """The posts of one tenth of a second; each names one hashtag, some a second one too."""
+    chance = Random(f"{seed} {slot}")
+    start = slot * SLOT_SECONDS
+    for tag in tags:
+        for n in range(poisson(rate(tag, seed, start) * SLOT_SECONDS, chance)):
+            named = {tag: tag}
+            if chance.random() < 0.1:
+                other = chance.choice(tags)
+                named[other] = other
+            yield Post(
+                source="demo",
+                id=f"{slot}-{tag}-{n}",
+                at=int((start + chance.uniform(0, SLOT_SECONDS)) * 1000),
+                author=f"demo{chance.randrange(500)}",
+                hashtags=named,
+            )
+
+
+def poisson(mean: float, chance: Random) -> int:
+    """How many events happen when `mean` are expected (Knuth's method, for small means)."""
+    limit, product, events = math.exp(-mean), chance.random(), 0
+    while product > limit:
+        product *= chance.random()
+        events += 1
+    return events
+
+
+class Demo(Source):
+    name = "demo"
+    replays = True
+
+    async def posts(self, cursor: str) -> AsyncIterator[Post]:
+        """Posts as their time comes; after a pause, those of the last minute at once."""
+        now = int(self.clock() / SLOT_SECONDS)
+        slot = max(int(cursor or now), now - int(CATCH_UP_SECONDS / SLOT_SECONDS))
+        self.say("live", "demo data")
+        while True:
+            due = int(self.clock() / SLOT_SECONDS)
+            while slot < due:
+                for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
+                    yield post
+                slot += 1
+                # the slot is whole: only now may a restart begin after it
+                yield Post("demo", f"{slot}", 0, "", cursor=str(slot))
+            await asyncio.sleep(SLOT_SECONDS)
+
+
+SOURCE = Demo

@@ -1,0 +1,183 @@
+"""The Redis schema: keys, the atomic commit, history, the subscription.
+
+All keys carry the hash tag {hashtag}, so that they live in one slot of a cluster.
+
+    {hashtag}:totals   hash    hashtag -> total
+    {hashtag}:sources  hash    "hashtag source" -> total of that source
+    {hashtag}:state    hash    version, commit, cursor:<source>
+    {hashtag}:log      stream  the ticks of the last 15 minutes, field "tick"
+    {hashtag}:ticks    channel the same ticks as they happen, with their "id"
+"""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Iterator
+
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from app.counter import Increments
+from app.messages import Tick, dumps, parse_id
+
+log = logging.getLogger(__name__)
+
+TOTALS, SOURCES, STATE = "{hashtag}:totals", "{hashtag}:sources", "{hashtag}:state"
+LOG, TICKS = "{hashtag}:log", "{hashtag}:ticks"
+LOG_SECONDS = 900
+ANSWER_SECONDS = 5.0
+"""A Redis that has not answered by then is lost: a hung one would never say so."""
+
+
+class StoreLost(Exception):
+    """Redis does not answer, or refuses; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What the last commit left: its number, its name, and each source's cursor."""
+
+    version: str = "0"
+    commit: str = ""
+    cursors: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_hash(cls, stored: Mapping[bytes, bytes]) -> "State":
+        texts = {k.decode(): v.decode() for k, v in stored.items()}
+        return cls(
+            version=texts.get("version", "0"),
+            commit=texts.get("commit", ""),
+            cursors={
+                name.removeprefix("cursor:"): cursor
+                for name, cursor in texts.items()
+                if name.startswith("cursor:")
+            },
+        )
+
+
+def connect(url: str, **options: Any) -> Redis:
+    """A client that gives up at once: whoever calls the store decides about trying again."""
+    return Redis.from_url(
+        url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )
+
+
+class Store:
+    """Everything that this project asks of Redis. Each method raises StoreLost."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.script = redis.register_script(Path(__file__).with_name("commit.lua").read_text())
+        self.skipped = 0
+        """Messages on the channel and entries in the log that were no ticks of ours."""
+
+    async def load(self) -> State:
+        """What the last commit left, by whomever."""
+        with store_lost():
+            return State.from_hash(await self.redis.hgetall(STATE))
+
+    async def commit(self, seen: State, name: str, tick: Mapping[str, Any]) -> State:
+        """Store one tick, all of it or nothing (commit.lua says what a tick has).
+
+        Answers with the state that is stored now: its commit is this one's name when the
+        tick is in, by this call or by an earlier one whose answer was lost.
+        """
+        with store_lost():
+            oldest = tick["at"] - LOG_SECONDS * 1000
+            answer = await self.script(
+                keys=[TOTALS, SOURCES, STATE, LOG, TICKS],
+                args=[seen.version, seen.commit, name, oldest, dumps(tick)],
+            )
+            return State.from_hash(dict(zip(answer[::2], answer[1::2], strict=True)))
+
+    async def ticks_after(self, id: str) -> list[Tick]:
+        """The ticks of the log after this id ("" for all of it), in order."""
+        with store_lost():
+            entries = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
+        ticks = [self._read(fields.get(b"tick", b""), entry.decode()) for entry, fields in entries]
+        return [tick for tick in ticks if tick]
+
+    async def follow(self, last: str, silence: float) -> AsyncIterator[Tick | None]:
+        """Every tick after the id `last`, in order, each once, as it happens.
+
+        Subscribes first and reads the log then, so nothing falls between the two, and
+        does so again at *every* confirmation of the subscription: redis-py subscribes
+        anew by itself after a short outage and says so in no other way. A gap between
+        a tick and the one before it is filled from the log. None means that the log is
+        read to its end, or that nothing came for `silence` seconds.
+        """
+        pubsub: PubSub = self.redis.pubsub()
+        try:
+            with store_lost():
+                await pubsub.subscribe(TICKS)
+            while True:
+                with store_lost():
+                    message = await pubsub.get_message(timeout=silence)
+                if message is None:
+                    if await self.ticks_after(last):
+                        raise StoreLost("Redis took our subscription away without a word.")
+                    yield None
+                    continue
+                if message["type"] == "subscribe":
+                    last = await self._still_there(last)
+                    missed = await self.ticks_after(last)
+                else:
+                    missed = await self._up_to(self._read(message["data"]), last)
+                for tick in missed:
+                    yield tick
+                    last = tick.id
+                if message["type"] == "subscribe":
+                    yield None
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _still_there(self, last: str) -> str:
+        """The id, or "" when the log ends before it: Redis lost its data, or is another one."""
+        with store_lost():
+            newest = await self.redis.xrevrange(LOG, count=1)
+        return last if newest and not is_after(last, newest[0][0].decode()) else ""
+
+    async def _up_to(self, heard: Tick | None, last: str) -> list[Tick]:
+        """What follows the id `last` up to the tick just heard, from the log where that is needed."""
+        if heard is None or (last and not is_after(heard.id, last)):
+            return []
+        if heard.previous == last:
+            return [heard]
+        missed = await self.ticks_after(last)
+        return missed if missed and not is_after(heard.id, missed[-1].id) else [*missed, heard]
+
+    def _read(self, text: bytes, id: str = "") -> Tick | None:
+        try:
+            return Tick.from_json(text, id)
+        except ValueError as error:
+            self.skipped += 1
+            if self.skipped & (self.skipped - 1) == 0:  # at 1, 2, 4, 8 ...: a flood stays readable
+                log.warning("skipped %d messages in Redis so far: %s", self.skipped, error)
+            return None
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+def is_after(id: str, other: str) -> bool:
+    """Whether the stream id comes later; "" comes before all."""
+    return bool(id) and (not other or parse_id(id) > parse_id(other))
+
+
+@contextmanager
+def store_lost() -> Iterator[None]:
+    """Every way in which Redis can fail us, as StoreLost with one sentence."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        text = str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        raise StoreLost(f"Redis: {text.rstrip('.')}.") from error
