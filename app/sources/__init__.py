@@ -60,7 +60,9 @@ class Source(ABC):
         self.bad += 1
         if self.clock() - self._said >= 60:
             self._said = self.clock()
-            log.warning("%s: skipped %d bad messages so far, the last: %s", self.name, self.bad, why)
+            log.warning(
+                "%s: skipped %d bad messages so far, the last: %s", self.name, self.bad, why
+            )
 
 
 def pick(name: str, settings: Settings) -> Source:

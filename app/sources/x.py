@@ -65,7 +65,9 @@ class X(Source):
             raise_for_status=self.refuse,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.stall),
         )
-        client = OneConnection(self.settings.x_bearer_token, Gateway(session, self.settings.x_api_url))
+        client = OneConnection(
+            self.settings.x_bearer_token, Gateway(session, self.settings.x_api_url)
+        )
         try:
             await self.sync_rules(client)
             async for line in client.lines():
@@ -73,7 +75,9 @@ class X(Source):
                 if post and self.is_new(post):
                     yield post
         except (aiohttp.ClientError, OSError) as error:
-            raise SourceLost(f"the connection to X failed: {said(error)}", self.waits.cut()) from error
+            raise SourceLost(
+                f"the connection to X failed: {said(error)}", self.waits.cut()
+            ) from error
         finally:
             await session.close()
 

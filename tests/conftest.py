@@ -1,0 +1,68 @@
+"""Fixtures: what the machine has to test with, and servers that end with their test.
+
+With CI=true nothing may be missing; elsewhere a test that lacks something is skipped and
+says what.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import ROOT, App, RedisServer
+
+from app.embedded import find_server
+
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+
+
+def missing(what: str) -> Any:
+    """Skip for want of something; in CI, fail."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must have {what}")
+    pytest.skip(f"this machine lacks {what}")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recorded posts with their true counts."""
+    return RECORDINGS if RECORDINGS.is_dir() else missing(f"the recordings in {RECORDINGS}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    return path or missing("Chromium")
+
+
+@pytest.fixture(params=["bundled", "redis-server"])
+def redis_binary(request: pytest.FixtureRequest) -> str:
+    """Both servers that we promise to work with, one after the other."""
+    if request.param == "bundled":
+        return find_server()
+    return shutil.which("redis-server") or missing("redis-server")
+
+
+@pytest.fixture
+def ending() -> Iterator[ExitStack]:
+    """Whatever is entered here ends with the test, the last first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path, ending: ExitStack) -> RedisServer:
+    return ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
+
+
+@pytest.fixture
+def start_app(tmp_path: Path, ending: ExitStack) -> Callable[..., App]:
+    """Start `python -m app ...` in the test's folder; settings as keywords."""
+
+    def start(*command: str, **settings: Any) -> App:
+        return ending.enter_context(App(tmp_path, *command, **settings))
+
+    return start
