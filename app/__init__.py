@@ -2,11 +2,11 @@
 
 The way of the data, and the file for each step of it, in the order of reading:
 
-    network        ingest process                    Redis              web process           browser
-    x ────────┐   sources/*  ─▶ counter ─▶ ingest   totals, cursors    feed ─▶ web (sse)     feed.js ─▶ chart.js
-    bluesky ──┼─▶   Post                    Tick ─▶ log (stream)  ──▶   Tick    /events ──▶           ─▶ table.js
-    mastodon ─┤                                     ticks (channel)             /            page.js
-    demo, replay                                    store.py
+    network       ingest process               Redis              web process      browser
+    x ────────┐  sources/* ─▶ counter ─▶ ingest                   feed ─▶ web      feed.js
+    bluesky ──┼─▶   Post                   │   totals, cursors      │    (sse)       │
+    mastodon ─┤                            └─▶ log (stream) ───────▶│      └──▶ chart, table.js
+    demo, replay                       Tick    ticks (channel)     Tick  /events   page.js
 
     hashtags.py   which strings are hashtags, and when two are the same one
     messages.py   the two things that travel, Post and Tick

@@ -20,7 +20,7 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait after one more failure: up to twice the last bound, at most longest."""
-        bound = min(self.longest, self.first * 2 ** min(self.failures, 30))
+        bound = min(self.longest, self.first * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return bound * self.jitter()
 
@@ -58,10 +58,10 @@ class XWaits:
 
     def error(self) -> float:
         self.errors += 1
-        return min(320.0, 5.0 * 2 ** min(self.errors - 1, 10))
+        return min(320.0, 5.0 * 2.0 ** min(self.errors - 1, 10))
 
     def limited(self, now: float, reset: float | None) -> float:
         self.limits += 1
         if reset is not None and now < reset <= now + 3600:
             return reset - now + 1
-        return min(900.0, 60.0 * 2 ** min(self.limits - 1, 10))
+        return min(900.0, 60.0 * 2.0 ** min(self.limits - 1, 10))

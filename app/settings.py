@@ -15,7 +15,7 @@ SOURCE_NAMES = ("x", "bluesky", "mastodon", "demo", "replay")
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message is one sentence with its name, value and what was expected."""
+    """A setting is wrong; the sentence has its name, its value and what was expected."""
 
 
 def hashtags(text: str) -> tuple[str, ...]:

@@ -82,7 +82,8 @@ class Store:
     async def load(self) -> State:
         """What the last commit left, by whomever."""
         with store_lost():
-            return State.from_hash(await self.redis.hgetall(STATE))
+            stored: Any = await self.redis.hgetall(STATE)
+        return State.from_hash(stored)
 
     async def commit(self, seen: State, name: str, tick: Mapping[str, Any]) -> State:
         """Store one tick, all of it or nothing (commit.lua says what a tick has).
@@ -101,7 +102,7 @@ class Store:
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
         with store_lost():
-            entries = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
+            entries: Any = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
         ticks = [self._read(fields.get(b"tick", b""), entry.decode()) for entry, fields in entries]
         return [tick for tick in ticks if tick]
 
@@ -142,11 +143,11 @@ class Store:
     async def _still_there(self, last: str) -> str:
         """The id, or "" when the log ends before it: Redis lost its data, or is another one."""
         with store_lost():
-            newest = await self.redis.xrevrange(LOG, count=1)
+            newest: Any = await self.redis.xrevrange(LOG, count=1)
         return last if newest and not is_after(last, newest[0][0].decode()) else ""
 
     async def _up_to(self, heard: Tick | None, last: str) -> list[Tick]:
-        """What follows the id `last` up to the tick just heard, from the log where that is needed."""
+        """What follows the id `last` up to the tick just heard, from the log if need be."""
         if heard is None or (last and not is_after(heard.id, last)):
             return []
         if heard.previous == last:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from functools import partial
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +50,18 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
         sys.exit(str(error))
     app = built(settings, feed or Feed(settings.tick_seconds))
     if feed is None:
-        app.while_serving(partial(followed, app, settings))
+
+        @app.while_serving
+        async def run_own_feed() -> AsyncIterator[None]:
+            async with following(app.extensions["feed"], settings):
+                yield
+
     return app
 
 
-async def followed(app: Quart, settings: Settings) -> AsyncIterator[None]:
-    """Run the app's own feed while the app serves; a bug of ours in it ends the process."""
-    feed: Feed = app.extensions["feed"]
+@asynccontextmanager
+async def following(feed: Feed, settings: Settings) -> AsyncIterator[None]:
+    """Run the feed while the app serves; a bug of ours in it ends the process."""
 
     async def run(store: Store) -> None:
         try:
