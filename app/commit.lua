@@ -2,7 +2,7 @@
 --
 -- KEYS  totals (hash), sources (hash), state (hash), log (stream), ticks (channel)
 -- ARGV  1 the version last seen          2 the commit last seen
---       3 this commit's own name         4 cut the log before this many milliseconds
+--       3 this commit's own name         4 how many milliseconds the log reaches back
 --       5 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments}
 --         increments is hashtag -> source -> how many
 -- Answers with the state hash. The caller reads its own commit's name there when the
@@ -92,6 +92,7 @@ local json = object({
   '"sources":' .. cjson.encode(tick.sources),
   '"details":' .. cjson.encode(tick.details),
 })
-local id = redis.call('XADD', log, 'MINID', '~', ARGV[4], '*', 'tick', json)
+local oldest = redis.call('TIME')[1] * 1000 - ARGV[4]
+local id = redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'tick', json)
 redis.call('PUBLISH', channel, '{"id":"' .. id .. '",' .. string.sub(json, 2))
 return redis.call('HGETALL', state)

@@ -5,6 +5,7 @@ What a person types (settings, queries) is held to the rules of twitter-text:
 https://github.com/twitter/twitter-text (conformance/validate.yml, hashtags).
 """
 
+import re
 import unicodedata
 from functools import lru_cache
 
@@ -17,6 +18,9 @@ LONGEST = 100
 SPECIAL = frozenset(
     "_\u200c\u200d\ua67e\u05be\u05f3\u05f4\uff5e\u301c\u309b\u309c\u30a0\u30fb\u3003\u0f0b\u0f0c\u00b7"
 )
+
+
+URL = re.compile(r"(?:https?://|[\w-]+\.[a-z]{2,}/)\S*", re.IGNORECASE)
 
 
 class NotAHashtag(ValueError):
@@ -57,9 +61,9 @@ def typed(text: str) -> str:
     if len(body) > LONGEST:
         raise NotAHashtag(f"{quoted}… is not a hashtag: it is longer than {LONGEST} characters.")
     for char in body:
-        if not (is_letter(char) or is_digit(char) or char in SPECIAL):
+        if not is_part(char):
             raise NotAHashtag(f"{quoted} is not a hashtag: it has {char!r} in it.")
-    if not any(map(is_letter, body)):
+    if extract(f"#{body}") != [body]:
         raise NotAHashtag(f"{quoted} is not a hashtag: it has no letter.")
     return key(body)
 
@@ -72,9 +76,43 @@ def typed_list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(typed(part) for part in text.split(",") if part.strip()))
 
 
+def extract(text: str) -> list[str]:
+    """The hashtags in a text as twitter-text finds them, without their marks.
+
+    For text that people type; a post's own hashtags come from its platform's entities.
+    """
+    found, end = [], 0
+    urls = [match.span() for match in URL.finditer(text)]
+    for mark in re.finditer(f"[{MARKS}]", text):
+        start = mark.end()
+        if start <= end or not may_follow(text[: start - 1]) or within(start - 1, urls):
+            continue
+        end = start
+        while end < len(text) and is_part(text[end]):
+            end += 1
+        body, rest = text[start:end], text[end:]
+        keycap = body.startswith(("\ufe0f", "\u20e3"))
+        if any(map(is_letter, body)) and not keycap and not rest.startswith(("#", "＃", "://")):
+            found.append(body)
+    return found
+
+
+def may_follow(before: str) -> bool:
+    """Whether a hashtag may begin after this text: not in the middle of a word."""
+    return (
+        not before or before[-1] in "\ufe0e\ufe0f" or not (is_part(before[-1]) or before[-1] == "&")
+    )
+
+
+def within(place: int, spans: list[tuple[int, int]]) -> bool:
+    return any(start <= place < end for start, end in spans)
+
+
+def is_part(char: str) -> bool:
+    """Whether the character can stand inside a hashtag."""
+    return is_letter(char) or unicodedata.category(char) == "Nd" or char in SPECIAL
+
+
 def is_letter(char: str) -> bool:
+    """A letter or a mark, of any script."""
     return unicodedata.category(char)[0] in "LM"
-
-
-def is_digit(char: str) -> bool:
-    return unicodedata.category(char) == "Nd"

@@ -92,10 +92,9 @@ class Store:
         tick is in, by this call or by an earlier one whose answer was lost.
         """
         with store_lost():
-            oldest = tick["at"] - LOG_SECONDS * 1000
             answer = await self.script(
                 keys=[TOTALS, SOURCES, STATE, LOG, TICKS],
-                args=[seen.version, seen.commit, name, oldest, dumps(tick)],
+                args=[seen.version, seen.commit, name, LOG_SECONDS * 1000, dumps(tick)],
             )
             return State.from_hash(dict(zip(answer[::2], answer[1::2], strict=True)))
 

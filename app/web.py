@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
     if feed is None:
 
         @app.while_serving
-        async def run_own_feed() -> AsyncIterator[None]:
+        async def run_own_feed() -> AsyncGenerator[None, None]:
             async with following(app.extensions["feed"], settings):
                 yield
 

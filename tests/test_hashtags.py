@@ -1,0 +1,113 @@
+"""Which strings are hashtags, and when two are the same one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.hashtags import LONGEST, NotAHashtag, extract, key, keyed, typed, typed_list
+
+
+@pytest.mark.parametrize(
+    "spelling", ["science", "#Science", "SCIENCE", "＃ｓｃｉｅｎｃｅ", "#ScIeNcE"]
+)
+def test_spellings_of_one_hashtag_are_one(spelling: str) -> None:
+    """Case, width and the mark make no difference."""
+    assert key(spelling) == "science"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Straße", "STRASSE"), ("ﾊﾟﾝ", "パン"), ("café", "cafe\u0301"), ("ΣΊΣΥΦΟΣ", "σίσυφος")],
+)
+def test_folding_is_unicodes_own(one: str, other: str) -> None:
+    """Sharp s, half-width kana, composed accents and the final sigma fold as Unicode says."""
+    assert key(one) == key(other)
+
+
+@given(st.text())
+def test_key_of_a_key_is_itself(text: str) -> None:
+    """Folding twice changes nothing, so a key may be folded again anywhere."""
+    assert key(key(text)) == key(text)
+
+
+@given(st.lists(st.text(max_size=5)))
+def test_a_posts_hashtags_are_each_there_once(spellings: list[str]) -> None:
+    """Every spelling with a key is found by it, and the first spelling is the one kept."""
+    tags = keyed(spellings)
+    assert set(tags) == {key(spelling) for spelling in spellings} - {""}
+    for name, spelling in tags.items():
+        assert spelling == next(s for s in spellings if key(s) == name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "블랙핑크",
+        "サッカー",
+        "サッカー・フットボール",
+        "العربية",
+        "ประเทศไทย",
+        "हिन्दी",
+        "_x",
+        "a1",
+        "１a",
+    ],
+)
+def test_hashtags_of_any_script_can_be_typed(text: str) -> None:
+    """Letters, marks and digits of every script, and twitter-text's special characters."""
+    assert typed(text) == typed(f"#{text}") == typed(f"＃{text}") == key(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "#",
+        "##a",
+        "two words",
+        "a-b",
+        "a.b",
+        "123",
+        "１２",
+        "_",
+        "a\n",
+        "😀",
+        "<img>",
+        "a" * 101,
+    ],
+)
+def test_what_is_no_hashtag_is_refused_in_one_sentence(text: str) -> None:
+    """The sentence quotes what was typed, and is a sentence."""
+    if text == "a\n":
+        assert typed(text) == "a"  # a line end around it is no part of it
+        return
+    with pytest.raises(NotAHashtag) as refused:
+        typed(text)
+    assert str(refused.value).endswith(".")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_longest_hashtag_is_still_one() -> None:
+    """The limit itself is allowed."""
+    assert typed("a" * LONGEST) == "a" * LONGEST
+
+
+def test_a_list_keeps_its_order_and_drops_repeats() -> None:
+    """Commas, spaces around them, and marks are the writer's own affair."""
+    assert typed_list(" #b, A,,＃b ,a") == ("b", "a")
+
+
+def test_conformance_with_twitter_text(recordings: Path) -> None:
+    """All 83 cases of twitter-text's conformance suite come out as it says."""
+    lines = (recordings / "conformance_twitter_text/hashtag_cases.jsonl").read_text().splitlines()
+    assert len(lines) == 83
+    for case in map(json.loads, lines):
+        found, expected = extract(case["text"]), case["expected"]
+        if isinstance(expected, bool):  # "is the whole text one hashtag?"
+            assert (found == [case["text"][1:]]) == expected, case
+        else:
+            names = [tag["hashtag"] if isinstance(tag, dict) else tag for tag in expected]
+            assert found == names, case

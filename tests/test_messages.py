@@ -1,0 +1,68 @@
+"""Ticks as JSON, and ids that compare."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.messages import Tick, parse_id
+
+GOOD: dict[str, Any] = {
+    "id": "2-0",
+    "previous": "1-0",
+    "at": 5,
+    "tick": 0.5,
+    "counts": {"サッカー": 3},
+    "by_source": {"サッカー": {"x": 3}},
+    "sources": {"x": "live"},
+    "details": {"x": {"since": 1, "reason": ""}},
+}
+
+
+def test_a_tick_is_read_back() -> None:
+    """Every member of the JSON arrives in its field."""
+    tick = Tick.from_json(json.dumps(GOOD))
+    assert (tick.id, tick.previous, tick.at, tick.seconds) == ("2-0", "1-0", 5, 0.5)
+    assert tick.counts == {"サッカー": 3}
+    assert tick.by_source == {"サッカー": {"x": 3}}
+    assert tick.sources == {"x": "live"}
+    assert tick.details == {"x": {"since": 1, "reason": ""}}
+
+
+@pytest.mark.parametrize("name", list(GOOD))
+@pytest.mark.parametrize(
+    "wrong", [None, "a", -1, 1.5, [], {"a": "b"}, {"a": -1}, {"a": True}, 1e999]
+)
+def test_a_foreign_message_is_a_value_error(name: str, wrong: Any) -> None:
+    """Whatever stands in any member, it is a tick or a ValueError, never another exception."""
+    try:
+        Tick.from_json(json.dumps({**GOOD, name: wrong}))
+    except ValueError:
+        return
+    assert name in ("previous", "at", "tick", "by_source", "sources", "details", "counts")
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"{", b"[]", b"null", b"\xff", b'{"id":"1-1"}', b"[" * 100_000]
+)
+def test_garbage_is_a_value_error(text: bytes) -> None:
+    """Not JSON, not an object, not complete, not even text."""
+    with pytest.raises(ValueError, match=r".+"):
+        Tick.from_json(text)
+
+
+@given(st.tuples(st.integers(0, 10**18), st.integers(0, 10**18)))
+def test_ids_compare_as_numbers(pair: tuple[int, int]) -> None:
+    """As text "10-0" would come before "9-0"."""
+    assert parse_id(f"{pair[0]}-{pair[1]}") == pair
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "1", "1-", "-1", "a-b", "1-1-1", "٣-1", " 1-1", "1" * 50, None, 5]
+)
+def test_what_is_no_id_is_refused(bad: Any) -> None:
+    """Including digits of other scripts, and numbers long enough to be an attack."""
+    with pytest.raises(ValueError, match="not a stream id"):
+        parse_id(bad)
