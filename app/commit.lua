@@ -72,14 +72,17 @@ for i = 1, #stored, 2 do
   local tag, source = string.match(stored[i], '^(.*) (.-)$')
   if tag then
     split[tag] = split[tag] or {}
-    table.insert(split[tag], cjson.encode(source) .. ':' .. stored[i + 1])
+    split[tag][source] = stored[i + 1]
   end
 end
 local counts, parts = {}, {}
 for _, tag in ipairs(tick.tracked) do
-  local name = cjson.encode(tag) .. ':'
+  local name, members = cjson.encode(tag) .. ':', {}
+  local of = split[tag] or {}
+  for source in pairs(tick.sources) do of[source] = of[source] or '0' end
+  for source, posts in pairs(of) do table.insert(members, cjson.encode(source) .. ':' .. posts) end
   table.insert(counts, name .. (redis.call('HGET', totals, tag) or '0'))
-  table.insert(parts, name .. object(split[tag] or {}))
+  table.insert(parts, name .. object(members))
 end
 
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]

@@ -70,7 +70,7 @@ async def test_a_commit_stores_totals_cursors_log_and_publishes(store: Store) ->
     [logged] = await store.ticks_after("")
     assert Tick.from_json(message["data"]) == logged
     assert logged.counts == {"science": 3, "サッカー": 0}
-    assert logged.by_source == {"science": {"x": 2, "bluesky": 1}, "サッカー": {}}
+    assert logged.by_source == {"science": {"x": 2, "bluesky": 1}, "サッカー": {"x": 0}}
     assert (logged.previous, logged.at, logged.seconds) == ("", 1_700_000_000_000, 0.5)
     await pubsub.aclose()
 

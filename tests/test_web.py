@@ -1,19 +1,206 @@
 """What the web process answers, over a real socket, from a real ingester and Redis."""
 
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
 
-from servers import App, get, viewing
+import aiohttp
+import pytest
+from servers import ROOT, App, Event, RedisServer, eventually, get, viewing
+
+from app.embedded import find_server
 
 
-async def test_stream_begins_with_retry_then_totals_then_ticks(
-    start_app: Callable[..., App],
-) -> None:
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> App:
+    """Ingester and web together on the demo source, shared by the tests that only read."""
+    folder = tmp_path_factory.mktemp("web")
+    with App(folder, HASHTAGS="science,football,サッカー", TICK_SECONDS="0.1") as started:
+        yield started.started()
+
+
+async def test_stream_begins_with_retry_then_totals_then_ticks(app: App) -> None:
     """The first bytes are a retry, then the current totals, then a tick for every change."""
-    app = start_app().started()
     async with viewing(f"{app.url}/events") as events:
         assert (await anext(events)).retry == 2000
         first, second = await anext(events), await anext(events)
     assert first.name == second.name == "counts"
-    assert set(first.data["counts"]) == {"science", "football"}
+    assert set(first.data) == {"at", "counts", "sources", "details"}
+    assert list(first.data["counts"]) == ["science", "football", "サッカー"]
+    assert first.data["sources"] == {"demo": "live"}
     assert first.id < second.id
-    assert (await get(f"{app.url}/healthz"))[0] == 200
+    assert first.data["at"] < second.data["at"]
+
+
+@pytest.mark.parametrize(
+    "tags", ["science", "%23Science", quote("＃ＳＣＩＥＮＣＥ"), "science,SCIENCE"]
+)
+async def test_tags_choose_hashtags_however_they_are_spelt(app: App, tags: str) -> None:
+    """Mark, case and width do not matter; each is there once."""
+    status, told = await get(f"{app.url}/api/counts?tags={tags}")
+    assert status == 200
+    assert list(told["counts"]) == ["science"]
+
+
+async def test_a_hashtag_of_another_script_is_chosen_percent_encoded(app: App) -> None:
+    """And comes back in its own script."""
+    async with viewing(f"{app.url}/events?tags={quote('サッカー')}&history=900") as events:
+        await anext(events)
+        history = await anext(events)
+    assert history.name == "history"
+    assert list(history.data["series"]) == ["サッカー"]
+
+
+async def test_by_source_splits_the_totals(app: App) -> None:
+    """In the stream and in the JSON."""
+    _, told = await get(f"{app.url}/api/counts?by=source&tags=science")
+    assert list(told["counts"]["science"]) == ["demo"]
+    async with viewing(f"{app.url}/events?by=source&tags=science") as events:
+        await anext(events)
+        assert list((await anext(events)).data["counts"]["science"]) == ["demo"]
+
+
+@pytest.mark.parametrize("how", ["header", "query", "both"])
+async def test_a_stream_is_resumed_by_id(app: App, how: str) -> None:
+    """Every tick after the id, in order; the header wins over the query."""
+    async with viewing(f"{app.url}/events") as events:
+        await anext(events)
+        seen = [await anext(events) for _ in range(4)]
+    header = {"Last-Event-ID": seen[0].id} if how != "query" else {}
+    query = {"query": seen[0].id, "both": "garbage"}.get(how, "")
+    async with viewing(f"{app.url}/events?last_event_id={query}", **header) as events:
+        await anext(events)
+        again: list[Event] = []
+        while not again or again[-1].id < seen[-1].id:
+            again.append(await anext(events))
+    ids = [event.id for event in again]
+    assert {event.name for event in again} == {"counts"}
+    assert ids == sorted(set(ids))
+    assert {event.id for event in seen[1:]} <= set(ids)
+    assert seen[0].id not in ids
+
+
+async def test_an_unknown_id_gets_a_history(app: App) -> None:
+    """Never an error."""
+    async with viewing(f"{app.url}/events", **{"Last-Event-ID": "garbage"}) as events:
+        await anext(events)
+        assert (await anext(events)).name == "history"
+        assert (await anext(events)).name == "counts"
+
+
+async def test_headers_of_the_stream(app: App) -> None:
+    """Those that keep browsers, caches and nginx from holding events back."""
+    async with aiohttp.ClientSession() as session:
+        for method in ("GET", "HEAD"):
+            async with session.request(method, f"{app.url}/events") as response:
+                assert response.status == 200
+                assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+                assert response.headers["Cache-Control"] == "no-store, no-transform"
+                assert response.headers["X-Accel-Buffering"] == "no"
+                if method == "HEAD":
+                    assert await response.read() == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "status", "sentence"),
+    [
+        ("events?tags=two%20words", "*/*", 400, "'two words' is not a hashtag: it has ' ' in it."),
+        ("events?tags=123", "*/*", 400, "'123' is not a hashtag: it has no letter."),
+        ("events?tags=nobody", "*/*", 404, "#nobody is not tracked here"),
+        ("events?history=x", "*/*", 400, "history='x': expected seconds from 0 to 900."),
+        ("events?history=901", "*/*", 400, "history='901'"),
+        ("events?history=nan", "*/*", 400, "history='nan'"),
+        ("events?by=colour", "*/*", 400, "by='colour': expected source"),
+        ("events", "text/html", 406, "accept text/event-stream"),
+        ("api/counts?tags=%3Cimg%3E", "*/*", 400, "is not a hashtag"),
+        ("nothing", "*/*", 404, "There is nothing at /nothing."),
+    ],
+)
+async def test_a_bad_request_gets_one_sentence(
+    app: App, path: str, accept: str, status: int, sentence: str
+) -> None:
+    """As JSON, before the stream starts."""
+    got, told = await get(f"{app.url}/{path}", Accept=accept)
+    assert got == status
+    assert list(told) == ["error"]
+    assert sentence in told["error"]
+
+
+@pytest.mark.parametrize("accept", ["text/event-stream", "text/*", "text/html, */*;q=0.1", ""])
+async def test_an_accept_that_allows_events_gets_them(app: App, accept: str) -> None:
+    """Browsers, curl and libraries each send another one."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{app.url}/events", headers={"Accept": accept}) as response,
+    ):
+        assert response.status == 200
+
+
+async def test_writing_methods_are_refused(app: App) -> None:
+    """405, as JSON."""
+    async with aiohttp.ClientSession() as session, session.post(f"{app.url}/events") as response:
+        assert response.status == 405
+        assert "use GET" in (await response.json())["error"]
+
+
+async def test_ready_and_healthy(app: App) -> None:
+    """Both while ticks arrive."""
+    assert await get(f"{app.url}/healthz") == (200, {"ok": True})
+    assert await get(f"{app.url}/readyz") == (200, {"ok": True})
+
+
+async def test_web_and_ingester_as_two_processes(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """Not ready, and no totals, until an ingester works; then both, without a restart."""
+    web = start_app("web", REDIS_URL=redis_server.url).started()
+    status, told = await get(f"{web.url}/readyz")
+    assert (status, told) == (503, {"error": "No tick has come yet: is an ingester running?"})
+    assert (await get(f"{web.url}/api/counts"))[0] == 503
+    start_app("ingest", REDIS_URL=redis_server.url)
+    await eventually(lambda: is_ready(web), "the web process is ready")
+    assert (await get(f"{web.url}/api/counts"))[1]["sources"] == {"demo": "live"}
+
+
+async def is_ready(app: App) -> bool:
+    return (await get(f"{app.url}/readyz"))[0] == 200
+
+
+async def test_a_second_web_process_serves_the_firsts_viewers(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """Ids are Redis's own, so any process resumes any stream, without a gap."""
+    start_app("ingest", REDIS_URL=redis_server.url, TICK_SECONDS=0.1)
+    one = start_app("web", REDIS_URL=redis_server.url, TICK_SECONDS=0.1).started()
+    other = start_app("web", REDIS_URL=redis_server.url, TICK_SECONDS=0.1).started()
+    await eventually(lambda: is_ready(one), "ticks arrive")
+    async with viewing(f"{one.url}/events") as events:
+        await anext(events)
+        last = await anext(events)
+    async with viewing(f"{other.url}/events", **{"Last-Event-ID": last.id}) as events:
+        await anext(events)
+        assert (await anext(events)).name == "counts"
+
+
+async def test_hypercorns_own_command_serves_the_app(tmp_path: Path) -> None:
+    """`hypercorn --config hypercorn.toml 'app:create_app()'` is a working web process."""
+    import sys
+
+    from servers import Process, free_port
+
+    port = free_port()
+    text = (ROOT / "hypercorn.toml").read_text().replace(":8000", f":{port}")
+    (tmp_path / "hypercorn.toml").write_text(text)
+    with RedisServer(find_server(), tmp_path / "redis") as redis:
+        env = {"REDIS_URL": redis.url, "PYTHONPATH": str(ROOT)}
+        with (
+            Process(
+                sys.executable, "-m", "hypercorn", "--config", "hypercorn.toml", "app:create_app()",
+                cwd=tmp_path, env=env,
+            ) as web,
+            App(tmp_path, "ingest", REDIS_URL=redis.url),
+        ):  # fmt: skip
+            await eventually(lambda: "Running on" in web.output, "hypercorn serves")
+            async with viewing(f"http://127.0.0.1:{port}/events") as events:
+                await anext(events)
+                assert (await anext(events)).name == "counts"

@@ -1,0 +1,266 @@
+"""The ingester against a real Redis that fails in every way: nothing lost, nothing twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from servers import RedisServer, eventually
+
+from app.ingest import Ingester
+from app.messages import Post
+from app.settings import read
+from app.sources import Source, SourceLost
+from app.store import TOTALS, State, Store, StoreLost, connect
+
+TICK = 0.02
+
+
+class Script(Source):
+    """A source that hands over one post for each call of give(); it can go back or not."""
+
+    def __init__(self, name: str, replays: bool) -> None:
+        super().__init__(read({}))
+        self.name, self.replays = name, replays
+        self.given = 0
+        self.opened: list[str] = []
+        self.news = asyncio.Event()
+        self.fail: Exception | None = None
+
+    def give(self, posts: int = 1) -> None:
+        self.given += posts
+        self.news.set()
+
+    async def posts(self, cursor: str) -> AsyncIterator[Post]:
+        self.opened.append(cursor)
+        self.say("live")
+        done = int(cursor or 0) if self.replays else self.given
+        while True:
+            if self.fail:
+                error, self.fail = self.fail, None
+                raise error
+            while done < self.given:
+                done += 1
+                cursor = str(done) if self.replays else ""
+                yield Post(self.name, str(done), 0, "", {"science": "Science"}, cursor=cursor)
+            self.news.clear()
+            await self.news.wait()
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+@asynccontextmanager
+async def ingesting(store: Store, *sources: Source) -> AsyncIterator[Ingester]:
+    ingester = Ingester(sources, store, ["science"], TICK)
+    task = asyncio.create_task(ingester.run())
+    try:
+        await eventually(lambda: ingester.made or task.done(), "the ingester has its first state")
+        yield ingester
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+async def total(store: Store) -> int:
+    stored: Any = await store.redis.hget(TOTALS, "science")
+    return int(stored or 0)
+
+
+async def counted(store: Store, posts: int) -> None:
+    """Wait for this total, and see that it stays so over some more ticks."""
+    await eventually(lambda: is_total(store, posts), f"a total of {posts}")
+    version = int((await store.load()).version)
+    await eventually(lambda: is_version(store, version + 3), "three more ticks")
+    assert await total(store) == posts
+
+
+async def is_total(store: Store, posts: int) -> bool:
+    return await total(store) == posts
+
+
+async def is_version(store: Store, version: int) -> bool:
+    return int((await store.load()).version) >= version
+
+
+async def copy(store: Store) -> dict[bytes, bytes]:
+    keys = await store.redis.keys()
+    async with store.redis.pipeline(transaction=True) as pipe:
+        for key in keys:
+            pipe.dump(key)
+        return dict(zip(keys, await pipe.execute(), strict=True))
+
+
+async def bring_back(store: Store, copied: dict[bytes, bytes]) -> None:
+    """Make Redis what it was: as if it had restarted with an older file."""
+    async with store.redis.pipeline(transaction=True) as pipe:
+        pipe.flushall()
+        for key, value in copied.items():
+            pipe.restore(key, 0, value)
+        await pipe.execute()
+
+
+async def test_every_tick_is_committed_also_without_posts(store: Store) -> None:
+    """Ticks are the sign of life; the states of the sources travel with them."""
+    source = Script("x", replays=False)
+    async with ingesting(store, source):
+        await eventually(lambda: is_version(store, 5), "five ticks")
+        source.give(3)
+        await counted(store, 3)
+    assert (await store.ticks_after(""))[-1].sources == {"x": "live"}
+
+
+async def test_what_was_counted_last_is_committed_at_the_end(store: Store) -> None:
+    """Cancelled between two ticks, the ingester still hands over what it has."""
+    source = Script("x", replays=False)
+    async with ingesting(store, source) as ingester:
+        await eventually(lambda: is_version(store, 2), "two ticks")
+        ingester.counter.add(Post("x", "1", 0, "", {"science": "science"}))
+    assert await total(store) == 1
+
+
+class LossyStore(Store):
+    """Loses the answer of every commit whose turn it is, after Redis has done it."""
+
+    lose = 0
+
+    async def commit(self, *arguments: Any) -> State:
+        state = await super().commit(*arguments)
+        if self.lose:
+            self.lose -= 1
+            raise StoreLost("the answer was lost")
+        return state
+
+
+@pytest.mark.parametrize("replays", [True, False])
+async def test_a_lost_answer_is_not_counted_twice(store: Store, replays: bool) -> None:
+    """The commit is repeated under its name, found to be in, and the next one follows."""
+    source, lossy = Script("a", replays), LossyStore(store.redis)
+    async with ingesting(lossy, source):
+        for n in range(1, 6):
+            lossy.lose = 2
+            source.give(7)
+            await eventually(lambda: lossy.lose == 0, "two answers were lost")
+            await counted(store, 7 * n)
+
+
+@pytest.mark.parametrize("replays", [True, False])
+async def test_an_outage_loses_nothing(
+    store: Store, redis_server: RedisServer, replays: bool
+) -> None:
+    """While Redis refuses writes the counting goes on, and is committed when it can be."""
+    source = Script("a", replays)
+    async with ingesting(store, source) as ingester:
+        source.give(2)
+        await counted(store, 2)
+        await store.redis.config_set("maxmemory", "1")
+        source.give(5)
+        await eventually(lambda: "memory" in ingester.trouble, "a commit was refused")
+        assert await total(store) == 2
+        await store.redis.config_set("maxmemory", "0")
+        await counted(store, 7)
+        assert not ingester.trouble
+
+
+@pytest.mark.parametrize("replays", [True, False])
+async def test_a_redis_that_came_back_older_is_brought_up_to_date(
+    store: Store, replays: bool
+) -> None:
+    """What the older copy lacks is counted again from memory, and only that."""
+    source = Script("a", replays)
+    async with ingesting(store, source) as ingester:
+        source.give(4)
+        await counted(store, 4)
+        old = await copy(store)
+        version = int((await store.load()).version)
+        source.give(6)
+        await counted(store, 10)
+        await bring_back(store, old)
+        await eventually(
+            lambda: len(ingester.made) and is_version(store, version + 1),
+            "a commit after the fault",
+        )
+        await counted(store, 10)
+        source.give(1)
+        await counted(store, 11)
+
+
+async def test_a_redis_that_lost_everything_starts_again_where_sources_can(store: Store) -> None:
+    """FLUSHALL after the start from an unknown state: a replay begins anew, so it is exact."""
+    replay = Script("replay", replays=True)
+    replay.give(5)
+    async with ingesting(store, replay):
+        await counted(store, 5)
+    async with ingesting(store, replay):
+        await counted(store, 5)
+        await store.redis.flushall()
+        await counted(store, 5)
+        assert replay.opened[-1] == ""
+
+
+async def test_two_ingesters_at_once_count_once(store: Store) -> None:
+    """Of two that read the same replayable source, every post counts once, not twice."""
+    one, two = Script("replay", replays=True), Script("replay", replays=True)
+    async with ingesting(store, one), ingesting(Store(store.redis), two):
+        for n in range(1, 6):
+            one.give(10)
+            two.give(10)
+            await eventually(lambda n=n: is_total(store, 10 * n), "all are counted")
+        await counted(store, 50)
+    assert len(one.opened) + len(two.opened) > 2, "they never met"
+
+
+async def test_a_restart_goes_on_at_the_stored_cursor(store: Store) -> None:
+    """What was counted before the restart is not read again, and nothing is left out."""
+    source = Script("replay", replays=True)
+    source.give(5)
+    async with ingesting(store, source):
+        await counted(store, 5)
+    source.give(3)
+    async with ingesting(store, source):
+        await counted(store, 8)
+    assert source.opened == ["", "5"]
+
+
+async def test_a_lost_source_comes_back_and_the_others_go_on(store: Store) -> None:
+    """Its state says why; the wait it asks for is kept; another source is not disturbed."""
+    lost, other = Script("x", replays=False), Script("replay", replays=True)
+    async with ingesting(store, lost, other):
+        await eventually(lambda: lost.opened and other.opened, "both are open")
+        lost.fail = SourceLost("cable cut", wait=0)
+        lost.give(0)
+        other.give(4)
+        await eventually(lambda: len(lost.opened) == 2, "the lost one is opened again")
+        lost.give(2)
+        await counted(store, 6)
+    assert other.opened == [""]
+
+
+async def test_a_source_lost_for_good_stays_down_and_says_why(store: Store) -> None:
+    """No further try is made; every tick carries the state and the reason."""
+    lost, other = Script("x", replays=False), Script("replay", replays=True)
+    lost.fail = SourceLost("the token is not valid", for_good=True)
+    async with ingesting(store, lost, other):
+        other.give(2)
+        await counted(store, 2)
+    last = (await store.ticks_after(""))[-1]
+    assert last.sources == {"x": "down", "replay": "live"}
+    assert last.details["x"]["reason"] == "the token is not valid"
+    assert lost.opened == [""]
+
+
+async def test_a_bug_in_a_source_ends_the_process_loudly(store: Store) -> None:
+    """Our own fault is no lost connection: it must not be hidden by another try."""
+    broken = Script("x", replays=False)
+    broken.fail = ZeroDivisionError("a bug")
+    ingester = Ingester([broken], store, ["science"], TICK)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await ingester.run()
+    assert raised.group_contains(ZeroDivisionError)
