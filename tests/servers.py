@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -80,9 +80,9 @@ class Process:
         return self.popen.wait(seconds)
 
     def end(self) -> None:
-        """Make sure that it is gone; for a clean end use signal() and wait()."""
-        if self.running:
-            self.popen.kill()
+        """Make sure that it and what it started are gone; a clean end is signal() and wait()."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
     def __enter__(self) -> Self:
