@@ -49,7 +49,7 @@ $(VENV)/.npm: requirements-npm.txt | $(VENV)/.app
 	@command -v npm >/dev/null 2>&1 || { echo "installing npm ..."; $(PIP) -r requirements-npm.txt; }
 	@touch $@
 
-node_modules/.done: package.json package-lock.json $(VENV)/.npm
+node_modules/.done: package.json package-lock.json | $(VENV)/.npm
 	@echo "installing what the page needs ..."
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent
 	@touch $@

@@ -20,6 +20,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     sse.py        a server-sent event as bytes
     feed.py       one subscription and one log of recent ticks for all open pages
     web.py        the page, the event stream, the JSON
+    server.py     Hypercorn, on sockets of our own
     __main__.py   builds the parts; owns logging, signals and the end
 
 Each imports only from those above it.

@@ -1,0 +1,134 @@
+"""Hypercorn with listening sockets of our own, so that no client can keep us from ending."""
+
+import errno
+import os
+import socket
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from hypercorn.config import Config, Sockets
+
+from app.settings import Settings
+from app.web import ROOT
+
+UNREAD_MILLISECONDS = 30_000
+SEND_BUFFER = 64 * 1024
+
+
+class CannotStart(Exception):
+    """Something outside us is not as it must be; the message is one sentence."""
+
+
+class Listener(socket.socket):
+    """A listening socket that knows its open connections."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.accepted: WeakSet[socket.socket] = WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self.accepted.add(connection)
+        return connection, address
+
+    def cut(self) -> None:
+        """Close every connection, whatever was not sent on it yet."""
+        for connection in list(self.accepted):
+            with suppress(OSError):  # it is closed already
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class ServerConfig(Config):
+    """Hypercorn's settings. It waits for every byte to be taken before it ends; with a client
+    that takes none, for ever. cut() ends that wait."""
+
+    listeners: list[Listener]
+
+    def create_sockets(self) -> Sockets:
+        made = super().create_sockets()
+        self.listeners = []
+        for sockets in (made.secure_sockets, made.insecure_sockets):
+            own = [Listener(fileno=plain.detach()) for plain in sockets]
+            sockets[:] = own
+            self.listeners += own
+        return made
+
+    def cut(self) -> None:
+        for listener in self.listeners:
+            listener.cut()
+
+
+def server_config(settings: Settings) -> ServerConfig:
+    """hypercorn.toml, with sockets that we opened ourselves.
+
+    Raises CannotStart for a file that cannot be read, a setting that Hypercorn does not
+    have (it would be ignored silently), and an address that cannot be had.
+    """
+    local = Path("hypercorn.toml")
+    file = local if local.is_file() else ROOT / "hypercorn.toml"
+    try:
+        chosen = tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"{file}: {error}.") from error
+    config = ServerConfig()
+    for name, value in chosen.items():
+        choose(config, name, value, file)
+    addresses = [settings.bind] if settings.bind else config.bind
+    config.bind = [listening(address, config.backlog) for address in addresses]
+    config.loglevel = "WARNING"  # it would announce the sockets by their numbers
+    return config
+
+
+def choose(config: Config, name: str, value: object, file: Path) -> None:
+    """Set what the file says. Raises CannotStart for an unknown name or another kind of value."""
+    if name.startswith("_") or not hasattr(Config, name) or callable(getattr(Config, name)):
+        raise CannotStart(f"{file}: {name} is no setting of Hypercorn.")
+    default = getattr(config, name, None)
+    kinds: tuple[type, ...] = (int, float) if type(default) in (int, float) else (type(default),)
+    kinds += (str,) if isinstance(default, list) else ()  # one address may stand alone
+    if default is not None and type(value) not in kinds:
+        expected = " or ".join(kind.__name__ for kind in kinds)
+        raise CannotStart(f"{file}: {name} = {value!r}: expected {expected}.")
+    setattr(config, name, value)
+
+
+def listening(address: str, backlog: int) -> str:
+    """Open a TCP address for Hypercorn as "fd://N"; other kinds of address are its own affair.
+
+    The options count on every accepted connection: a viewer that takes nothing for half a
+    minute is let go, and a stalled one holds little memory in the kernel.
+    """
+    if address.startswith(("unix:", "fd://")):
+        return address
+    host, _, port = address.rpartition(":")
+    try:
+        family, kind, protocol, _, target = socket.getaddrinfo(
+            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        opened = socket.socket(family, kind, protocol)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.bind(target)
+        opened.listen(backlog)
+    except (ValueError, OverflowError) as error:
+        raise CannotStart(f"bind {address!r}: expected an address and port.") from error
+    except OSError as error:
+        why = "another program has it" if error.errno == errno.EADDRINUSE else error.strerror
+        raise CannotStart(f"The address {address} cannot be used: {why}.") from error
+    return f"fd://{opened.detach()}"
+
+
+def shown(bind: str) -> str:
+    if not bind.startswith("fd://"):
+        return bind
+    with socket.socket(fileno=os.dup(int(bind[5:]))) as opened:
+        host, port = opened.getsockname()[:2]
+    local = host in ("127.0.0.1", "::1", "0.0.0.0", "::")
+    return f"http://{'localhost' if local else f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,164 @@
+"""SIGTERM and Ctrl-C end every process cleanly and soon, whatever its clients do."""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from pythons import environment, versions
+from servers import App, RedisServer, wait_until
+
+from app.embedded import find_server
+
+LIMIT_SECONDS = 2.0
+"""What the issue promises; the app itself means to need half of it."""
+MANY = ",".join(f"{'x' * 90}{n:04}" for n in range(800))
+"""Hashtags whose totals make a frame of 80 kB, so that a client which does not read blocks."""
+COMPLAINTS = re.compile(r"Traceback|never retrieved|never awaited|Warning|destroyed|Unhandled")
+
+
+class Viewer:
+    """A raw connection to /events; reads all of it in a thread, or nothing."""
+
+    def __init__(self, port: int, query: str = "", reads: bool = True) -> None:
+        self.received = b""
+        self.socket = socket.socket()
+        if not reads:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect(("127.0.0.1", port))
+        self.socket.settimeout(20)
+        self.socket.sendall(f"GET /events?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        self.thread = threading.Thread(target=self.read)
+        if reads:
+            self.thread.start()
+
+    def read(self) -> None:
+        try:
+            while read := self.socket.recv(1 << 16):
+                self.received += read
+        except ConnectionResetError:
+            self.received += b"RESET"
+
+    def ended(self) -> bytes:
+        """All that came, once the connection has ended."""
+        if self.thread.ident is None:
+            self.thread.start()
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.socket.close()
+        return self.received
+
+
+@pytest.fixture(params=versions())
+def python(request: pytest.FixtureRequest) -> str:
+    """Each Python that we promise to run on."""
+    return environment(request.param)
+
+
+@pytest.fixture
+def start(tmp_path: Path, ending: ExitStack, python: str) -> Iterator[Callable[..., App]]:
+    """Start the app on that Python, tracking many hashtags."""
+
+    def started(*command: str, **settings: Any) -> App:
+        chosen = {"HASHTAGS": MANY, "TICK_SECONDS": "0.1", **settings}
+        return ending.enter_context(App(tmp_path, *command, python=python, **chosen))
+
+    yield started
+
+
+def end_cleanly(app: App, number: int) -> None:
+    """Signal it; it ends with status 0 within the limit, and has nothing to complain of."""
+    app.signal(number)
+    assert app.wait(LIMIT_SECONDS) == 0, app.output
+    assert not COMPLAINTS.search(app.output), app.output
+    assert "stopped" in app.output
+
+
+def assert_said_goodbye(received: bytes) -> None:
+    """The last event is a retry of its own, and the chunked body has its end."""
+    assert received.endswith(b"\r\n0\r\n\r\n"), received[-200:]
+    last = received.removesuffix(b"\r\n0\r\n\r\n").rpartition(b"\r\n")[2]
+    found = re.fullmatch(rb"retry: (\d+)\n\n", last)
+    assert found and 500 <= int(found[1]) <= 4000, received[-200:]
+
+
+def end_with_streams(app: App, number: int) -> None:
+    """End an app that has three viewers, one that went away, and one that does not read."""
+    Viewer(app.port, reads=False).socket.close()
+    viewers = [Viewer(app.port, query) for query in ("", "history=900", "tags=" + MANY[:94])]
+    stalled = Viewer(app.port, "history=900", reads=False)
+    beside = Viewer(app.port, "history=900")
+    enough = 2_000_000  # far more than all buffers of the stalled one's connection
+    wait_until(lambda: len(beside.received) > enough, f"{enough} bytes were sent: {app.output}")
+
+    end_cleanly(app, number)
+
+    for viewer in (*viewers, beside):
+        assert_said_goodbye(viewer.ended())
+    unread = stalled.ended()
+    assert b"retry: 2000" in unread, "it had a stream"
+    assert len(unread) < enough / 2, "it was blocked"
+
+
+def process_of(folder: Path) -> int:
+    """The process id of the embedded server in the folder."""
+    os.chdir(folder)
+    with redis.Redis(unix_socket_path="data/redis.sock") as client:
+        return int(client.info("server")["process_id"])
+
+
+def assert_gone(process: int, folder: Path) -> None:
+    """The embedded server has ended and nobody holds the folder any more."""
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    with (folder / "data" / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_app_with_open_streams_ends(
+    start: Callable[..., App],
+    number: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`python -m app` ends every stream with a goodbye, and its embedded Redis with itself."""
+    monkeypatch.chdir(tmp_path)
+    app = start().started()
+    server = process_of(tmp_path)
+    end_with_streams(app, number)
+    assert_gone(server, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_web_with_open_streams_ends(
+    start: Callable[..., App], number: int, tmp_path: Path, ending: ExitStack
+) -> None:
+    """`python -m app web` ends as well, and the ingester beside it goes on until told too."""
+    server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
+    ingester = start("ingest", REDIS_URL=server.url)
+    web = start("web", REDIS_URL=server.url).started()
+    end_with_streams(web, number)
+    assert ingester.running and server.running
+    end_cleanly(ingester, number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ingester_ends(
+    start: Callable[..., App], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python -m app ingest` ends with its embedded Redis, and what it counted is stored."""
+    monkeypatch.chdir(tmp_path)
+    app = start("ingest", HASHTAGS="science")
+    wait_until(lambda: "demo: live" in app.output, f"it ingests: {app.output}")
+    server = process_of(tmp_path)
+    end_cleanly(app, number)
+    assert_gone(server, tmp_path)
