@@ -1,17 +1,24 @@
 -- Commits one tick: all of it, or nothing.
 --
--- KEYS  totals (hash), sources (hash), state (hash), log (stream), ticks (channel)
+-- KEYS  totals (hash), sources (hash), state (hash), log (stream), ticks (channel),
+--       lease (string), states (stream)
 -- ARGV  1 the version last seen          2 the commit last seen
 --       3 this commit's own name         4 how many milliseconds the log reaches back
---       5 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments}
+--       5 who commits                    6 for how many milliseconds that holds the lease
+--       7 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments}
 --         increments is hashtag -> source -> how many
--- Answers with the state hash. The caller reads its own commit's name there when the
--- tick is stored, now or by an earlier try whose answer was lost; anything else means
--- that nothing was changed, and what the state is instead.
+-- Answers with the state hash. The caller finds its own commit's name in it when the tick
+-- is stored, now or by an earlier try whose answer was lost; otherwise nothing was changed.
+-- LEASE as an error: somebody else is the writer now, and nothing was changed.
+--
+-- The minutes and hours are strings of 8-byte numbers, one a slot, named by day and by
+-- month; they are no KEYS because there are many, but share the keys' slot by {hashtag}.
 --
 -- Redis does not undo what a script did before it failed, so all is checked first.
 
 local totals, by_source, state, log, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local lease, states = KEYS[6], KEYS[7]
+local NAMES_KEPT, DAY, HOUR, MONTH = 64, 86400, 3600, 720 * 3600
 
 local function expect(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -20,12 +27,18 @@ local function expect(key, wanted)
   end
 end
 
-local wrong = expect(totals, 'hash') or expect(by_source, 'hash')
-  or expect(state, 'hash') or expect(log, 'stream')
+local wrong = expect(totals, 'hash') or expect(by_source, 'hash') or expect(state, 'hash')
+  or expect(log, 'stream') or expect(lease, 'string') or expect(states, 'stream')
 if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 
 local version = redis.call('HGET', state, 'version') or '0'
 local commit = redis.call('HGET', state, 'commit') or ''
+if commit == ARGV[3] then return redis.call('HGETALL', state) end
+
+local holder = redis.call('GET', lease)
+if holder and holder ~= ARGV[5] then
+  return redis.error_reply('LEASE is held by ' .. holder)
+end
 if version ~= ARGV[1] or commit ~= ARGV[2] then
   return redis.call('HGETALL', state)
 end
@@ -33,7 +46,8 @@ if not string.match(version, '^%d+$') then
   return redis.error_reply('FOREIGN the version in ' .. state .. ' is not a whole number')
 end
 
-local tick = cjson.decode(ARGV[5])
+local tick = cjson.decode(ARGV[7])
+local second = tonumber(redis.call('TIME')[1])
 
 local function whole(key, field)
   local value = redis.call('HGET', key, field)
@@ -42,16 +56,21 @@ local function whole(key, field)
   end
 end
 
+local function minutes(tag) return '{hashtag}:minutes:' .. math.floor(second / DAY) .. ':' .. tag end
+local function hours(tag) return '{hashtag}:hours:' .. math.floor(second / MONTH) .. ':' .. tag end
+
 for tag, parts in pairs(tick.increments) do
-  wrong = whole(totals, tag)
   for source in pairs(parts) do wrong = wrong or whole(by_source, tag .. ' ' .. source) end
-  if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 end
 for _, tag in ipairs(tick.tracked) do
-  wrong = whole(totals, tag)
-  if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
+  wrong = wrong or whole(totals, tag)
+    or expect(minutes(tag), 'string') or expect(hours(tag), 'string')
 end
+if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 
+-- From here on only writes, and only such as cannot fail once the first has not.
+
+redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
 for tag, parts in pairs(tick.increments) do
   for source, posts in pairs(parts) do
     redis.call('HINCRBY', totals, tag, posts)
@@ -61,7 +80,25 @@ end
 for source, cursor in pairs(tick.cursors) do
   redis.call('HSET', state, 'cursor:' .. source, cursor)
 end
-redis.call('HSET', state, 'version', string.format('%.0f', version + 1), 'commit', ARGV[3])
+
+local names = redis.call('HGET', state, 'recent') or ''
+names = (names .. ' ' .. ARGV[3]):sub(-NAMES_KEPT * (#ARGV[3] + 1))
+redis.call('HSET', state, 'version', string.format('%.0f', version + 1),
+  'commit', ARGV[3], 'recent', names)
+
+local described = cjson.encode(tick.sources)
+if redis.call('HGET', state, 'sources') ~= described then
+  redis.call('HSET', state, 'sources', described)
+  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*',
+    'sources', described, 'details', cjson.encode(tick.details))
+end
+
+-- A slot holds the total plus one as a double, exact up to 2^53; zero bytes are "no tick".
+local function keep(key, slot, total, seconds)
+  if redis.call('SETRANGE', key, slot * 8, struct.pack('>d', total + 1)) <= slot * 8 + 8 then
+    redis.call('EXPIRE', key, seconds)
+  end
+end
 
 -- The JSON is joined by hand because cjson would write a whole number of 15 digits as 1e+14.
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
@@ -78,11 +115,13 @@ end
 local counts, parts = {}, {}
 for _, tag in ipairs(tick.tracked) do
   local name, members = cjson.encode(tag) .. ':', {}
-  local of = split[tag] or {}
+  local total, of = redis.call('HGET', totals, tag) or '0', split[tag] or {}
   for source in pairs(tick.sources) do of[source] = of[source] or '0' end
   for source, posts in pairs(of) do table.insert(members, cjson.encode(source) .. ':' .. posts) end
-  table.insert(counts, name .. (redis.call('HGET', totals, tag) or '0'))
+  table.insert(counts, name .. total)
   table.insert(parts, name .. object(members))
+  keep(minutes(tag), math.floor(second % DAY / 60), total, 9 * DAY)
+  keep(hours(tag), math.floor(second % MONTH / HOUR), total, 431 * DAY)
 end
 
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -92,10 +131,10 @@ local json = object({
   '"tick":' .. cjson.encode(tick.tick),
   '"counts":' .. object(counts),
   '"by_source":' .. object(parts),
-  '"sources":' .. cjson.encode(tick.sources),
+  '"sources":' .. described,
   '"details":' .. cjson.encode(tick.details),
 })
-local oldest = redis.call('TIME')[1] * 1000 - ARGV[4]
-local id = redis.call('XADD', log, 'MINID', '~', string.format('%.0f', oldest), '*', 'tick', json)
+local oldest = string.format('%.0f', second * 1000 - ARGV[4])
+local id = redis.call('XADD', log, 'MINID', '~', oldest, '*', 'tick', json)
 redis.call('PUBLISH', channel, '{"id":"' .. id .. '",' .. string.sub(json, 2))
 return redis.call('HGETALL', state)

@@ -1,18 +1,21 @@
 """Sources into the counter, the counter into the store, once a tick.
 
-What Redis holds is the truth. Each commit has a name of its own and says which commit it
+One ingester writes; others for the same Redis stand by until its lease runs out. What
+Redis holds is the truth. Each commit has a name of its own and says which commit it
 follows; when Redis has another one than we believe, nothing is stored, and we find out
-what Redis does have:
+which of our commits it has:
 
-- our own last commit, whose answer was lost: all is well;
+- our last one, whose answer was lost: all is well;
 - an older one of ours (Redis came back from an old copy of its file): everything since is
   counted again from what we remember of the last minutes;
-- a stranger's: the sources that can go back are read again from the stored cursors, and
-  what came from those that cannot is kept for the next commit.
+- a stranger's after ours, or nothing of ours: the sources that can go back are read again
+  from the stored cursors, and what came from those that cannot is counted again.
 """
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +24,17 @@ from typing import Any
 from uuid import uuid4
 
 from app.counter import Counter
+from app.embedded import alive
 from app.retry import Backoff
 from app.sources import Source, SourceLost
-from app.store import LOG_SECONDS, State, Store, StoreLost
+from app.store import LOG_SECONDS, LeaseLost, State, Store, StoreLost
 
 log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 6.0
+"""A writer that has not committed for so long is dead, hung or cut off."""
+LOOK_SECONDS = 1.0
+LAST_COMMIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Commit:
 
 
 class Ingester:
-    """The one writer: every tick it commits what its sources have brought."""
+    """Every tick it commits what its sources have brought, as long as it is the one writer."""
 
     def __init__(
         self,
@@ -49,30 +58,81 @@ class Ingester:
     ) -> None:
         self.sources = {source.name: source for source in sources}
         self.store, self.tracked, self.seconds, self.clock = store, tracked, seconds, clock
-        self.counter = Counter(frozenset(tracked))
-        self.stored = State()
-        self.trying: Commit | None = None
+        self.name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self.lease = max(LEASE_SECONDS, 3 * seconds)
         self.made: deque[Commit] = deque(maxlen=int(LOG_SECONDS / seconds))
-        self.readers: dict[str, asyncio.Task[None]] = {}
         self.trouble = ""
+        self.begin(State())
+
+    def begin(self, stored: State) -> None:
+        """Forget all but what Redis holds."""
+        self.stored = stored
+        self.counter = Counter(frozenset(self.tracked))
+        self.trying: Commit | None = None
+        self.made.clear()
+        self.made.append(Commit(stored.commit, {"increments": {}}))
+        self.readers: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        """Ingest until cancelled; then commit once more what was counted."""
-        self.stored = await self.first_state()
-        self.made.append(Commit(self.stored.commit, {"increments": {}}))
+        """Stand by while another ingester writes; write while none does; until cancelled."""
+        while True:
+            await self.become_writer()
+            self.begin(await self.first_state())
+            await self.write()
+
+    async def become_writer(self) -> None:
+        """Wait until the lease is ours.
+
+        A writer that Redis has just forgotten takes its lease again with its next tick: who
+        has seen another writer, or trouble, lets one look go by before taking a free one.
+        """
+        free = 1
+        while True:
+            try:
+                holder = await self.store.writer()
+                if holder and is_dead(holder):
+                    await self.store.give_lease(holder)
+                    holder = ""
+                if not holder and free and await self.store.take_lease(self.name, self.lease):
+                    return
+                if holder == self.name:  # taken, but the answer was lost
+                    return
+                free = 0 if holder else free + 1
+                self.complain(f"standing by: the ingester {holder} is writing" if holder else "")
+            except StoreLost as lost:
+                free = 0
+                self.complain(str(lost))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def write(self) -> None:
+        """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
         async with asyncio.TaskGroup() as group:
             for source in self.sources.values():
                 self.read(source, group)
             try:
                 await self.tick_for_ever(group)
+            except LeaseLost as lost:
+                self.complain(f"another ingester took over: {lost}")
+            except asyncio.CancelledError:
+                await asyncio.wait_for(self.finish(group), LAST_COMMIT_SECONDS)
+                raise
             finally:
                 for reader in self.readers.values():
                     reader.cancel()
-                await asyncio.wait_for(self.commit(group), 2 * self.seconds + 1)
+
+    async def finish(self, group: asyncio.TaskGroup) -> None:
+        """The last commit, and the lease for whoever comes next."""
+        for reader in self.readers.values():
+            reader.cancel()
+        try:
+            await self.commit(group)
+            await self.store.give_lease(self.name)
+        except StoreLost as lost:
+            log.warning("the last tick is not stored: %s", lost)
 
     async def first_state(self) -> State:
         """What Redis holds, as soon as it answers."""
-        backoff = Backoff(longest=5.0)
+        backoff = Backoff(longest=2.0)
         while True:
             try:
                 return await self.store.load()
@@ -92,7 +152,9 @@ class Ingester:
         """Bring the store up to date; when it cannot be had, the next tick tries again."""
         try:
             if self.trying is None or await self.put(self.trying, group):
-                await self.put(Commit(uuid4().hex, self.cut()), group)
+                await self.put(Commit(uuid4().hex[:12], self.cut()), group)
+        except LeaseLost:
+            raise
         except StoreLost as lost:
             self.complain(str(lost))
         else:
@@ -118,7 +180,9 @@ class Ingester:
     async def put(self, commit: Commit, group: asyncio.TaskGroup) -> bool:
         """Commit this; True when it is stored. Raises StoreLost when nobody can say."""
         self.trying = commit
-        self.stored = await self.store.commit(self.stored, commit.name, commit.tick)
+        self.stored = await self.store.commit(
+            self.stored, commit.name, commit.tick, self.name, self.lease
+        )
         self.trying = None
         self.made.append(commit)
         if self.stored.commit != commit.name:
@@ -127,20 +191,18 @@ class Ingester:
 
     def reconcile(self, group: asyncio.TaskGroup) -> None:
         """Redis has another commit than we believed: count again what it does not have."""
-        names = [commit.name for commit in self.made]
-        if self.stored.commit in names:
-            keep = names.index(self.stored.commit) + 1
-            log.warning("Redis came back older: counting %d ticks again", len(names) - keep)
-            for commit in [self.made.pop() for _ in names[keep:]]:
-                self.counter.put_back(commit.tick["increments"], self.sources)
-            return
-        log.warning("Redis has a commit that is not ours: going on from there")
-        ours = [source for source in self.sources.values() if not source.replays]
-        self.counter.put_back(self.made[-1].tick["increments"], [source.name for source in ours])
-        self.made.clear()
+        stored = {self.stored.commit, *self.stored.recent}
+        known = [n for n, commit in enumerate(self.made) if commit.name in stored]
+        keep = known[-1] + 1 if known else len(self.made) - 1
+        missing = [self.made.pop() for _ in range(len(self.made) - keep)]
+        log.warning("Redis is not as we left it: %d of our ticks are not in it", len(missing))
+        alone = bool(known) and self.made[-1].name == self.stored.commit
+        again = [s.name for s in self.sources.values() if alone or not s.replays]
+        for commit in missing:
+            self.counter.put_back(commit.tick["increments"], again)
         self.made.append(Commit(self.stored.commit, {"increments": {}}))
         for source in self.sources.values():
-            if source.replays:
+            if source.name not in again:
                 self.read(source, group)
 
     def read(self, source: Source, group: asyncio.TaskGroup) -> None:
@@ -169,5 +231,14 @@ class Ingester:
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""
         if trouble != self.trouble:
-            log.warning("%s", trouble or "Redis is back; nothing that was counted is lost")
+            log.warning("%s", trouble or "all is well again; nothing that was counted is lost")
         self.trouble = trouble
+
+
+def is_dead(writer: str) -> bool:
+    """Whether an ingester, by its name, was a process of this machine that is no more."""
+    host, _, rest = writer.partition("/")
+    process = rest.partition("/")[0]
+    if host != socket.gethostname() or not process.isdigit():
+        return False
+    return int(process) != os.getpid() and not alive(int(process))

@@ -4,9 +4,13 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
 
     {hashtag}:totals   hash    hashtag -> total
     {hashtag}:sources  hash    "hashtag source" -> total of that source
-    {hashtag}:state    hash    version, commit, cursor:<source>
+    {hashtag}:state    hash    version, commit, recent commits, cursor:<source>
     {hashtag}:log      stream  the ticks of the last 15 minutes, field "tick"
     {hashtag}:ticks    channel the same ticks as they happen, with their "id"
+    {hashtag}:lease    string  which ingester is the writer
+    {hashtag}:states   stream  what the sources were doing, an entry for every change
+    {hashtag}:minutes:<day>:<hashtag>, {hashtag}:hours:<month>:<hashtag>
+                       string  totals by minute and by hour (app/history.py)
 """
 
 import logging
@@ -28,21 +32,33 @@ log = logging.getLogger(__name__)
 
 TOTALS, SOURCES, STATE = "{hashtag}:totals", "{hashtag}:sources", "{hashtag}:state"
 LOG, TICKS = "{hashtag}:log", "{hashtag}:ticks"
+LEASE, STATES = "{hashtag}:lease", "{hashtag}:states"
 LOG_SECONDS = 900
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
+
+
+GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
 class StoreLost(Exception):
     """Redis does not answer, or refuses; the message is one sentence."""
 
 
+class LeaseLost(StoreLost):
+    """Another ingester is the writer now."""
+
+
 @dataclass(frozen=True)
 class State:
-    """What the last commit left: its number, its name, and each source's cursor."""
+    """What the last commit left: its number, its name, and each source's cursor.
+
+    recent: the names of the last 64 commits, the newest last.
+    """
 
     version: str = "0"
     commit: str = ""
+    recent: tuple[str, ...] = ()
     cursors: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -51,6 +67,7 @@ class State:
         return cls(
             version=texts.get("version", "0"),
             commit=texts.get("commit", ""),
+            recent=tuple(texts.get("recent", "").split()),
             cursors={
                 name.removeprefix("cursor:"): cursor
                 for name, cursor in texts.items()
@@ -85,18 +102,45 @@ class Store:
             stored: Any = await self.redis.hgetall(STATE)
         return State.from_hash(stored)
 
-    async def commit(self, seen: State, name: str, tick: Mapping[str, Any]) -> State:
+    async def commit(
+        self, seen: State, name: str, tick: Mapping[str, Any], writer: str = "", lease: float = 10
+    ) -> State:
         """Store one tick, all of it or nothing (commit.lua says what a tick has).
 
         Answers with the state that is stored now: its commit is this one's name when the
-        tick is in, by this call or by an earlier one whose answer was lost.
+        tick is in, by this call or by an earlier one whose answer was lost. Holds the
+        writer's lease for so many seconds more; raises LeaseLost when another has it.
         """
         with store_lost():
             answer = await self.script(
-                keys=[TOTALS, SOURCES, STATE, LOG, TICKS],
-                args=[seen.version, seen.commit, name, LOG_SECONDS * 1000, dumps(tick)],
+                keys=[TOTALS, SOURCES, STATE, LOG, TICKS, LEASE, STATES],
+                args=[
+                    seen.version,
+                    seen.commit,
+                    name,
+                    LOG_SECONDS * 1000,
+                    writer,
+                    int(lease * 1000),
+                    dumps(tick),
+                ],
             )
             return State.from_hash(dict(zip(answer[::2], answer[1::2], strict=True)))
+
+    async def writer(self) -> str:
+        """Who holds the lease of the one writer; "" for nobody."""
+        with store_lost():
+            held: Any = await self.redis.get(LEASE)
+        return (held or b"").decode()
+
+    async def take_lease(self, writer: str, seconds: float) -> bool:
+        """Become the writer if nobody is."""
+        with store_lost():
+            return bool(await self.redis.set(LEASE, writer, nx=True, px=int(seconds * 1000)))
+
+    async def give_lease(self, writer: str) -> None:
+        """Stop being the writer, so that another need not wait for the lease to run out."""
+        with store_lost():
+            await self.redis.eval(GIVE_LEASE, 1, LEASE, writer)
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
@@ -179,4 +223,6 @@ def store_lost() -> Iterator[None]:
         yield
     except (RedisError, OSError, TimeoutError) as error:
         text = str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        if text.startswith("LEASE"):
+            raise LeaseLost(text) from error
         raise StoreLost(f"Redis: {text.rstrip('.')}.") from error

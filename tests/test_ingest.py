@@ -1,6 +1,7 @@
 """The ingester against a real Redis that fails in every way: nothing lost, nothing twice."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,7 +13,7 @@ from app.ingest import Ingester
 from app.messages import Post
 from app.settings import read
 from app.sources import Source, SourceLost
-from app.store import TOTALS, State, Store, StoreLost, connect
+from app.store import LEASE, TOTALS, State, Store, StoreLost, connect
 
 TICK = 0.02
 
@@ -56,11 +57,12 @@ async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
 
 
 @asynccontextmanager
-async def ingesting(store: Store, *sources: Source) -> AsyncIterator[Ingester]:
+async def ingesting(store: Store, *sources: Script, opened: bool = True) -> AsyncIterator[Ingester]:
     ingester = Ingester(sources, store, ["science"], TICK)
     task = asyncio.create_task(ingester.run())
     try:
-        await eventually(lambda: ingester.made or task.done(), "the ingester has its first state")
+        if opened:
+            await eventually(lambda: all(source.opened for source in sources), "sources are open")
         yield ingester
     finally:
         task.cancel()
@@ -205,16 +207,56 @@ async def test_a_redis_that_lost_everything_starts_again_where_sources_can(store
         assert replay.opened[-1] == ""
 
 
-async def test_two_ingesters_at_once_count_once(store: Store) -> None:
-    """Of two that read the same replayable source, every post counts once, not twice."""
+async def test_a_second_ingester_stands_by_and_takes_over(store: Store) -> None:
+    """One writes at a time; when it ends, the other goes on from its cursor."""
     one, two = Script("replay", replays=True), Script("replay", replays=True)
-    async with ingesting(store, one), ingesting(Store(store.redis), two):
-        for n in range(1, 6):
-            one.give(10)
-            two.give(10)
-            await eventually(lambda n=n: is_total(store, 10 * n), "all are counted")
-        await counted(store, 50)
-    assert len(one.opened) + len(two.opened) > 2, "they never met"
+    async with ingesting(store, one), ingesting(Store(store.redis), two, opened=False) as other:
+        for script in (one, two):
+            script.give(10)
+        await counted(store, 10)
+        await eventually(lambda: "standing by" in other.trouble, "the second one stands by")
+        assert not two.opened
+        await store.redis.set(LEASE, other.name)  # as if ours had run out in a hang
+        await eventually(lambda: two.opened, "the second one takes over")
+        for script in (one, two):
+            script.give(5)
+        await counted(store, 15)
+        one.give(100)  # what the hung one still reads is never counted twice
+        await counted(store, 15)
+    assert one.opened == [""]
+    assert two.opened == ["10"]
+
+
+async def test_a_stranger_s_commit_makes_a_replayable_source_go_back(store: Store) -> None:
+    """Somebody else committed: what we had not stored is read again from the stored cursor."""
+    replay, x = Script("replay", replays=True), Script("x", replays=False)
+    async with ingesting(store, replay, x) as ingester:
+        replay.give(5)
+        x.give(5)
+        await counted(store, 10)
+        stored = await store.load()
+        tick = {
+            **ingester.cut(),
+            "increments": {"science": {"replay": 2}},
+            "cursors": {"replay": "7"},
+        }
+        taken = await store.commit(stored, "stranger", tick, ingester.name)
+        await eventually(
+            lambda: len(replay.opened) == 2 or taken.commit != "stranger", "it goes back"
+        )
+        replay.give(3)
+        x.give(1)
+        await counted(store, 14)
+
+
+async def test_a_dead_neighbour_is_not_waited_for(store: Store) -> None:
+    """After a kill -9 the next ingester on the machine starts at once, not when the lease ends."""
+    child = await asyncio.create_subprocess_exec("true")
+    await child.wait()
+    await store.redis.set(LEASE, f"{socket.gethostname()}/{child.pid}/dead")
+    source = Script("x", replays=False)
+    async with ingesting(store, source) as ingester:
+        assert await store.writer() == ingester.name
 
 
 async def test_a_restart_goes_on_at_the_stored_cursor(store: Store) -> None:

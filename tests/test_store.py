@@ -61,7 +61,7 @@ async def test_a_commit_stores_totals_cursors_log_and_publishes(store: Store) ->
     state = await store.commit(
         State(), "a", tick({"science": {"x": 2, "bluesky": 1}}, cursors={"bluesky": "77"})
     )
-    assert state == State("1", "a", {"bluesky": "77"})
+    assert state == State("1", "a", ("a",), {"bluesky": "77"})
     assert await store.load() == state
     assert await store.redis.hgetall(TOTALS) == {b"science": b"3"}
     assert await store.redis.hgetall(SOURCES) == {b"science x": b"2", b"science bluesky": b"1"}
