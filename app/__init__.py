@@ -15,6 +15,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     sources/      posts from each network
     counter.py    counts hashtags
     store.py      the Redis schema, and commit.lua, the one script that changes it
+    history.py    totals of the past
     embedded.py   a private Redis when none is given
     ingest.py     sources into counter, counter into store, once a tick
     sse.py        a server-sent event as bytes

@@ -103,12 +103,14 @@ class Feed:
         self.seconds, self.clock, self.chance = seconds, clock, chance
         self.ticks: deque[Tick] = deque()
         self.selections: WeakValueDictionary[object, Selection] = WeakValueDictionary()
+        self.store: Store | None = None
         self.loaded = self.closing = False
         self.heard = float("-inf")
         self.trouble = ""
 
     async def run(self, store: Store) -> None:
         """Follow the store until cancelled, through every outage of it."""
+        self.store = store
         backoff = Backoff(first=0.1, longest=2.0)
         while True:
             try:

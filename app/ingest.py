@@ -222,11 +222,11 @@ class Ingester:
                     backoff.reset()
                 return
             except SourceLost as lost:
-                source.say("down", str(lost))
+                source.say(lost.state, str(lost))
                 if lost.for_good:
                     return
                 await asyncio.sleep(backoff.next() if lost.wait is None else lost.wait)
-                source.say("connecting", str(lost))
+                source.say("connecting")
 
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""

@@ -1,0 +1,121 @@
+"""Totals of the past, from commits of a real Redis."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from servers import RedisServer, get
+
+from app.history import HOURS, MINUTES, MOST_POINTS, RANGES, as_csv, missing, past, points, step_of
+from app.store import State, Store, connect
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+async def commit(store: Store, seen: State, name: str, posts: int, state: str = "live") -> State:
+    tick = {
+        "at": 0,
+        "tick": 0.5,
+        "tracked": ["science"],
+        "increments": {"science": {"x": posts}},
+        "cursors": {},
+        "sources": {"x": state},
+        "details": {"x": {"since": 1, "reason": "budget reached" if state == "budget" else ""}},
+    }
+    return await store.commit(seen, name, tick)
+
+
+async def server_time(store: Store) -> int:
+    seconds, micro = await store.redis.time()
+    return int(seconds * 1000 + micro // 1000)
+
+
+@pytest.mark.parametrize("span", ["1h", "24h", "7d", "30d"])
+async def test_what_is_committed_is_the_newest_point(store: Store, span: str) -> None:
+    """In every range, and what was before the first commit is null, never zero."""
+    state = await commit(store, State(), "a", 3)
+    await commit(store, state, "b", 4)
+    now = await server_time(store)
+    told = await past(store, [], ["science"], span, now)
+    line = told["series"]["science"]
+    assert [total for _, total in line if total is not None] == [7]
+    assert line[-1][1] == 7 or line[-2][1] == 7  # the step may have turned in between
+    assert len(line) <= MOST_POINTS
+    assert line[-1][0] == now
+    assert told["gaps"][0]["reason"] == "not counted yet"
+
+
+async def test_the_slots_take_under_400_kilobytes_for_a_hashtag(store: Store) -> None:
+    """The bound that the README states, with every string at its full length."""
+    await commit(store, State(), "a", 1)
+    sizes = {}
+    for kind, slots, strings in (("minutes", MINUTES, 9), ("hours", HOURS, 15)):
+        [key] = await store.redis.keys("{hashtag}:" + kind + ":*")
+        await store.redis.setrange(key, slots.in_string * 8 - 1, b"\0")
+        sizes[kind] = strings * int(await store.redis.memory_usage(key))
+        assert await store.redis.ttl(key) > 0
+    assert sum(sizes.values()) < 400_000
+
+
+def test_a_range_has_at_most_600_points() -> None:
+    """Whatever its length, in whole slots."""
+    steps = {span: step_of(seconds, slots) for span, (seconds, slots) in RANGES.items()}
+    assert steps == {"15m": 1500, "1h": 60_000, "24h": 180_000, "7d": 1_020_000, "30d": 7_200_000}
+    for span, (seconds, _) in RANGES.items():
+        assert seconds * 1000 / steps[span] <= MOST_POINTS
+
+
+def test_a_step_shows_its_last_total() -> None:
+    """At the step's end; a step without a tick is None."""
+    line = {0: 1, 400: 2, 999: 3, 2500: 9}
+    assert points(line, 0, 4000, 1000, []) == [(1000, 3), (2000, None), (3000, 9), (4000, None)]
+
+
+def test_time_without_an_ingester_is_said_to_be_so() -> None:
+    """A stretch of None between totals is the ingester's; before the first, nothing counted."""
+    line = [(1, None), (2, 5), (3, None), (4, None), (5, 6), (6, None)]
+    assert missing(line, 1, []) == [
+        {"from": 0, "to": 1, "reason": "not counted yet", "all": True},
+        {"from": 2, "to": 4, "reason": "ingester was down", "all": True},
+    ]
+
+
+async def test_time_without_a_source_is_null_and_says_why(store: Store, monkeypatch: Any) -> None:
+    """Flat totals while the only source was out of budget are no zeros: they are a gap."""
+    state = await commit(store, State(), "a", 3)
+    state = await commit(store, state, "b", 0, "budget")
+    now = await server_time(store)
+    told = await past(store, [], ["science"], "1h", now + 30 * 60_000)
+    [gap] = [gap for gap in told["gaps"] if "budget" in gap["reason"]]
+    assert gap["reason"] == "x: budget reached"
+    assert gap["all"]
+    assert gap["to"] == now + 30 * 60_000
+
+
+async def test_a_table_for_a_spreadsheet(store: Store) -> None:
+    """A row a time, empty where there is no total."""
+    await commit(store, State(), "a", 3)
+    told = await past(store, [], ["science"], "1h", await server_time(store))
+    rows = as_csv(told).split("\r\n")
+    assert rows[0] == "time,science"
+    assert rows[1].endswith(",")
+    assert any(row.endswith(",3") for row in rows)
+
+
+async def test_history_over_http(start_app: Any) -> None:
+    """JSON and CSV, and one sentence for a bad request."""
+    app = start_app(TICK_SECONDS=0.1).started()
+    for span in RANGES:
+        status, told = await get(f"{app.url}/api/history?tags=science&range={span}")
+        assert status == 200
+        assert list(told["series"]) == ["science"]
+    status, text = await get(f"{app.url}/api/history?format=csv")
+    assert text.startswith("time,science,football\r\n")
+    assert (await get(f"{app.url}/api/history?range=1y"))[0] == 400
+    assert (await get(f"{app.url}/api/history?format=xml"))[0] == 400
+    assert (await get(f"{app.url}/api/history?tags=nobody"))[0] == 404
