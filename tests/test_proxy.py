@@ -1,0 +1,192 @@
+"""Behind a plain nginx: nothing is held back, nobody is forgotten, nothing is cut."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientPayloadError
+from conftest import missing
+from hypercorn.asyncio import serve
+from proxies import Nginx, bundled, debians
+from servers import RedisServer, events_of, eventually, free_port, get, viewing
+
+from app.feed import Feed
+from app.server import ServerConfig, server_config
+from app.settings import read
+from app.store import State, Store, connect
+from app.web import create_app
+
+
+class Site:
+    """The web app on a real socket, in this process; a test publishes its ticks one by one."""
+
+    def __init__(self, store: Store, redis_url: str) -> None:
+        self.port = free_port()
+        self.settings = read({"REDIS_URL": redis_url, "BIND": f"127.0.0.1:{self.port}"})
+        self.config: ServerConfig = server_config(self.settings)
+        self.config.graceful_timeout = 0.2
+        self.feed, self.store, self.state = Feed(0.5), store, State()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        async def stopped() -> None:
+            await stop.wait()
+            self.feed.close()
+            asyncio.get_running_loop().call_later(0.1, self.config.cut)
+
+        await serve(create_app(self.settings, self.feed), self.config, shutdown_trigger=stopped)
+
+    async def publish(self, science: int = 1) -> None:
+        tick: dict[str, Any] = {
+            "at": int(time.time() * 1000),
+            "tick": 0.5,
+            "tracked": ["science", "football"],
+            "increments": {"science": {"demo": science}} if science else {},
+            "cursors": {},
+            "sources": {"demo": "live"},
+            "details": {},
+        }
+        name = f"commit {int(self.state.version) + 1}"
+        self.state = await self.store.commit(self.state, name, tick)
+
+    @property
+    def connections(self) -> int:
+        """How many are open; closed ones may stay in memory for a while."""
+        accepted = [one for listener in self.config.listeners for one in listener.accepted]
+        return sum(one.fileno() >= 0 for one in accepted)
+
+
+@asynccontextmanager
+async def serving(redis_url: str) -> AsyncIterator[Site]:
+    redis = connect(redis_url)
+    site, stop = Site(Store(redis), redis_url), asyncio.Event()
+    await site.publish()
+    async with asyncio.TaskGroup() as group:
+        feed = group.create_task(site.feed.run(site.store))
+        server = group.create_task(site.run(stop))
+        try:
+            await eventually(lambda: site.feed.loaded, "the feed is loaded")
+            yield site
+        finally:
+            stop.set()
+            await asyncio.wait([server], timeout=10)
+            feed.cancel()
+    await redis.aclose()
+
+
+@pytest.fixture
+async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with serving(redis_server.url) as opened:
+        yield opened
+
+
+@pytest.fixture(params=["bundled", "Debian's"])
+def start_nginx(
+    request: pytest.FixtureRequest, tmp_path: Path, ending: ExitStack, site: Site
+) -> Callable[..., Nginx]:
+    """Start each nginx before the site."""
+    binary = bundled() if request.param == "bundled" else debians() or missing("nginx")
+
+    def start(path: str = "/", **options: Any) -> Nginx:
+        started = Nginx(tmp_path / "nginx", site.port, path, binary, **options)
+        return ending.enter_context(started)
+
+    return start
+
+
+@pytest.mark.parametrize("path", ["/", "/pulse/"])
+async def test_each_event_reaches_curl_before_the_next_is_published(
+    start_nginx: Callable[..., Nginx], site: Site, path: str
+) -> None:
+    """A client behind the proxy sees every event as it happens, not once a buffer is full."""
+    nginx = start_nginx(path)
+    curl = await asyncio.create_subprocess_exec(
+        "curl", "-sN", f"{nginx.url}/events?tags=science", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert curl.stdout
+        events = events_of(curl.stdout)
+        async with asyncio.timeout(10):
+            assert (await anext(events)).retry == 2000
+            assert (await anext(events)).data["counts"] == {"science": 1}
+            for total in range(2, 8):
+                await site.publish()
+                assert (await anext(events)).data["counts"] == {"science": total}
+    finally:
+        curl.kill()
+        await curl.wait()
+
+
+async def test_client_that_goes_away_is_noticed(
+    start_nginx: Callable[..., Nginx], site: Site
+) -> None:
+    """The app lets go of a viewer soon after it closed its connection to the proxy."""
+    nginx = start_nginx()
+    async with viewing(f"{nginx.url}/events") as events:
+        await anext(events)
+        assert len(site.feed.selections) == site.connections == 1
+    await eventually(lambda: not site.feed.selections, "the viewer is gone")
+    await eventually(lambda: not site.connections, "its connection is gone")
+
+
+async def test_idle_stream_outlives_the_proxys_time_limit(
+    start_nginx: Callable[..., Nginx], site: Site
+) -> None:
+    """Where no total changes, repeats come often enough for a proxy that waits 6 s."""
+    nginx = start_nginx(options="proxy_read_timeout 6s;")
+
+    async def ingest_nothing() -> None:
+        while True:
+            await site.publish(science=0)
+            await asyncio.sleep(0.5)
+
+    async with viewing(f"{nginx.url}/events?tags=football") as events, asyncio.timeout(30):
+        ingester = asyncio.create_task(ingest_nothing())
+        began = time.monotonic()
+        assert (await anext(events)).retry == 2000
+        while time.monotonic() - began < 7:
+            event = await anext(events)
+            assert event.data["counts"] == {"football": 0}
+        ingester.cancel()
+
+
+async def test_silent_stream_is_cut_by_this_proxy(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """The test above can fail: this proxy does cut a stream that is silent for its limit."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\nX-Accel-Buffering: no\r\n\r\nretry: 1\n\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", free_port())
+    port = server.sockets[0].getsockname()[1]
+    with Nginx(tmp_path / "nginx", port, options="proxy_read_timeout 1s;") as nginx:
+        async with viewing(f"{nginx.url}/") as events, asyncio.timeout(10):
+            assert (await anext(events)).retry == 1
+            with pytest.raises((StopAsyncIteration, ClientPayloadError)):
+                await anext(events)
+    server.close()
+
+
+async def test_head_leaves_a_shared_connection_usable(
+    start_nginx: Callable[..., Nginx], site: Site
+) -> None:
+    """HEAD on the stream answers and ends, and the next request on its connection works."""
+    nginx = start_nginx(keep_alive=True)
+    for _ in range(3):
+        curl = await asyncio.create_subprocess_exec(
+            "curl", "-sI", "-m", "5", f"{nginx.url}/events", stdout=asyncio.subprocess.PIPE
+        )
+        headers = (await curl.communicate())[0].decode().lower()
+        assert curl.returncode == 0
+        assert headers.startswith("http/1.1 200") and "text/event-stream" in headers
+        async with asyncio.timeout(5):
+            assert (await get(f"{nginx.url}/api/counts"))[0] == 200
+    assert site.connections == 1, "all six requests shared one connection to the app"
+    assert not site.feed.selections
