@@ -1,0 +1,139 @@
+"""What a person with curl sees; the real curl against the real app."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from servers import App, Event, events_of
+
+FIRST_SECONDS = 1.0
+"""How soon after the request the first event comes: what the README promises."""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with App(tmp_path_factory.mktemp("curl"), HASHTAGS="science,サッカー") as started:
+        yield started.started()
+
+
+def curl(*arguments: str) -> tuple[str, str]:
+    """The answer's headers and its body."""
+    done = subprocess.run(["curl", "-si", "-m", "5", *arguments], capture_output=True)
+    assert done.returncode == 0, done
+    headers, _, body = done.stdout.decode().replace("\r\n", "\n").partition("\n\n")
+    return headers.lower(), body
+
+
+@asynccontextmanager
+async def streaming(*arguments: str) -> AsyncIterator[AsyncIterator[Event]]:
+    """The events that curl prints, as it prints them."""
+    process = await asyncio.create_subprocess_exec(
+        "curl", "-sN", *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout
+    try:
+        yield events_of(process.stdout)
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http1.0"])
+async def test_events_are_shown_as_they_happen(app: App, version: str) -> None:
+    """`curl -N` prints the totals within a second, and then every change of them."""
+    async with asyncio.timeout(FIRST_SECONDS) as limit:
+        async with streaming(version, f"{app.url}/events") as events:
+            assert (await anext(events)).retry == 2000
+            first = await anext(events)
+            limit.reschedule(asyncio.get_running_loop().time() + 20)
+            assert set(first.data["counts"]) == {"science", "サッカー"}
+            for _ in range(3):
+                later = await anext(events)
+                assert (later.name, later.id > first.id) == ("counts", True)
+                assert later.data["counts"] != first.data["counts"]
+                first = later
+
+
+async def test_history_and_a_hashtag_in_any_script(app: App) -> None:
+    """A percent-encoded hashtag is found, with its mark and without, and its past comes first."""
+    query = ("-G", "--data-urlencode", "tags=#サッカー", "--data", "history=300")
+    async with asyncio.timeout(20), streaming(*query, f"{app.url}/events") as events:
+        assert (await anext(events)).retry == 2000
+        past, now = await anext(events), await anext(events)
+    assert (past.name, now.name) == ("history", "counts")
+    assert set(past.data["series"]) == set(now.data["counts"]) == {"サッカー"}
+
+
+async def test_last_id_goes_on_where_the_stream_was_left(app: App) -> None:
+    """With the id of an event, in the header or the query, the next one is the one after it."""
+    async with asyncio.timeout(20), streaming(f"{app.url}/events") as events:
+        seen = [await anext(events) for _ in range(4)][1:]
+    id, after = seen[0].id, [event.id for event in seen[1:]]
+    header, query = ("-H", f"Last-Event-ID: {id}"), ("-G", "-d", f"last_event_id={id}")
+    for way in (header, query):
+        async with asyncio.timeout(20), streaming(*way, f"{app.url}/events") as events:
+            assert (await anext(events)).retry == 2000
+            assert [(await anext(events)).id for _ in after] == after
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/api/counts", "/healthz"])
+def test_head_answers_and_ends(app: App, path: str) -> None:
+    """`curl -I` returns, with the headers that GET has and no body."""
+    headers, body = curl("-I", f"{app.url}{path}")
+    assert headers.startswith("http/1.1 200")
+    assert body == ""
+
+
+def test_headers_of_the_stream(app: App) -> None:
+    """Nobody on the way may keep, change or hold back the events."""
+    headers, _ = curl("-I", f"{app.url}/events")
+    assert "content-type: text/event-stream; charset=utf-8" in headers
+    assert "cache-control: no-store, no-transform" in headers
+    assert "x-accel-buffering: no" in headers
+
+
+@pytest.mark.parametrize(
+    ("status", "arguments", "says"),
+    [
+        (400, ["/events?tags=no%20hashtag"], "no hashtag"),
+        (400, ["/events?tags=%00"], "is not a hashtag"),
+        (400, ["/events?tags=%FF%FE"], "is not a hashtag"),
+        (400, ["/events?tags=" + "x" * 5000], "longer than"),
+        (400, ["/events?tags=2024"], "no letter"),
+        (400, ["/events?history=long"], "long"),
+        (400, ["/events?history=nan"], "nan"),
+        (400, ["/events?history=-1"], "-1"),
+        (400, ["/events?history=901"], "900"),
+        (404, ["/events?tags=unheard"], "#unheard is not tracked"),
+        (404, ["/api/counts?tags=unheard"], "#science"),
+        (404, ["/nothing/here"], "/nothing/here"),
+        (404, ["/static/../app/settings.py", "--path-as-is"], "nothing"),
+        (405, ["/events", "-X", "POST"], "GET"),
+        (405, ["/api/counts", "-d", "x=1"], "GET"),
+        (406, ["/events", "-H", "Accept: application/json"], "text/event-stream"),
+    ],
+)
+def test_bad_request_is_one_sentence_of_json(
+    app: App, status: int, arguments: list[str], says: str
+) -> None:
+    """Every wrong request is answered at once: its status, and one sentence as JSON."""
+    path, *options = arguments
+    headers, body = curl(*options, f"{app.url}{path}")
+    assert headers.startswith(f"http/1.1 {status} ")
+    assert "content-type: application/json" in headers
+    told = json.loads(body)
+    assert list(told) == ["error"]
+    assert says in told["error"]
+    assert told["error"].endswith(".") and "\n" not in told["error"]
+
+
+def test_counts_are_the_streams(app: App) -> None:
+    """`/api/counts` has the totals and the sources in one plain answer."""
+    headers, body = curl(f"{app.url}/api/counts")
+    told = json.loads(body)
+    assert headers.startswith("http/1.1 200") and "cache-control: no-store" in headers
+    assert set(told["counts"]) == {"science", "サッカー"}
+    assert told["sources"] == {"demo": "live"} and told["at"] > 0
