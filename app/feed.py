@@ -26,6 +26,9 @@ RETRY_MILLISECONDS = 2000
 REPEAT_SECONDS = 4.0
 """Unchanged totals are sent again after this long, well within the promised 5 s."""
 BLOCKED_SECONDS = 1.0
+STREAM_SECONDS = 3600
+"""A stream ends after about so long, so that viewers spread over new web processes; each at
+a time of its own, and a browser comes back by itself without missing a tick."""
 FRAMES_KEPT = 128
 
 
@@ -185,8 +188,8 @@ class Feed:
             opening = b"".join(selection.frame(tick) for tick in missed)
         position = self.ticks[-1].id if self.ticks else ""
         yield sse.retry(RETRY_MILLISECONDS) + opening
-        owed = False
-        while not self.closing:
+        owed, end = False, self.clock() + STREAM_SECONDS * (0.75 + 0.5 * self.chance())
+        while not self.closing and self.clock() < end:
             news = selection.news
             position, due = self.due(selection, position)
             if not due and owed:

@@ -247,6 +247,24 @@ async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
         assert [piece async for piece in viewer.stream] == []
 
 
+async def test_a_stream_ends_after_about_an_hour() -> None:
+    """With a retry, so that the viewer comes back and resumes; not before 45 minutes."""
+    feed, clock = feed_with(tick(1, a=1))
+    viewer = view(feed)
+    await viewer.read()
+    clock.now = 2600
+    feed.hear(tick(2, a=2))
+    assert [id for _, id, _ in await viewer.read()] == ["2-0"]
+    clock.now = 4600
+    feed.hear(tick(3, a=3))
+    pieces = [piece async for piece in viewer.stream]
+    assert pieces[-1].startswith(b"retry: ")
+    assert sum(b"id: 3-0" in piece for piece in pieces) <= 1
+    last_seen = "3-0" if any(b"id: 3-0" in piece for piece in pieces) else "2-0"
+    resumed = await view(feed, last_id=last_seen).read()
+    assert [id for _, id, _ in resumed] == ([] if last_seen == "3-0" else ["3-0"])
+
+
 async def test_before_the_first_tick_a_viewer_waits_alive() -> None:
     """Bytes at once, so that a proxy does not give up; the first tick when it comes."""
     feed, _ = feed_with()
