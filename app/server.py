@@ -11,8 +11,8 @@ from weakref import WeakSet
 
 from hypercorn.config import Config, Sockets
 
+from app.page import ROOT
 from app.settings import Settings
-from app.web import ROOT
 
 UNREAD_MILLISECONDS = 30_000
 SEND_BUFFER = 64 * 1024

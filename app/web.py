@@ -5,23 +5,23 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from quart import Quart, Response, make_response, render_template, request
+from quart import Quart, Response, make_response, request
 
 from app.embedded import store
 from app.feed import Feed, Selection
 from app.hashtags import NotAHashtag, typed_list
+from app.history import RANGES, as_csv, past
 from app.messages import dumps
+from app.page import ROOT, add_page
 from app.settings import Settings, SettingsError, load
-from app.store import LOG_SECONDS, Store
+from app.store import LOG_SECONDS, Store, StoreLost
 
 log = logging.getLogger(__name__)
-
-ROOT = Path(__file__).resolve().parent.parent
 
 STREAM_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -81,14 +81,11 @@ def built(settings: Settings, feed: Feed) -> Quart:
     app = Quart(
         "hashtag-pulse",
         root_path=str(ROOT),
-        static_folder=str(ROOT / "static"),
+        static_folder=None,
         template_folder=str(ROOT / "templates"),
     )
     app.extensions["feed"] = feed
-
-    @app.get("/")
-    async def page() -> str:
-        return await render_template("index.html", settings=settings)
+    add_page(app, settings)
 
     @app.get("/events")
     async def events() -> Response:
@@ -112,6 +109,25 @@ def built(settings: Settings, feed: Feed) -> Quart:
         tick = feed.ticks[-1]
         told = {"at": tick.at, "counts": selection.totals(tick)}
         return await json({**told, "sources": tick.sources, "details": tick.details})
+
+    @app.get("/api/history")
+    async def history() -> Response:
+        selection = selected(settings, feed)
+        span, form = request.args.get("range", "15m"), request.args.get("format", "json")
+        if span not in RANGES:
+            raise Refused(400, f"range={span!r}: expected one of {', '.join(RANGES)}.")
+        if form not in ("json", "csv"):
+            raise Refused(400, f"format={form!r}: expected json or csv.")
+        if not feed.store:
+            raise Refused(503, feed.why_not_ready())
+        try:
+            told = await past(feed.store, feed.ticks, selection.tags, span, int(time.time() * 1000))
+        except StoreLost as lost:
+            raise Refused(503, str(lost)) from lost
+        if form == "csv":
+            headers = {"Content-Type": "text/csv; charset=utf-8", "Cache-Control": "no-store"}
+            return await made(as_csv(told).encode(), 200, headers)
+        return await json(told)
 
     @app.get("/healthz")
     async def health() -> Response:

@@ -1,0 +1,44 @@
+// @ts-check
+// What the page's address says, and an address that says what the page shows. Pure.
+
+/** @typedef {import("./past.js").View} View */
+/** @typedef {keyof typeof RANGES} Range */
+/** @typedef {{view: View, range: Range, hidden: Set<string>, wall: boolean}} Choice */
+
+const MINUTE = 60_000;
+
+/** How long each range is, in milliseconds. */
+export const RANGES = {
+  "1m": MINUTE,
+  "5m": 5 * MINUTE,
+  "15m": 15 * MINUTE,
+  "1h": 60 * MINUTE,
+  "24h": 24 * 60 * MINUTE,
+  "7d": 7 * 24 * 60 * MINUTE,
+};
+
+/** The longest range that the event stream's own history covers. */
+export const LIVE = RANGES["15m"];
+
+/** @param {string} search @returns {Choice} the usual for whatever is missing or makes no sense */
+export function read(search) {
+  const query = new URLSearchParams(search);
+  const range = query.get("range") ?? "";
+  return {
+    view: query.get("view") === "total" ? "total" : "rate",
+    range: /** @type {Range} */ (Object.hasOwn(RANGES, range) ? range : "5m"),
+    hidden: new Set((query.get("hide") ?? "").split(",").filter(Boolean)),
+    wall: query.has("wall"),
+  };
+}
+
+/** @param {string[]} tags  chosen ones; none for all @param {Choice} choice @returns {string} */
+export function write(tags, { view, range, hidden, wall }) {
+  const parts = [];
+  if (tags.length) parts.push(`tags=${tags.map(encodeURIComponent).join(",")}`);
+  if (hidden.size) parts.push(`hide=${[...hidden].map(encodeURIComponent).join(",")}`);
+  if (view !== "rate") parts.push(`view=${view}`);
+  if (range !== "5m") parts.push(`range=${range}`);
+  if (wall) parts.push("wall");
+  return parts.length ? `?${parts.join("&")}` : "";
+}

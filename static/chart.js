@@ -1,0 +1,234 @@
+// @ts-check
+// Ticks into lines that scroll. The only file that knows smoothie.
+
+import { around } from "./scale.js";
+
+/** @typedef {import("./past.js").Past} Past */
+/** @typedef {import("./past.js").View} View */
+/** @typedef {import("./scale.js").Bounds} Bounds */
+/** @typedef {{data: [number, number][], disabled: boolean, append(at: number, value: number): void, dropOldData(oldest: number, least: number): void}} TimeSeries */
+/** @typedef {{colour: string, dash: number[], width: number}} Pen */
+/** @typedef {{past: Past, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
+
+const CLEAR = "rgba(0, 0, 0, 0)";
+
+/** Whether the library is there: it is put beside us by `make setup`. */
+export const ready = () => "SmoothieChart" in globalThis;
+
+export class Chart {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {{now(): number}} clock
+   * @param {number} delay  milliseconds: so that a line's end is drawn before it comes into view
+   * @param {boolean} still  whether to step once a second rather than scroll
+   */
+  constructor(canvas, clock, delay, still) {
+    this.canvas = canvas;
+    this.clock = clock;
+    this.delay = delay;
+    /** @type {Map<string, TimeSeries[]>} a line for each unbroken stretch */
+    this.series = new Map();
+    /** @type {number | null} the moment at which the picture stands still */
+    this.frozen = null;
+    this.onpaint = () => {};
+    this.smoothie = new globalThis.SmoothieChart({
+      responsive: true,
+      interpolation: "linear", // its curves would overshoot
+      grid: { fillStyle: CLEAR, strokeStyle: CLEAR, verticalSections: 0, millisPerLine: 0, borderVisible: false },
+      labels: { disabled: true },
+      yRangeFunction: (/** @type {Bounds} */ { min, max }) =>
+        this.shown?.view === "total" ? around(min, max) : around(0, max * 1.02),
+    });
+    this.draw = this.smoothie.render.bind(this.smoothie);
+    this.smoothie.render = () => this.render();
+    this.smoothie.streamTo(canvas, 0);
+    this.still = still;
+  }
+
+  set still(/** @type {boolean} */ still) {
+    this.smoothie.options.limitFPS = still ? 1 : 0;
+    this.smoothie.options.scaleSmoothing = still ? 1 : 0.125;
+  }
+
+  /** The time at the right edge. */
+  get edge() {
+    return this.frozen ?? this.clock.now() - this.delay;
+  }
+
+  /** @returns {Bounds} of the values, as they are drawn at this moment */
+  get bounds() {
+    const { currentVisMinValue: min, currentValueRange: range } = this.smoothie;
+    return { min, max: min + range };
+  }
+
+  /** @param {Shown} shown  what to draw from now on, all of it anew */
+  show(shown) {
+    const other = this.shown && (shown.view !== this.shown.view || shown.past !== this.shown.past);
+    this.shown = shown;
+    for (const all of this.series.values()) for (const one of all) this.smoothie.removeTimeSeries(one);
+    this.series.clear();
+    this.known = shown.past.at;
+    for (const tag of shown.tags) {
+      this.series.set(tag, []);
+      const from = this.edge - shown.range - 2 * shown.past.apart;
+      for (const stretch of shown.past.line(shown.view, tag, from)) {
+        const series = this.begin(tag);
+        for (const [at, value] of stretch) series.append(at, value);
+      }
+    }
+    this.extend();
+    if (other || !this.settled) this.settle();
+  }
+
+  /** @private  Take the right scale at once: growing into it is for small changes. */
+  settle() {
+    this.smoothie.updateValueRange();
+    const { min, max } = this.smoothie.valueRange;
+    Object.assign(this.smoothie, { currentVisMinValue: min, currentValueRange: max - min });
+    this.settled = (this.known ?? 0) > 0;
+    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
+  }
+
+  /** A tick has come into the past: each line grows by it. */
+  grow() {
+    if (!this.shown || this.frozen !== null) return;
+    const { past, view } = this.shown;
+    const begun = past.at - (this.known ?? 0) > past.apart;
+    this.each((tag, all) => {
+      forget(all, this.known ?? 0);
+      const value = past.value(view, tag, past.at);
+      const series = begun ? undefined : all.at(-1);
+      if (value !== null) (series ?? this.begin(tag)).append(past.at, value);
+    });
+    this.known = past.at;
+  }
+
+  /** Draw each line on to this moment, as if nothing were posted; the next tick knows better. */
+  extend() {
+    if (!this.shown || this.frozen !== null) return;
+    const { past, view } = this.shown;
+    const now = this.clock.now();
+    if (now - past.at > past.apart || now <= past.at) return;
+    this.each((tag, all) => {
+      const value = past.value(view, tag, now);
+      if (value !== null) all.at(-1)?.append(now, value);
+    });
+  }
+
+  /** @private @param {(tag: string, all: TimeSeries[]) => void} act */
+  each(act) {
+    for (const [tag, all] of this.series) act(tag, all);
+  }
+
+  /** @private @param {string} tag @returns {TimeSeries} a new stretch of its line */
+  begin(tag) {
+    const series = new globalThis.TimeSeries();
+    const shown = /** @type {Shown} */ (this.shown);
+    const pen = shown.pen(tag);
+    series.disabled = shown.hidden.has(tag);
+    const interpolation = shown.view === "total" ? "step" : "linear";
+    this.smoothie.addTimeSeries(series, { strokeStyle: pen.colour, lineWidth: pen.width, interpolation });
+    this.dash(series, pen);
+    this.series.get(tag)?.push(series);
+    return series;
+  }
+
+  /**
+   * smoothie has no dashes, but it reads a line's width between save() and restore().
+   * @private @param {TimeSeries} series @param {Pen} pen
+   */
+  dash(series, pen) {
+    if (!pen.dash.length) return;
+    const pattern = pen.dash.map((length) => (length * pen.width) / 2);
+    const whole = pattern.reduce((sum, length) => sum + length, 0);
+    const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+    let gone = 0;
+    Object.defineProperty(this.smoothie.getTimeSeriesOptions(series), "lineWidth", {
+      get() {
+        context.setLineDash(pattern);
+        context.lineCap = "round";
+        context.lineDashOffset = gone;
+        return pen.width;
+      },
+    });
+    // the dashes start at the line's first point: when it is dropped, they must not jump
+    const drop = series.dropOldData.bind(series);
+    series.dropOldData = (oldest, least) => {
+      const before = series.data.slice(0, 50);
+      const length = series.data.length;
+      drop(oldest, least);
+      const dropped = before.slice(0, length - series.data.length + 1);
+      gone = (gone + this.lengthOf(dropped)) % whole;
+    };
+  }
+
+  /** @private @param {[number, number][]} points @returns {number} in pixels */
+  lengthOf(points) {
+    const { currentValueRange, clientHeight, options } = this.smoothie;
+    const high = clientHeight / (currentValueRange || 1);
+    let length = 0;
+    for (let i = 1; i < points.length; i++) {
+      const dx = (points[i][0] - points[i - 1][0]) / options.millisPerPixel;
+      const dy = (points[i][1] - points[i - 1][1]) * high;
+      length += this.shown?.view === "total" ? dx + Math.abs(dy) : Math.hypot(dx, dy);
+    }
+    return length;
+  }
+
+  /** @private  In place of smoothie's own: by the server's time, and never without room. */
+  render() {
+    const width = this.canvas.offsetWidth;
+    if (!width || !this.shown) return; // it would drop all history
+    this.smoothie.options.millisPerPixel = this.shown.range / width;
+    const before = this.smoothie.lastRenderTimeMillis;
+    this.draw(this.canvas, this.edge);
+    if (this.smoothie.lastRenderTimeMillis === before) return;
+    this.prune(this.edge - this.shown.range);
+    this.onpaint();
+  }
+
+  /** @private @param {number} oldest  stretches that ended before are out of sight */
+  prune(oldest) {
+    this.each((_, all) => {
+      while (all.length > 1 && (all[0].data.at(-1)?.[0] ?? 0) < oldest) {
+        this.smoothie.removeTimeSeries(all.shift());
+      }
+    });
+  }
+
+  /**
+   * The height of a line as it is drawn at a moment.
+   * @param {string} tag
+   * @param {number} at
+   * @returns {number | null}
+   */
+  valueAt(tag, at) {
+    for (const { data } of this.series.get(tag) ?? []) {
+      const before = data.findLastIndex((point) => point[0] <= at);
+      if (before < 0 || before === data.length - 1) continue;
+      const [[t0, v0], [t1, v1]] = [data[before], data[before + 1]];
+      return this.shown?.view === "total" ? v0 : v0 + ((v1 - v0) * (at - t0)) / (t1 - t0);
+    }
+    return null;
+  }
+
+  /** @param {Set<string>} hidden */
+  hide(hidden) {
+    this.each((tag, all) => all.forEach((one) => (one.disabled = hidden.has(tag))));
+    this.smoothie.lastChartTimestamp = 0;
+  }
+
+  start() {
+    this.smoothie.start();
+  }
+
+  stop() {
+    this.smoothie.stop();
+  }
+}
+
+/** @param {TimeSeries[]} all @param {number} after  what was only assumed since then */
+function forget(all, after) {
+  const data = all.at(-1)?.data ?? [];
+  while (data.length > 1 && data[data.length - 1][0] > after) data.pop();
+}

@@ -1,0 +1,52 @@
+// @ts-check
+// What time it is at the server: this machine's clock may be wrong by hours. Pure but for fetch.
+
+export class Clock {
+  /**
+   * @param {number} offset  the server's time minus this machine's, in milliseconds
+   * @param {() => number} here
+   */
+  constructor(offset = 0, here = Date.now) {
+    this.offset = offset;
+    this.here = here;
+  }
+
+  now() {
+    return this.here() + this.offset;
+  }
+
+  /** @param {number} at  the time of a tick: none can come from the future */
+  learn(at) {
+    this.offset = Math.max(this.offset, at - this.here());
+  }
+
+  /**
+   * Take in a server's answer that says, to the second, when it was made.
+   * @param {number} sent      by this machine's clock
+   * @param {number} received
+   * @param {number} date      of the answer, cut down to a whole second
+   */
+  correct(sent, received, date) {
+    const least = date - received;
+    const most = date + 1000 - sent;
+    this.offset = Math.min(Math.max(this.offset, least), most);
+  }
+
+  /** Ask the server for its time: a laptop that slept may have woken with another one.
+   * @param {string} url */
+  async ask(url) {
+    const sent = this.here();
+    const answer = await fetch(url, { cache: "no-store" });
+    const date = Date.parse(answer.headers.get("Date") ?? "");
+    if (!Number.isNaN(date)) this.correct(sent, this.here(), date);
+  }
+}
+
+/**
+ * The offset by the page itself, which says when it was made.
+ * @param {number} made     by the server's clock
+ * @param {PerformanceNavigationTiming | undefined} timing
+ */
+export function offsetOfPage(made, timing) {
+  return timing ? made - (performance.timeOrigin + timing.responseStart) : made - Date.now();
+}

@@ -1,0 +1,123 @@
+// @ts-check
+// The event stream and its lifetime: whatever ends it, it comes back and goes on where it was.
+
+/** @typedef {import("./past.js").History} History */
+/** @typedef {{since: number, reason: string}} Detail */
+/** @typedef {{at: number, counts: Record<string, number>, sources: Record<string, string>, details?: Record<string, Detail>}} Tick */
+/** @typedef {"connecting" | "open" | "waiting"} Link */
+/**
+ * @typedef {object} Listener
+ * @property {(history: History) => void} history  replaces what is known
+ * @property {(tick: Tick) => void} counts
+ * @property {(link: Link) => void} link
+ */
+
+const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
+const LONGEST_WAIT = 15_000;
+
+export class Feed {
+  /**
+   * @param {string} url
+   * @param {Listener} listener
+   * @param {{EventSource?: any, random?: () => number, now?: () => number}} tools  for tests
+   */
+  constructor(url, listener, tools = {}) {
+    this.url = url;
+    this.listener = listener;
+    this.EventSource = tools.EventSource ?? globalThis.EventSource;
+    this.random = tools.random ?? Math.random;
+    this.now = tools.now ?? Date.now;
+    this.tags = "";
+    this.seconds = 0;
+    this.watching = 0;
+    this.begin();
+  }
+
+  /** @private  Know nothing. */
+  begin() {
+    this.lastId = "";
+    this.tries = 0;
+  }
+
+  /**
+   * Start, or start anew with another choice.
+   * @param {string} tags     a comma list; empty for all
+   * @param {number} seconds  of history
+   */
+  open(tags, seconds) {
+    this.begin();
+    this.tags = tags;
+    this.seconds = seconds;
+    this.watching ||= Number(setInterval(() => this.watch(), 1000));
+    this.connect();
+  }
+
+  close() {
+    clearInterval(this.watching);
+    this.watching = 0;
+    this.drop();
+  }
+
+  /** Lose no time: the network is back, or the machine woke up. */
+  wake() {
+    if (this.waiting) this.connect();
+    else this.watch();
+  }
+
+  /** @private */
+  connect() {
+    this.drop();
+    this.heard = this.now();
+    const source = (this.source = new this.EventSource(this.address()));
+    source.addEventListener("history", (/** @type {MessageEvent} */ event) =>
+      this.listener.history(this.hear(event)),
+    );
+    source.addEventListener("counts", (/** @type {MessageEvent} */ event) =>
+      this.listener.counts(this.hear(event)),
+    );
+    source.onerror = () => {
+      // the browser tries again by itself, but after any answer other than 200 it never does
+      if (source.readyState === this.EventSource.CLOSED) this.later();
+      else this.listener.link("waiting");
+    };
+    this.listener.link("connecting");
+  }
+
+  /** @private */
+  address() {
+    const query = new URLSearchParams({ history: String(this.seconds) });
+    if (this.tags) query.set("tags", this.tags);
+    if (this.lastId) query.set("last_event_id", this.lastId);
+    return `${this.url}?${query}`;
+  }
+
+  /** @private @param {MessageEvent} event */
+  hear(event) {
+    this.lastId = event.lastEventId;
+    this.heard = this.now();
+    this.tries = 0;
+    this.listener.link("open");
+    return JSON.parse(event.data);
+  }
+
+  /** @private  Try again after a wait that grows, and that is not the same for all pages. */
+  later() {
+    this.drop();
+    const most = Math.min(LONGEST_WAIT, 1000 * 2 ** this.tries++);
+    this.waiting = setTimeout(() => this.connect(), 100 + this.random() * most);
+    this.listener.link("waiting");
+  }
+
+  /** @private */
+  watch() {
+    if (!this.waiting && this.now() - (this.heard ?? 0) > SILENCE) this.later();
+  }
+
+  /** @private */
+  drop() {
+    clearTimeout(this.waiting);
+    this.waiting = undefined;
+    this.source?.close();
+    this.source = undefined;
+  }
+}

@@ -1,0 +1,90 @@
+// @ts-check
+// What the page says of itself: is it live, how far behind, and what each source is doing.
+
+import { decimal, number, text } from "./texts.js";
+
+/** @typedef {import("./feed.js").Link} Link */
+/** @typedef {import("./feed.js").Tick} Tick */
+/** @typedef {"live" | "late" | "stale" | "waiting"} Level */
+/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number}} Known */
+
+const LATE = 5000;
+const STALE = 15_000;
+const LIVING = new Set(["live", "polling"]);
+
+/**
+ * @param {Known} known  lag: how old the newest tick was when it came; cutAt: when the link broke
+ * @returns {{level: Level, words: string}}
+ */
+export function status({ link, tick, lag, now, cutAt }) {
+  if (link !== "open" && (!tick || now - cutAt < STALE)) {
+    return { level: "waiting", words: text(tick ? "reconnecting" : "connecting") };
+  }
+  if (!tick) return { level: "waiting", words: text("noData") };
+  const behind = now - tick.at > LATE ? now - tick.at : lag;
+  const seconds = behind < 10_000 ? decimal(behind / 1000) : number(behind / 1000);
+  if (behind > STALE) return { level: "stale", words: text("stale", { seconds }) };
+  if (behind > LATE) return { level: "late", words: text("late", { seconds }) };
+  if (!living(tick)) return { level: "late", words: text("noSource") };
+  return { level: "live", words: text("live", { seconds }) };
+}
+
+/** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source lives */
+export function living(tick) {
+  const states = Object.values(tick.sources);
+  return states.length === 0 || states.some((state) => LIVING.has(state));
+}
+
+/**
+ * @param {Tick} tick
+ * @returns {{name: string, level: Level, words: string}[]}
+ */
+export function sources(tick) {
+  return Object.entries(tick.sources).map(([name, state]) => {
+    const reason = tick.details?.[name]?.reason ?? "";
+    return { name, level: levelOf(name, state), words: wordsOf(name, state, reason) };
+  });
+}
+
+/** @param {string} name @param {string} state @returns {Level} */
+function levelOf(name, state) {
+  if (name === "demo" && state === "live") return "late"; // not to be taken for real
+  if (LIVING.has(state)) return "live";
+  return state === "down" ? "stale" : "late";
+}
+
+/** @param {string} name @param {string} state @param {string} reason */
+function wordsOf(name, state, reason) {
+  if (name === "demo" && state === "live") return text("demo");
+  if (name !== "replay" && state === "live") return text("source.live", { name });
+  if (reason) return text("source.said", { name, reason });
+  const known = ["live", "connecting", "down", "budget", "polling"].includes(state);
+  return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });
+}
+
+/**
+ * Show it; nothing is touched that stays the same.
+ * @param {HTMLElement} badge
+ * @param {HTMLElement} list
+ * @param {Known} known
+ * @param {string} why  a longer reason
+ */
+export function show(badge, list, known, why) {
+  const { level, words } = status(known);
+  put(badge, level, words);
+  badge.title = why;
+  const pills = known.tick ? sources(known.tick) : [];
+  while (list.children.length > pills.length) list.lastElementChild?.remove();
+  pills.forEach((pill, i) => {
+    const item = list.children[i] ?? list.appendChild(document.createElement("li"));
+    item.className = "pill";
+    put(/** @type {HTMLElement} */ (item), pill.level, pill.words);
+  });
+  return level;
+}
+
+/** @param {HTMLElement} element @param {Level} level @param {string} words */
+function put(element, level, words) {
+  if (element.dataset.level !== level) element.dataset.level = level;
+  if (element.textContent !== words) element.textContent = words;
+}

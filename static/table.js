@@ -1,0 +1,149 @@
+// @ts-check
+// The readable list: the same numbers as the chart, for eyes, ears and fingers.
+
+import { change, number, percent, text } from "./texts.js";
+
+/** @typedef {import("./colours.js").Stroke} Stroke */
+/** @typedef {{tag: string, total: number | null, rate: number | null, before: number | null}} Reading */
+/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, rate: Text, bar: HTMLElement, change: HTMLElement, total: Text}} Row */
+
+const CALM = 5000; // milliseconds between two changes of the order, at least
+const AHEAD = 1.1; // times the rate of the one above, to overtake it
+
+export class Table {
+  /**
+   * @param {HTMLElement} body
+   * @param {(tag: string) => Stroke} strokeOf
+   * @param {(tag: string) => void} ontoggle
+   */
+  constructor(body, strokeOf, ontoggle) {
+    this.body = body;
+    this.strokeOf = strokeOf;
+    this.ontoggle = ontoggle;
+    /** @type {Map<string, Row>} */
+    this.rows = new Map();
+    this.sorted = 0;
+  }
+
+  /** @param {Reading[]} readings */
+  update(readings) {
+    const most = Math.max(1, ...readings.map(({ rate }) => rate ?? 0));
+    const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
+    for (const { tag, total, rate, before } of readings) {
+      const row = this.rows.get(tag) ?? this.add(tag);
+      put(row.total, number(total));
+      put(row.rate, number(rate === null ? null : Math.round(rate)));
+      const differs = rate === null || before === null ? null : Math.round(rate) - Math.round(before);
+      put(/** @type {Text} */ (row.change.firstChild), change(differs));
+      row.change.className = `change ${Math.sign(differs ?? 0) > 0 ? "up" : ""}`;
+      row.bar.style.transform = `scaleX(${((rate ?? 0) / most).toFixed(3)})`;
+      row.bar.title = text("share.of", { share: percent((rate ?? 0) / all) });
+    }
+    this.sort(readings);
+  }
+
+  /** @param {Set<string>} hidden */
+  hide(hidden) {
+    for (const [tag, { button }] of this.rows) button.setAttribute("aria-pressed", String(!hidden.has(tag)));
+  }
+
+  /** The hashtags in the order in which they stand. */
+  get order() {
+    const rows = [...this.body.children];
+    return [...this.rows].sort(([, a], [, b]) => rows.indexOf(a.row) - rows.indexOf(b.row)).map(([tag]) => tag);
+  }
+
+  /** @private @param {string} tag @returns {Row} */
+  add(tag) {
+    const row = document.createElement("tr");
+    const name = document.createElement("th");
+    name.scope = "row";
+    const button = name.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.title = text("toggle", { tag });
+    button.setAttribute("aria-pressed", "true");
+    button.addEventListener("click", () => this.ontoggle(tag));
+    const word = document.createElement("bdi");
+    word.textContent = `#${tag}`;
+    button.append(swatch(this.strokeOf(tag)), word);
+    const [rate, bar, differs, total] = ["rate", "bar", "change", "total"].map((column) => {
+      const cell = document.createElement("td");
+      cell.className = column;
+      return cell;
+    });
+    const share = bar.appendChild(document.createElement("div"));
+    paint(share, this.strokeOf(tag));
+    row.append(name, rate, bar, differs, total);
+    this.body.append(row);
+    differs.append("");
+    const added = { row, button, rate: new Text(), bar: share, change: differs, total: new Text() };
+    rate.append(added.rate);
+    total.append(added.total);
+    this.rows.set(tag, added);
+    return added;
+  }
+
+  /** @private  The busiest first; but calmly, and never under a hand. @param {Reading[]} readings */
+  sort(readings) {
+    const now = Date.now();
+    if (this.sorted && now - this.sorted < CALM) return;
+    if (this.body.matches(":hover, :focus-within")) return;
+    const rate = new Map(readings.map((reading) => [reading.tag, reading.rate ?? 0]));
+    if (!readings.some((reading) => reading.rate !== null)) return;
+    const order = calmly(this.order, rate, this.sorted ? AHEAD : 1);
+    if (order.join() !== this.order.join()) this.arrange(order);
+    this.sorted = now;
+  }
+
+  /** @private  Move the rows to their new places so that eyes can follow. @param {string[]} order */
+  arrange(order) {
+    const before = new Map(order.map((tag) => [tag, this.rows.get(tag)?.row.offsetTop ?? 0]));
+    this.body.append(...order.map((tag) => /** @type {Row} */ (this.rows.get(tag)).row));
+    if (!this.sorted || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    for (const tag of order) {
+      const row = /** @type {Row} */ (this.rows.get(tag)).row;
+      const moved = (before.get(tag) ?? 0) - row.offsetTop;
+      if (moved) row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease" });
+    }
+  }
+}
+
+/**
+ * Sort by rate, but let none overtake that is only a little ahead. Pure.
+ * @param {string[]} order
+ * @param {Map<string, number>} rate
+ * @param {number} ahead
+ */
+export function calmly(order, rate, ahead) {
+  const sorted = [...order];
+  const of = (/** @type {string} */ tag) => rate.get(tag) ?? 0;
+  for (let i = 1; i < sorted.length; i++) {
+    for (let j = i; j > 0 && of(sorted[j]) > of(sorted[j - 1]) * ahead; j--) {
+      [sorted[j - 1], sorted[j]] = [sorted[j], sorted[j - 1]];
+    }
+  }
+  return sorted;
+}
+
+/** @param {Text} node @param {string} words */
+function put(node, words) {
+  if (node.data !== words) node.data = words;
+}
+
+/** @param {Stroke} stroke @returns {SVGElement} a short piece of the line */
+function swatch(stroke) {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  picture.setAttribute("viewBox", "0 0 28 8");
+  picture.setAttribute("aria-hidden", "true");
+  const line = picture.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+  line.setAttribute("d", "M3 4H25");
+  line.setAttribute("stroke-dasharray", stroke.dash.map((length) => length * 0.9).join(" "));
+  paint(picture, stroke);
+  return picture;
+}
+
+/** @param {HTMLElement | SVGElement} element @param {Stroke} stroke */
+function paint(element, { light, dark }) {
+  element.style.setProperty("--light", light);
+  element.style.setProperty("--dark", dark);
+}

@@ -1,0 +1,57 @@
+// @ts-check
+// Every word that the page shows, out of templates/texts.json, and numbers as its reader writes them.
+
+/** @type {Record<string, string>} */
+let texts = {};
+
+/** @param {Record<string, string>} given */
+export function speak(given) {
+  texts = given;
+}
+
+/**
+ * @param {string} key
+ * @param {Record<string, string | number>} values  for the {places} in it
+ */
+export function text(key, values = {}) {
+  const found = texts[key];
+  if (found === undefined) throw new Error(`no text ${key}`);
+  return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const signed = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
+const part = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
+const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
+const moment = new Intl.DateTimeFormat(undefined, {
+  weekday: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+const NONE = "–";
+
+/** @param {number | null} n */
+export const number = (n) => (n === null ? NONE : whole.format(n + 0.000_001));
+/** @param {number | null} n */
+export const change = (n) => (n === null ? NONE : signed.format(Math.round(n) || 0).replace("-", "−"));
+/** @param {number} n */
+export const decimal = (n) => tenths.format(n);
+/** @param {number} n */
+export const percent = (n) => part.format(n);
+
+/**
+ * @param {number} at
+ * @param {number} step  between this time and the next that is named: how exact it has to be
+ */
+export function time(at, step) {
+  if (step >= 86_400_000) return days.format(at);
+  return (step < 60_000 ? seconds : hours).format(at);
+}
+
+/** @param {number} at @param {number} range  that it is one moment of */
+export const instant = (at, range) => (range > 86_000_000 ? moment : seconds).format(at);

@@ -1,0 +1,56 @@
+"""Real Chromium for tests, driven by Playwright; nothing that a page complains of goes unseen."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1334, "height": 896}
+PHONE = {"width": 360, "height": 780}
+
+READY = "() => window.hashtagPulse?.tick && hashtagPulse.past.at > 0"
+POINTS = "tag => hashtagPulse.chart.series.get(tag).flatMap(series => series.data)"
+
+
+@contextmanager
+def launched(executable: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=executable, args=OPTIONS)
+
+
+@contextmanager
+def opened(browser: Browser, url: str, ready: str = READY, **options: Any) -> Iterator[Page]:
+    """A page of its own browser profile, loaded and with its first tick; errors fail the test."""
+    options = {"viewport": DESKTOP, "locale": "en-GB", "color_scheme": "light"} | options
+    context = browser.new_context(**options)
+    page, errors = context.new_page(), []
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
+    page.on("console", lambda said: errors.append(said.text) if refused(said.text) else None)
+    page.goto(url)
+    page.wait_for_function(ready)
+    yield page
+    context.close()
+    assert errors == []
+
+
+def refused(text: str) -> bool:
+    """Whether the console says that the page broke its own fence."""
+    return "Content Security Policy" in text
+
+
+def rows(page: Page) -> dict[str, dict[str, str]]:
+    """What the table shows: hashtag to column to text."""
+    return page.evaluate("""() => Object.fromEntries([...document.querySelectorAll('#rows tr')].map(row => [
+        row.querySelector('bdi').textContent,
+        Object.fromEntries([...row.cells].slice(1).map(cell => [cell.className.split(' ')[0], cell.textContent])),
+    ]))""")
