@@ -55,6 +55,18 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
+    one = url(*schemes)
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(one(part.strip()) for part in text.split(",") if part.strip())
+        if not found:
+            raise ValueError("no URL")
+        return found
+
+    return parse
+
+
 def setting(default: str, expected: str, parse: Callable[[str], Any], secret: bool = False) -> Any:
     """One field of Settings: its name in capitals is the environment variable."""
     about = {"default": default, "expected": expected, "parse": parse, "secret": secret}
@@ -80,6 +92,19 @@ class Settings:
     x_api_url: str = setting(
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
     )
+    jetstream_url: tuple[str, ...] = setting(
+        ",".join(
+            f"wss://jetstream{n}.us-{side}.bsky.network"
+            for side in ("east", "west")
+            for n in (1, 2)
+        ),
+        "a comma list of ws:// or wss:// URLs of Jetstream servers",
+        urls("ws", "wss"),
+    )
+    mastodon_url: str = setting(
+        "", "the http:// or https:// URL of a Mastodon server", url("http", "https")
+    )
+    mastodon_token: str = setting("", "the access token of a Mastodon user", str, secret=True)
     replay_file: str = setting("", "a file of recorded messages, one a line", str)
     replay_speed: float = setting(
         "1", "a number from 0 (as fast as it goes) to 1000000", number(0, 1e6)
@@ -108,7 +133,7 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 def check_sources(settings: Settings) -> None:
     """Raises SettingsError when a chosen source lacks a setting that it cannot do without."""
-    needs = {"x": "x_bearer_token", "replay": "replay_file"}
+    needs = {"x": "x_bearer_token", "mastodon": "mastodon_url", "replay": "replay_file"}
     for source in settings.sources:
         name = needs.get(source)
         if name and not getattr(settings, name):

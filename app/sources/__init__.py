@@ -44,6 +44,8 @@ class Source(ABC):
         self.bad = 0
         """Messages that could not be read and were skipped."""
         self._said = 0.0
+        self.tap: Callable[[str | bytes], None] = lambda message: None
+        """Handed every message as it was received; for `python -m app record`."""
 
     @abstractmethod
     def posts(self, cursor: str) -> AsyncIterator[Post]:
@@ -78,3 +80,8 @@ def milliseconds(written: Any) -> int:
         return int(datetime.fromisoformat(written).timestamp() * 1000)
     except (TypeError, ValueError, OverflowError):
         return 0
+
+
+def said(error: BaseException) -> str:
+    """What an error says of itself, or at least what it is."""
+    return str(error) or type(error).__name__

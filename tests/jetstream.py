@@ -1,0 +1,135 @@
+"""Jetstream servers that break on demand: several hosts, one network.
+
+As the real ones: a time of its own for every event on every host, the cursor inclusive,
+silently moved up to the oldest event that is kept, and without effect in the future.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import WSMsgType, web
+from network import Server
+
+BEGIN = 1_760_000_000_000_000
+
+
+class Network:
+    """All events in their order, so many microseconds apart; each is on every host."""
+
+    def __init__(self, step: int = 40_000) -> None:
+        self.step = step
+        self.events: list[dict[str, Any] | bytes] = []
+        self.news = asyncio.Event()
+
+    def put(self, events: Sequence[dict[str, Any] | bytes]) -> None:
+        self.events.extend(events)
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+class Jetstream(Server):
+    """One host.
+
+    late: microseconds by which its clock says more than the network's.
+    faults: what happens on the next connections, in turn: ("cut", 5) aborts after five
+        messages; also "close", "half" (a frame cut in the middle), "silent", "pings" (only
+        those from then on), and ("refuse", 503), ("hang", 0) instead of a handshake.
+    """
+
+    def __init__(self, network: Network, *faults: tuple[str, int], late: int = 0) -> None:
+        super().__init__()
+        self.network, self.late = network, late
+        self.faults = deque(faults)
+        self.fired: list[str] = []
+        self.asked: list[dict[str, str]] = []
+        self.open = 0
+        self.oldest = 0
+        self.app.router.add_get("/subscribe", self.subscribe)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    async def subscribe(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(dict(request.query))
+        fault, number = self.faults.popleft() if self.faults else ("", 0)
+        if fault in ("refuse", "hang"):
+            self.fired.append(fault)
+            if fault == "hang":
+                await asyncio.sleep(60)
+            return web.Response(status=number)
+        socket = web.WebSocketResponse(autoping=True)
+        await socket.prepare(request)
+        self.open += 1
+        handler = asyncio.current_task()
+        assert handler
+        reader = asyncio.create_task(self.drain(socket))
+        reader.add_done_callback(lambda _: handler.cancel())
+        try:
+            await self.send_all(socket, request, fault, number)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            self.open -= 1
+            reader.cancel()
+        return socket
+
+    async def send_all(
+        self, socket: web.WebSocketResponse, request: web.Request, fault: str, after: int
+    ) -> None:
+        at, sent = self.start(request.query), 0
+        while True:
+            news = self.network.news
+            while at < len(self.network.events) and not (fault and sent == after):
+                if raw := self.wanted(at, request.query):
+                    await socket._writer.send_frame(raw, WSMsgType.TEXT)
+                    sent += 1
+                at += 1
+            if fault and sent == after:
+                return await self.break_down(fault, socket, request)
+            await news.wait()
+
+    def start(self, query: Any) -> int:
+        """The first event that is due; events before the oldest are gone."""
+        times = [self.time(n) for n in range(len(self.network.events))]
+        cursor = int(query.get("cursor", 10**17))
+        if not times or cursor > times[-1]:
+            return len(times)
+        return next(n for n, time in enumerate(times) if time >= cursor and n >= self.oldest)
+
+    def time(self, at: int) -> int:
+        return BEGIN + at * self.network.step + self.late
+
+    def wanted(self, at: int, query: Any) -> bytes | None:
+        event = self.network.events[at]
+        if isinstance(event, bytes):
+            return event
+        collection = event.get("commit", {}).get("collection", "")
+        if collection and collection != query.get("wantedCollections", collection):
+            return None
+        return json.dumps(event | {"time_us": self.time(at)}, ensure_ascii=False).encode()
+
+    async def break_down(
+        self, fault: str, socket: web.WebSocketResponse, request: web.Request
+    ) -> None:
+        self.fired.append(fault)
+        assert request.transport
+        if fault == "close":
+            await socket.close(code=1011, message=b"going down")
+        elif fault in ("cut", "half"):
+            if fault == "half":
+                request.transport.write(b'\x81\x7e\x10\x00{"did":"did:plc:')
+                await asyncio.sleep(0.05)
+            request.transport.abort()
+        while not socket.closed and fault in ("silent", "pings"):
+            await asyncio.sleep(0.02)
+            if fault == "pings":
+                await socket.ping()
+
+    @staticmethod
+    async def drain(socket: web.WebSocketResponse) -> None:
+        async for _ in socket:
+            pass
