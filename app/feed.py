@@ -187,8 +187,8 @@ class Feed:
         else:
             opening = b"".join(selection.frame(tick) for tick in missed)
         position = self.ticks[-1].id if self.ticks else ""
-        yield sse.retry(RETRY_MILLISECONDS) + opening
         owed, end = False, self.clock() + STREAM_SECONDS * (0.75 + 0.5 * self.chance())
+        yield sse.retry(RETRY_MILLISECONDS) + opening
         while not self.closing and self.clock() < end:
             news = selection.news
             position, due = self.due(selection, position)

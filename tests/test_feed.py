@@ -232,7 +232,7 @@ async def test_viewers_with_the_same_hashtags_share_the_bytes() -> None:
 
 async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
     """Pages come back each at a time of its own."""
-    clock, chances = Clock(), iter([0.0, 0.5, 0.999])
+    clock, chances = Clock(), iter([0.5, 0.5, 0.5, 0.0, 0.5, 0.999])
     feed = Feed(0.5, clock=clock, chance=lambda: next(chances))
     feed.hear(tick(1, a=1))
     viewers = [view(feed) for _ in range(3)]
