@@ -12,16 +12,19 @@ The way of the data, and the file for each step of it, in the order of reading:
     messages.py   the two things that travel, Post and Tick
     settings.py   what may be chosen from outside
     retry.py      how long to wait before trying again
+    store.py      the Redis schema, and commit.lua, the one script that changes it
     sources/      posts from each network
     counter.py    counts hashtags
-    store.py      the Redis schema, and commit.lua, the one script that changes it
-    history.py    totals of the past
     embedded.py   a private Redis when none is given
     ingest.py     sources into counter, counter into store, once a tick
     sse.py        a server-sent event as bytes
     feed.py       one subscription and one log of recent ticks for all open pages
-    web.py        the page, the event stream, the JSON
+    history.py    totals of the past
+    page.py       the page and its files
+    web.py        the event stream and the JSON
     server.py     Hypercorn, on sockets of our own
+    check.py      what to see before going live
+    record.py     recordings to replay
     __main__.py   builds the parts; owns logging, signals and the end
 
 Each imports only from those above it.

@@ -1,4 +1,5 @@
-"""`python -m app` runs ingester and web together, `python -m app ingest` or `web` one alone.
+"""`python -m app` runs ingester and web together, `python -m app ingest` or `web` one alone;
+`check` is for before going live, `record` for a recording to replay.
 
 Builds the parts; owns logging, signals and the end.
 """
@@ -11,15 +12,20 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from hypercorn.asyncio import serve
 
+from app.check import check, redis_warnings
 from app.embedded import DATA, DataInUse, store
 from app.feed import Feed
 from app.ingest import Ingester
+from app.record import record, recording
 from app.server import CannotStart, ServerConfig, server_config, shown
-from app.settings import Settings, SettingsError, load
-from app.sources import pick
+from app.settings import Settings, SettingsError, check_sources, load
+from app.sources import Source, SourceLost, pick
 from app.store import Store, StoreLost
 from app.web import create_app
 
@@ -30,30 +36,72 @@ LAST_RESORT_SECONDS = 5
 
 
 def main() -> None:
-    command = arguments().command
+    chosen = arguments()
+    command = chosen.command
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
     )
     logging.getLogger("tweepy").setLevel(logging.CRITICAL)  # its errors are ours to explain
     try:
         settings = load()
-        config = server_config(settings) if command != "ingest" else None
         with asyncio.Runner() as runner:
-            runner.run(run(command, settings, config))
+            if command == "check":
+                sys.exit(0 if runner.run(checked(settings)) else 1)
+            elif command == "record":
+                runner.run(recorded(settings, chosen.source, chosen.file))
+            else:
+                config = server_config(settings) if command != "ingest" else None
+                runner.run(run(command, settings, config))
     except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
         sys.exit(f"hashtag pulse: {error}")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m app", description="Live lines of hashtags.")
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=["all", "ingest", "web"],
-        default="all",
-        help="ingest: count posts; web: serve the page; without a command, both",
-    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    parser.set_defaults(command="all")
+    commands.add_parser("all", help="ingest and web in one process; what no command means")
+    commands.add_parser("ingest", help="count posts")
+    commands.add_parser("web", help="serve the page")
+    commands.add_parser("check", help="try what the settings name, before going live")
+    record = commands.add_parser("record", help="write what a source receives, for replay")
+    record.add_argument("--source", required=True, choices=["x", "bluesky", "mastodon"])
+    record.add_argument("file", type=Path)
     return parser.parse_args()
+
+
+async def checked(settings: Settings) -> bool:
+    """Print what check() finds; whether all of it works."""
+    async with store(settings, join=True) as opened:
+        works = True
+        async for finding in check(settings, opened, partial(picked, settings, opened)):
+            sys.stdout.write(f"{'ok  ' if finding.works else 'FAIL'}  {finding.sentence}\n")
+            sys.stdout.flush()
+            works = works and finding.works
+        return works
+
+
+async def recorded(settings: Settings, name: str, file: Path) -> None:
+    """Record until told to stop. Raises CannotStart for a file that cannot be written."""
+    stop = stop_event()
+    check_sources(replace(settings, sources=(name,)))
+    try:
+        with recording(file) as into:
+            async with store(settings, join=True) as opened:
+                task = asyncio.ensure_future(record(picked(settings, opened, name), into))
+                await asyncio.wait(
+                    [task, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED
+                )
+                if not task.cancel():
+                    task.result()
+    except SourceLost as lost:
+        raise CannotStart(f"{name}: {lost}") from lost
+    except OSError as error:
+        raise CannotStart(f"{file} cannot be written: {error.strerror}.") from error
+
+
+def picked(settings: Settings, opened: Store, name: str) -> Source:
+    return pick(name, settings, opened)
 
 
 async def run(command: str, settings: Settings, config: ServerConfig | None) -> None:
@@ -71,7 +119,9 @@ async def run(command: str, settings: Settings, config: ServerConfig | None) -> 
 
 @asynccontextmanager
 async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
-    sources = [pick(name, settings) for name in settings.sources]
+    for warning in await redis_warnings(opened):
+        log.warning("%s", warning)
+    sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(sources, opened, settings.hashtags, settings.tick_seconds)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(ingester.run(), name="ingest")

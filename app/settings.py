@@ -42,6 +42,22 @@ def number(least: float, most: float) -> Callable[[str], float]:
     return parse
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError("unknown word")
+        return text.lower()
+
+    return parse
+
+
+def whole(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError("negative")
+    return value
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text:
@@ -92,6 +108,8 @@ class Settings:
     x_api_url: str = setting(
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
     )
+    x_mode: str = setting("stream", "stream or counts", one_of("stream", "counts"))
+    x_posts_per_day: int = setting("10000", "a whole number of posts, 0 or more", whole)
     jetstream_url: tuple[str, ...] = setting(
         ",".join(
             f"wss://jetstream{n}.us-{side}.bsky.network"

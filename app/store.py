@@ -8,6 +8,8 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     {hashtag}:log      stream  the ticks of the last 15 minutes, field "tick"
     {hashtag}:ticks    channel the same ticks as they happen, with their "id"
     {hashtag}:lease    string  which ingester is the writer
+    {hashtag}:spent:<source> <day>
+                       string  posts read from a network that charges for each
     {hashtag}:states   stream  what the sources were doing, an entry for every change
     {hashtag}:minutes:<day>:<hashtag>, {hashtag}:hours:<month>:<hashtag>
                        string  totals by minute and by hour (app/history.py)
@@ -38,6 +40,13 @@ ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
 
 
+SPENT = "{hashtag}:spent"
+SPEND = """
+local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
+local granted = math.min(tonumber(ARGV[1]), math.max(0, ARGV[2] - spent))
+redis.call('SET', KEYS[1], string.format('%.0f', math.max(0, spent + granted)), 'EX', 259200)
+return granted
+"""
 GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -141,6 +150,15 @@ class Store:
         """Stop being the writer, so that another need not wait for the lease to run out."""
         with store_lost():
             await self.redis.eval(GIVE_LEASE, 1, LEASE, writer)
+
+    async def spend(self, name: str, posts: int, ceiling: int) -> int:
+        """Take so many posts out of the budget of this name, as far as its ceiling allows.
+
+        Answers with how many were granted. A negative number gives posts back. The name
+        has its day in it, and is forgotten after three.
+        """
+        with store_lost():
+            return int(await self.redis.eval(SPEND, 1, f"{SPENT}:{name}", posts, ceiling))
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""

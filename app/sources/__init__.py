@@ -15,6 +15,7 @@ from typing import Any
 
 from app.messages import Post
 from app.settings import Settings
+from app.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,18 @@ class SourceLost(Exception):
 
     wait: seconds until another try makes sense; None leaves it to the ingester.
     for_good: no waiting will mend it (a wrong token, say): the source stays down.
+    state: what the viewers are told meanwhile.
     """
 
-    def __init__(self, reason: str, wait: float | None = None, for_good: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        wait: float | None = None,
+        for_good: bool = False,
+        state: str = "down",
+    ) -> None:
         super().__init__(reason)
-        self.wait, self.for_good = wait, for_good
+        self.wait, self.for_good, self.state = wait, for_good, state
 
 
 class Source(ABC):
@@ -41,11 +49,12 @@ class Source(ABC):
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
         self.state, self.reason, self.since = "connecting", "", clock()
+        self.store: Store | None = None
+        self.tap: Callable[[str | bytes], None] = lambda message: None
+        """Handed every message as it was received; for `python -m app record`."""
         self.bad = 0
         """Messages that could not be read and were skipped."""
         self._said = 0.0
-        self.tap: Callable[[str | bytes], None] = lambda message: None
-        """Handed every message as it was received; for `python -m app record`."""
 
     @abstractmethod
     def posts(self, cursor: str) -> AsyncIterator[Post]:
@@ -67,10 +76,15 @@ class Source(ABC):
             )
 
 
-def pick(name: str, settings: Settings) -> Source:
-    """The source of this name; its module is loaded only when it is wanted."""
-    module = import_module(f"app.sources.{name}")
+def pick(name: str, settings: Settings, store: Store | None = None) -> Source:
+    """The source of this name; its module is loaded only when it is wanted.
+
+    store: where a source that costs money keeps its budget.
+    """
+    counts = name == "x" and settings.x_mode == "counts"
+    module = import_module("app.sources.x_counts" if counts else f"app.sources.{name}")
     source: Source = module.SOURCE(settings)
+    source.store = store
     return source
 
 

@@ -1,0 +1,122 @@
+"""`python -m app check`: what an owner runs before going live. Each finding is one sentence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from app.settings import Settings
+from app.sources import Source, SourceLost
+from app.store import Store, StoreLost, store_lost
+
+FIRST_POSTS_SECONDS = 10.0
+OLDEST_REDIS = (6, 2)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence; `works` is False for what must be mended first."""
+
+    works: bool
+    sentence: str
+
+
+async def check(
+    settings: Settings,
+    store: Store,
+    pick: Callable[[str], Source],
+    seconds: float = FIRST_POSTS_SECONDS,
+) -> AsyncIterator[Finding]:
+    """Every finding, as it is made: Redis first, then each source in turn."""
+    for finding in await check_redis(store):
+        yield finding
+    for name in settings.sources:
+        yield await check_source(pick(name), seconds)
+        if cost := price_of(name, settings):
+            yield Finding(True, cost)
+
+
+async def check_source(source: Source, seconds: float) -> Finding:
+    """Connect, and see what comes in the first seconds."""
+    posts = 0
+
+    async def read() -> None:
+        nonlocal posts
+        async with aclosing(source.posts("")) as stream:  # type: ignore[type-var]
+            async for post in stream:
+                posts += not post.cursor or bool(post.hashtags)
+
+    try:
+        async with asyncio.timeout(seconds):
+            await read()
+    except TimeoutError:
+        pass
+    except SourceLost as lost:
+        return Finding(False, f"{source.name}: {str(lost).rstrip('.')}.")
+    if source.state == "connecting":
+        return Finding(False, f"{source.name}: no connection within {seconds:g} s.")
+    word = "post" if posts == 1 else "posts"
+    return Finding(True, f"{source.name}: {source.state}, {posts} {word} within {seconds:g} s.")
+
+
+def price_of(source: str, settings: Settings) -> str:
+    """What the source costs with these settings, or nothing for one that is free."""
+    if source != "x":
+        return ""
+    if settings.x_mode == "counts":
+        day = 0.005 * 1440 * len(settings.hashtags)
+        return f"x: costs ${day:,.2f} a day in counts mode, whatever the number of posts."
+    most = 0.005 * settings.x_posts_per_day
+    return (
+        f"x: costs $0.005 for every post read, at most ${most:,.2f} a day "
+        f"(X_POSTS_PER_DAY={settings.x_posts_per_day})."
+    )
+
+
+async def check_redis(store: Store) -> list[Finding]:
+    """Version, persistence and eviction; a Redis that hides its settings is taken at its word."""
+    try:
+        with store_lost():
+            about = await store.redis.info()
+    except StoreLost as lost:
+        return [Finding(False, str(lost))]
+    version = str(about.get("redis_version", "?"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    found = [Finding(numbers >= OLDEST_REDIS, f"Redis: version {version} answers.")]
+    if numbers < OLDEST_REDIS:
+        found = [Finding(False, f"Redis: version {version} is too old, 6.2 is needed.")]
+    if about.get("role") not in (None, "master"):
+        found.append(Finding(False, "Redis: this server is a replica and takes no writes."))
+    return found + [Finding(True, warning) for warning in await redis_warnings(store)]
+
+
+async def redis_warnings(store: Store) -> list[str]:
+    """What this Redis may do to the totals: throw them away, or forget them in a restart."""
+    try:
+        with store_lost():
+            about = await store.redis.info()
+            saves = await setting(store, "save")
+    except StoreLost:
+        return []
+    warnings = []
+    policy = str(about.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction" and about.get("maxmemory"):
+        warnings.append(
+            f"Redis: maxmemory-policy is {policy}: it may throw totals away; set noeviction."
+        )
+    if not about.get("aof_enabled") and saves == "":
+        warnings.append("Redis: it keeps nothing on disk: a restart of it forgets the totals.")
+    elif not about.get("aof_enabled") and saves is not None:
+        warnings.append(
+            "Redis: without appendonly a crash of it forgets minutes; set appendonly yes."
+        )
+    return warnings
+
+
+async def setting(store: Store, name: str) -> str | None:
+    """A setting of the server; None where it does not tell."""
+    try:
+        with store_lost():
+            return (await store.redis.config_get(name)).get(name)
+    except StoreLost:
+        return None

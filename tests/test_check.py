@@ -1,0 +1,142 @@
+"""`python -m app check` and `python -m app record`, as an owner runs them."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from servers import App, RedisServer, eventually, wait_until
+from x_server import TOKEN, x_server
+
+from app.check import redis_warnings
+from app.embedded import find_server
+from app.record import recording
+from app.store import Store, connect
+
+
+async def test_check_says_what_works_and_what_it_costs(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """One sentence a finding, exit status 0, no secret in it."""
+    async with x_server() as x:
+        x.connections.append(['{"data":{"id":"1","text":""}}'] * 1)
+        app = start_app(
+            "check",
+            SOURCES="x,demo",
+            X_API_URL=x.url,
+            X_BEARER_TOKEN=TOKEN,
+            REDIS_URL=redis_server.url,
+        )
+        await eventually(lambda: not app.running, "the check is over", 40)
+    assert app.wait() == 0, app.output
+    assert "ok    x: live, 1 post within 10 s." in app.output
+    assert "ok    x: costs $0.005 for every post read, at most $50.00 a day" in app.output
+    assert "ok    demo: live" in app.output
+    assert "keeps nothing on disk" in app.output
+    assert TOKEN not in app.output
+
+
+async def test_check_fails_for_what_will_not_work(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """A wrong token, a server that is not there: a sentence each, and exit status 1."""
+    async with x_server() as x:
+        app = start_app(
+            "check",
+            SOURCES="x",
+            X_API_URL=x.url,
+            X_BEARER_TOKEN="wrong",
+            REDIS_URL=redis_server.url,
+        )
+        await eventually(lambda: not app.running, "the check is over", 40)
+        assert x.asked
+    assert app.wait() == 1
+    assert "FAIL  x: X answered 401" in app.output
+    assert "wrong" not in app.output
+    assert "Traceback" not in app.output
+
+
+def test_check_fails_without_redis(start_app: Callable[..., App]) -> None:
+    """A Redis that does not answer is a finding, not a traceback."""
+    app = start_app(
+        "check", SOURCES="replay", REPLAY_FILE="/dev/null", REDIS_URL="redis://127.0.0.1:1"
+    )
+    assert app.wait() == 1
+    assert "Traceback" not in app.output
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--appendonly", "yes"), ""),
+        ((), "keeps nothing on disk"),
+        (("--save", "60 1"), "without appendonly"),
+        (
+            ("--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            "allkeys-lru",
+        ),
+    ],
+)
+async def test_warnings_about_a_forgetful_redis(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    """One that may throw totals away, or forget them in a restart, is named at the start."""
+    with RedisServer(find_server(), tmp_path / "redis", *options) as server:
+        redis = connect(server.url)
+        warnings = await redis_warnings(Store(redis))
+        await redis.aclose()
+    assert len(warnings) == bool(said)
+    assert all(said in warning for warning in warnings)
+
+
+async def test_record_writes_what_replay_reads(
+    start_app: Callable[..., App], redis_server: RedisServer, recordings: Path, tmp_path: Path
+) -> None:
+    """The lines arrive in the file as they were received; Ctrl-C leaves no half line."""
+    lines = (recordings / "x_v2_client_fixtures/wire_reduced.jsonl").read_text().splitlines()
+    file = tmp_path / "posts.jsonl"
+    async with x_server() as x:
+        x.connections.append([*lines])
+        app = start_app(
+            "record", "--source", "x", str(file),
+            X_API_URL=x.url, X_BEARER_TOKEN=TOKEN, REDIS_URL=redis_server.url,
+        )  # fmt: skip
+        await eventually(
+            lambda: file.exists() and len(file.read_bytes().splitlines()) == len(lines),
+            "all is written",
+        )
+        app.signal(signal.SIGINT)
+        await eventually(lambda: not app.running, "it ends")
+    assert app.wait() == 0, app.output
+    assert file.read_text().splitlines() == lines
+
+
+def test_record_says_what_is_wrong(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """A missing setting, and a file that cannot be written, are a sentence each."""
+    for file, more, sentence in (
+        ("a.jsonl", {}, "X_BEARER_TOKEN is not set"),
+        ("/nowhere/a.jsonl", {"X_BEARER_TOKEN": "t"}, "/nowhere/a.jsonl cannot be written"),
+    ):
+        app = start_app("record", "--source", "x", file, REDIS_URL=redis_server.url, **more)
+        wait_until(lambda app=app: not app.running, "it ends")
+        assert app.wait() == 1
+        assert sentence in app.output
+        assert "Traceback" not in app.output
+
+
+def test_a_recording_rotates_at_its_size(tmp_path: Path) -> None:
+    """Whole lines only, none lost, line ends inside a message folded."""
+    file = tmp_path / "a.jsonl"
+    with recording(file, rotate=50) as into:
+        for n in range(20):
+            into.write(f'{{"n":\n{n:10}}}')
+    parts = sorted(
+        tmp_path.glob("a.jsonl*"),
+        key=lambda p: (p.suffix == ".jsonl", int(p.suffix[1:]) if p.suffix[1:].isdigit() else 0),
+    )
+    assert len(parts) > 3
+    assert all(part.stat().st_size <= 50 for part in parts)
+    lines = [line for part in parts for line in part.read_text().splitlines()]
+    assert lines == [f'{{"n": {n:10}}}' for n in range(20)]
