@@ -15,8 +15,28 @@ from typing import Any
 from aiohttp import web
 
 TOKEN = "x-secret-token"
+PROBLEMS = "https://api.x.com/2/problems/"
+RULES, RULE_LENGTH = 1000, 1024
 Connection = list[bytes | str]
-"""What one connection to the stream is sent: lines, and "close", "cut" or "stall" at its end."""
+"""What one connection to the stream is sent: lines, and what happens to it at its end:
+
+"close": a clean end; "half": a clean end in the middle of a line; "cut": a reset in the
+middle of a line; "stall": silence, without keep-alives. Else keep-alives go on for ever.
+"""
+Failure = tuple[int, dict[str, str], Any]
+"""The status, headers and body of an answer."""
+TOO_MANY = {
+    "title": "ConnectionException",
+    "detail": "This stream is currently at the maximum allowed connection limit.",
+    "connection_issue": "TooManyConnections",
+    "type": f"{PROBLEMS}streaming-connection",
+}
+NO_RULES = {
+    "title": "ConnectionException",
+    "detail": "You must define rules using the POST /2/tweets/search/stream/rules endpoint.",
+    "connection_issue": "RuleConfigurationIssue",
+    "type": f"{PROBLEMS}streaming-connection",
+}
 
 
 @dataclass
@@ -27,11 +47,18 @@ class XServer:
     rules: list[dict[str, str]] = field(default_factory=list)
     connections: deque[Connection] = field(default_factory=deque)
     """What the next connections are sent; when there is none left, keep-alives for ever."""
-    failures: deque[tuple[int, dict[str, str], Any]] = field(default_factory=deque)
-    """Statuses, headers and bodies that the next stream requests are answered with."""
+    failures: deque[Failure] = field(default_factory=deque)
+    """What the next requests for the stream or for counts are answered with."""
+    rule_failures: deque[Failure] = field(default_factory=deque)
+    """What the next requests about rules are answered with."""
     posts_in: Callable[[str, int], int] = lambda query, minute: 0
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     sent: int = 0
+    fired: list[str | int] = field(default_factory=list)
+    """The faults that happened: statuses, and ends of connections."""
+    keep_alive: float = 0.2
+    open: int = 0
+    made: int = 0
 
     @property
     def connects(self) -> int:
@@ -39,59 +66,101 @@ class XServer:
 
     async def get_rules(self, request: web.Request) -> web.Response:
         self.note(request, "rules")
+        if self.rule_failures:
+            return self.fail(self.rule_failures)
         data = {"data": self.rules} if self.rules else {}
-        return web.json_response({**data, "meta": {"sent": "2026-11-24T00:00:00Z"}})
+        meta = {"sent": "2026-11-24T00:00:00.000Z", "result_count": len(self.rules)}
+        return web.json_response({**data, "meta": meta})
 
     async def change_rules(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.note(request, "change", body)
-        errors, made = [], []
-        for rule in body.get("add", ()):
-            assert len(rule["value"]) <= 1024
-            if any(rule["value"] == other["value"] for other in self.rules):
-                errors.append({"title": "DuplicateRule", "value": rule["value"]})
-                continue
-            made.append({**rule, "id": str(1000 + len(self.rules))})
-            self.rules.append(made[-1])
-        gone = body.get("delete", {}).get("ids", ())
-        self.rules = [rule for rule in self.rules if rule["id"] not in gone]
-        return web.json_response({"data": made, "errors": errors, "meta": {}}, status=201)
+        if self.rule_failures:
+            return self.fail(self.rule_failures)
+        if "delete" in body:
+            before, gone = len(self.rules), body["delete"]["ids"]
+            self.rules = [rule for rule in self.rules if rule["id"] not in gone]
+            deleted = before - len(self.rules)
+            summary = {"deleted": deleted, "not_deleted": len(gone) - deleted}
+            return web.json_response({"meta": {"summary": summary}})
+        asked = [(rule, self.problem(rule["value"])) for rule in body["add"]]
+        made = [self.make(**rule) for rule, problem in asked if not problem]
+        errors = [problem for _, problem in asked if problem]
+        summary = {"created": len(made), "not_created": len(errors)}
+        told = {"data": made, "errors": errors, "meta": {"summary": summary}}
+        return web.json_response({k: v for k, v in told.items() if v}, status=201)
+
+    def problem(self, value: str) -> dict[str, str]:
+        """Why X does not take this rule; empty when it does."""
+        for rule in self.rules:
+            if rule["value"] == value:
+                return problem("DuplicateRule", "duplicate-rules", value=value, id=rule["id"])
+        if len(self.rules) >= RULES:
+            return problem("RulesCapExceeded", "rule-cap", value=value)
+        if len(value) > RULE_LENGTH:
+            return problem("UnprocessableEntity", "invalid-rules", value=value)
+        return {}
+
+    def make(self, value: str, tag: str = "") -> dict[str, str]:
+        self.made += 1
+        rule = {"id": str(1000 + self.made), "value": value, **({"tag": tag} if tag else {})}
+        self.rules.append(rule)
+        return rule
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         self.note(request, "stream")
+        if not self.rules:
+            self.failures.appendleft((409, {}, NO_RULES))
+        elif self.open:
+            self.failures.appendleft((429, {}, TOO_MANY))
         if self.failures:
-            status, headers, body = self.failures.popleft()
-            return web.json_response(body, status=status, headers=headers)
+            return self.fail(self.failures)
+        script = self.connections.popleft() if self.connections else []
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        script = self.connections.popleft() if self.connections else []
+        self.open += 1
+        try:
+            await self.play(script, request, response)
+        finally:
+            self.open -= 1
+        return response
+
+    async def play(
+        self, script: Connection, request: web.Request, response: web.StreamResponse
+    ) -> None:
         for line in script:
-            if line == "close":
-                return response
-            if line == "stall":
-                await asyncio.sleep(60)
-            elif line == "cut":
-                await response.write(b'{"data":{"id":"1')
-                assert request.transport
-                request.transport.abort()
-                return response
-            else:
+            if line not in ("close", "half", "cut", "stall"):
                 raw = line.encode() if isinstance(line, str) else line
                 await response.write(raw.rstrip(b"\r\n") + b"\r\n")
                 self.sent += 1
+                continue
+            if line in ("half", "cut"):
+                await response.write(b'{"data":{"id":"1')
+            self.fired.append(str(line))
+            if line == "stall":
+                await asyncio.Event().wait()  # cancelled when the client goes
+            if line == "cut":
+                assert request.transport
+                while request.transport.get_write_buffer_size():  # the lines before do arrive
+                    await asyncio.sleep(0)
+                request.transport.abort()
+            return
         while True:
             await response.write(b"\r\n")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(self.keep_alive)
 
     async def counts(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         self.note(request, "counts", query)
         if self.failures:
-            status, headers, body = self.failures.popleft()
-            return web.json_response(body, status=status, headers=headers)
+            return self.fail(self.failures)
         begin, end = (second(query[name]) for name in ("start_time", "end_time"))
         minutes = [
-            {"start": text(at), "end": text(at + 60), "tweet_count": self.posts_in(query["query"], at)}
+            {
+                "start": text(at),
+                "end": text(at + 60),
+                "tweet_count": self.posts_in(query["query"], at),
+            }
             for at in range(begin, end, 60)
         ]
         return web.json_response({"data": minutes, "meta": {"total_tweet_count": 0}})
@@ -99,7 +168,18 @@ class XServer:
     def note(self, request: web.Request, what: str, body: Any = None) -> None:
         self.asked.append((what, request.query_string, body))
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
-            raise web.HTTPUnauthorized(text=json.dumps({"title": "Unauthorized"}))
+            self.fired.append(401)
+            told = {"title": "Unauthorized", "type": "about:blank", "status": 401}
+            raise web.HTTPUnauthorized(text=json.dumps(told), content_type="application/json")
+
+    def fail(self, failures: deque[Failure]) -> web.Response:
+        status, headers, body = failures.popleft()
+        self.fired.append(status)
+        return web.json_response(body, status=status, headers=headers)
+
+
+def problem(title: str, type: str, **more: str) -> dict[str, str]:
+    return {"title": title, "type": PROBLEMS + type, **more}
 
 
 def second(moment: str) -> int:
@@ -118,7 +198,7 @@ async def x_server() -> AsyncIterator[XServer]:
     app.router.add_post("/2/tweets/search/stream/rules", server.change_rules)
     app.router.add_get("/2/tweets/search/stream", server.stream, allow_head=False)
     app.router.add_get("/2/tweets/counts/recent", server.counts)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -9,7 +9,7 @@ Wire form and limits: https://docs.x.com/x-api/posts/filtered-stream
 """
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -21,7 +21,8 @@ from tweepy.asynchronous import AsyncStreamingClient
 from app.hashtags import keyed
 from app.messages import Post
 from app.retry import XWaits
-from app.sources import Source, SourceLost, milliseconds
+from app.sources import Source, SourceLost, milliseconds, said
+from app.sources.budget import Budget
 from app.sources.x_wire import Gateway, OneConnection, described, refusal
 
 RULE_TAG = "hashtag-pulse"
@@ -31,6 +32,7 @@ STALL_SECONDS = 25.0
 LONGEST_LINE = 2**20
 """A long post has 25,000 characters, of up to 12 bytes where they are escaped."""
 IDS_REMEMBERED = 20_000
+DOLLARS_A_POST = 0.005
 
 
 def parse(message: dict[str, Any]) -> Post | None:
@@ -64,7 +66,24 @@ class X(Source):
         self.seen: dict[str, None] = {}
 
     async def posts(self, cursor: str) -> AsyncIterator[Post]:
-        """Set the rules, connect once, and yield each post; a repeated one only once."""
+        """Each post of one connection, a repeated one only once, within the day's budget."""
+        ceiling = self.settings.x_posts_per_day
+        budget = self.store and Budget(self.store, self.name, ceiling, DOLLARS_A_POST, self.clock)
+        try:
+            if budget:
+                await budget.refill()
+            async with aclosing(self.received()) as received:
+                async for post in received:
+                    if self.is_new(post):
+                        yield post
+                    if budget:
+                        await budget.spend()
+        finally:
+            if budget:
+                await budget.give_back()
+
+    async def received(self) -> AsyncGenerator[Post, None]:
+        """Set the rules, connect once, and yield what comes."""
         if wait := self.waits.connect(self.clock()):
             raise SourceLost("X allows no more connects in these 15 minutes", wait)
         try:
@@ -75,12 +94,12 @@ class X(Source):
                 await self.sync_rules(client)
                 async with aclosing(client.lines()) as lines:
                     async for line in lines:
-                        post = self.read(line)
-                        if post and self.is_new(post):
+                        if post := self.read(line):
                             yield post
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            text = f"the connection to X failed: {str(error) or type(error).__name__}"
-            raise SourceLost(text, self.waits.cut()) from error
+            raise SourceLost(
+                f"the connection to X failed: {said(error)}", self.waits.cut()
+            ) from error
 
     def session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -119,6 +138,7 @@ class X(Source):
             self.say("live")
             self.waits.worked(self.clock())
             return None
+        self.tap(line)
         try:
             message = json.loads(line)
             if post := parse(message):

@@ -11,7 +11,6 @@ from tweepy.asynchronous import AsyncStreamingClient
 from app.retry import XWaits
 from app.sources import SourceLost
 
-LINES_WAITING = 1000
 MEANING = {
     400: "It does not take our request.",
     401: "X_BEARER_TOKEN is not valid.",
@@ -28,7 +27,8 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
     def __init__(self, token: str, session: "Gateway") -> None:
         super().__init__(token, return_type=dict)
         self.session = session
-        self.received: asyncio.Queue[bytes | Exception | None] = asyncio.Queue(LINES_WAITING)
+        # not bounded: what aiohttp has received and tweepy not yet read is lost with a cut
+        self.received: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
 
     async def lines(self) -> AsyncGenerator[bytes | None, None]:
         """Each line; None for a keep-alive and for the connect. Raises what ended it."""
@@ -42,13 +42,13 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
             await asyncio.wait([self.task])
 
     async def on_connect(self) -> None:
-        await self.received.put(None)
+        self.received.put_nowait(None)
 
     async def on_data(self, raw_data: bytes) -> None:
-        await self.received.put(raw_data)
+        self.received.put_nowait(raw_data)
 
     async def on_keep_alive(self) -> None:
-        await self.received.put(None)
+        self.received.put_nowait(None)
 
     async def on_closed(self, resp: aiohttp.ClientResponse) -> None:
         raise aiohttp.ServerDisconnectedError("X closed the stream")
@@ -60,7 +60,7 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         raise  # tweepy calls this while it handles the error: hand the error on
 
     async def on_exception(self, exception: Exception) -> None:
-        await self.received.put(exception)
+        self.received.put_nowait(exception)
 
 
 class Gateway:
