@@ -1,12 +1,12 @@
 -- Commits one tick: all of it, or nothing.
 --
 -- KEYS  totals (hash), sources (hash), state (hash), log (stream), ticks (channel),
---       lease (string), states (stream)
+--       lease (string), states (stream), spellings (hash), names (hash)
 -- ARGV  1 the version last seen          2 the commit last seen
 --       3 this commit's own name         4 how many milliseconds the log reaches back
 --       5 who commits                    6 for how many milliseconds that holds the lease
---       7 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments}
---         increments is hashtag -> source -> how many
+--       7 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments, spellings}
+--         increments is hashtag -> source -> how many, spellings hashtag -> spelling -> how many
 -- Answers with the state hash. The caller finds its own commit's name in it when the tick
 -- is stored, now or by an earlier try whose answer was lost; otherwise nothing was changed.
 -- LEASE as an error: somebody else is the writer now, and nothing was changed.
@@ -17,8 +17,8 @@
 -- Redis does not undo what a script did before it failed, so all is checked first.
 
 local totals, by_source, state, log, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local lease, states = KEYS[6], KEYS[7]
-local NAMES_KEPT, DAY, HOUR, MONTH = 64, 86400, 3600, 720 * 3600
+local lease, states, spellings, shown = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local SPELLINGS_KEPT, NAMES_KEPT, DAY, HOUR, MONTH = 10000, 64, 86400, 3600, 720 * 3600
 
 local function expect(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -29,6 +29,7 @@ end
 
 local wrong = expect(totals, 'hash') or expect(by_source, 'hash') or expect(state, 'hash')
   or expect(log, 'stream') or expect(lease, 'string') or expect(states, 'stream')
+  or expect(spellings, 'hash') or expect(shown, 'hash')
 if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 
 local version = redis.call('HGET', state, 'version') or '0'
@@ -77,6 +78,20 @@ for tag, parts in pairs(tick.increments) do
     redis.call('HINCRBY', by_source, tag .. ' ' .. source, posts)
   end
 end
+for tag, written in pairs(tick.spellings) do
+  for spelling, posts in pairs(written) do
+    local field = tag .. ' ' .. spelling
+    local room = redis.call('HLEN', spellings) < SPELLINGS_KEPT
+    if room or redis.call('HEXISTS', spellings, field) == 1 then
+      local often = (tonumber(redis.call('HGET', spellings, field)) or 0) + posts
+      redis.call('HSET', spellings, field, string.format('%.0f', often))
+      local best = tag .. ' ' .. (redis.call('HGET', shown, tag) or '')
+      if often > (tonumber(redis.call('HGET', spellings, best)) or 0) then
+        redis.call('HSET', shown, tag, spelling)
+      end
+    end
+  end
+end
 for source, cursor in pairs(tick.cursors) do
   redis.call('HSET', state, 'cursor:' .. source, cursor)
 end
@@ -112,7 +127,7 @@ for i = 1, #stored, 2 do
     split[tag][source] = stored[i + 1]
   end
 end
-local counts, parts = {}, {}
+local counts, parts, names_shown = {}, {}, {}
 for _, tag in ipairs(tick.tracked) do
   local name, members = cjson.encode(tag) .. ':', {}
   local total, of = redis.call('HGET', totals, tag) or '0', split[tag] or {}
@@ -120,6 +135,7 @@ for _, tag in ipairs(tick.tracked) do
   for source, posts in pairs(of) do table.insert(members, cjson.encode(source) .. ':' .. posts) end
   table.insert(counts, name .. total)
   table.insert(parts, name .. object(members))
+  table.insert(names_shown, name .. cjson.encode(redis.call('HGET', shown, tag) or tag))
   keep(minutes(tag), math.floor(second % DAY / 60), total, 9 * DAY)
   keep(hours(tag), math.floor(second % MONTH / HOUR), total, 431 * DAY)
 end
@@ -131,6 +147,7 @@ local json = object({
   '"tick":' .. cjson.encode(tick.tick),
   '"counts":' .. object(counts),
   '"by_source":' .. object(parts),
+  '"names":' .. object(names_shown),
   '"sources":' .. described,
   '"details":' .. cjson.encode(tick.details),
 })

@@ -16,13 +16,16 @@ class Counter:
     tracked: frozenset[str]
     increments: Increments = field(default_factory=dict)
     cursors: dict[str, str] = field(default_factory=dict)
+    spellings: Increments = field(default_factory=dict)
 
     def add(self, post: Post) -> None:
         """Count the post once under each tracked hashtag that it names, and move its cursor."""
-        for tag in post.hashtags:
+        for tag, spelling in post.hashtags.items():
             if tag in self.tracked:
                 parts = self.increments.setdefault(tag, {})
                 parts[post.source] = parts.get(post.source, 0) + 1
+                written = self.spellings.setdefault(tag, {})
+                written[spelling] = written.get(spelling, 0) + 1
         if post.cursor:
             self.cursors[post.source] = post.cursor
 
@@ -30,6 +33,14 @@ class Counter:
         """Hand over what was counted and the cursors, and begin again at nothing."""
         taken = self.increments, dict(self.cursors)
         self.increments = {}
+        return taken
+
+    def cut_spellings(self) -> Increments:
+        """How often each spelling was seen since the last cut: hashtag to spelling to posts.
+
+        They only choose what is shown, so they are not counted again like the increments.
+        """
+        taken, self.spellings = self.spellings, {}
         return taken
 
     def put_back(self, increments: Increments, sources: Iterable[str]) -> None:

@@ -89,6 +89,7 @@ class Selection:
                     tag: [(tick.at, tick.counts[tag]) for tick in recent if tag in tick.counts]
                     for tag in self.tags
                 },
+                "names": {tag: newest.names[tag] for tag in self.tags if tag in newest.names},
             }
             self.past = made_for, sse.event(dumps(told), "history", newest.id)
         return self.past[1]

@@ -169,6 +169,7 @@ class Ingester:
             "tick": self.seconds,
             "tracked": self.tracked,
             "increments": increments,
+            "spellings": self.counter.cut_spellings(),
             "cursors": cursors,
             "sources": {source.name: source.state for source in sources},
             "details": {

@@ -35,6 +35,7 @@ class Tick:
     at: the tick's closing time, milliseconds since 1970.
     seconds: how long the tick was meant to last.
     counts: hashtag key to total; by_source: the same split, {"science": {"x": 3}}.
+    names: hashtag key to the spelling that most posts had.
     sources: source name to its state: "live", "connecting" or "down".
     details: source name to {"since": milliseconds since 1970, "reason": text}.
     """
@@ -45,6 +46,7 @@ class Tick:
     seconds: float
     counts: Mapping[str, int]
     by_source: Mapping[str, Mapping[str, int]]
+    names: Mapping[str, str]
     sources: Mapping[str, str]
     details: Mapping[str, Mapping[str, Any]]
 
@@ -63,6 +65,7 @@ class Tick:
                 seconds=float(raw["tick"]),
                 counts=whole_numbers(raw["counts"]),
                 by_source={tag: whole_numbers(part) for tag, part in raw["by_source"].items()},
+                names={tag: str(spelling) for tag, spelling in raw["names"].items()},
                 sources={str(name): str(state) for name, state in raw["sources"].items()},
                 details={str(name): dict(about) for name, about in raw["details"].items()},
             )

@@ -4,6 +4,7 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
 
     {hashtag}:totals   hash    hashtag -> total
     {hashtag}:sources  hash    "hashtag source" -> total of that source
+    {hashtag}:names    hash    hashtag -> its commonest spelling, by {hashtag}:spellings (hash)
     {hashtag}:state    hash    version, commit, recent commits, cursor:<source>
     {hashtag}:log      stream  the ticks of the last 15 minutes, field "tick"
     {hashtag}:ticks    channel the same ticks as they happen, with their "id"
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 TOTALS, SOURCES, STATE = "{hashtag}:totals", "{hashtag}:sources", "{hashtag}:state"
 LOG, TICKS = "{hashtag}:log", "{hashtag}:ticks"
 LEASE, STATES = "{hashtag}:lease", "{hashtag}:states"
+SPELLINGS, NAMES = "{hashtag}:spellings", "{hashtag}:names"
 LOG_SECONDS = 900
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
@@ -122,7 +124,7 @@ class Store:
         """
         with store_lost():
             answer = await self.script(
-                keys=[TOTALS, SOURCES, STATE, LOG, TICKS, LEASE, STATES],
+                keys=[TOTALS, SOURCES, STATE, LOG, TICKS, LEASE, STATES, SPELLINGS, NAMES],
                 args=[
                     seen.version,
                     seen.commit,

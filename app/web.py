@@ -108,7 +108,9 @@ def built(settings: Settings, feed: Feed) -> Quart:
             raise Refused(503, feed.why_not_ready())
         tick = feed.ticks[-1]
         told = {"at": tick.at, "counts": selection.totals(tick)}
-        return await json({**told, "sources": tick.sources, "details": tick.details})
+        names = {tag: tick.names[tag] for tag in selection.tags if tag in tick.names}
+        about = {"names": names, "sources": tick.sources, "details": tick.details}
+        return await json({**told, **about})
 
     @app.get("/api/history")
     async def history() -> Response:

@@ -20,6 +20,7 @@ def tick(n: int, previous: int | None = None, **counts: int) -> Tick:
         seconds=0.5,
         counts=counts,
         by_source={tag: {"x": total} for tag, total in counts.items()},
+        names={tag: tag.upper() for tag in counts},
         sources={"x": "live"},
         details={},
     )

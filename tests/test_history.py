@@ -24,6 +24,7 @@ async def commit(store: Store, seen: State, name: str, posts: int, state: str = 
         "tracked": ["science"],
         "increments": {"science": {"x": posts}},
         "cursors": {},
+        "spellings": {},
         "sources": {"x": state},
         "details": {"x": {"since": 1, "reason": "budget reached" if state == "budget" else ""}},
     }

@@ -16,6 +16,7 @@ GOOD: dict[str, Any] = {
     "tick": 0.5,
     "counts": {"サッカー": 3},
     "by_source": {"サッカー": {"x": 3}},
+    "names": {"サッカー": "サッカー"},
     "sources": {"x": "live"},
     "details": {"x": {"since": 1, "reason": ""}},
 }
@@ -41,7 +42,7 @@ def test_a_foreign_message_is_a_value_error(name: str, wrong: Any) -> None:
         Tick.from_json(json.dumps({**GOOD, name: wrong}))
     except ValueError:
         return
-    assert name in ("previous", "at", "tick", "by_source", "sources", "details", "counts")
+    assert name in ("previous", "at", "tick", "by_source", "names", "sources", "details", "counts")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def tick(increments: dict[str, dict[str, int]] | None = None, **changes: Any) ->
         "tick": 0.5,
         "tracked": ["science", "サッカー"],
         "increments": increments or {},
+        "spellings": {},
         "cursors": {},
         "sources": {"x": "live"},
         "details": {"x": {"since": 1, "reason": "ok"}},
@@ -73,6 +74,19 @@ async def test_a_commit_stores_totals_cursors_log_and_publishes(store: Store) ->
     assert logged.by_source == {"science": {"x": 2, "bluesky": 1}, "サッカー": {"x": 0}}
     assert (logged.previous, logged.at, logged.seconds) == ("", 1_700_000_000_000, 0.5)
     await pubsub.aclose()
+
+
+async def test_the_commonest_spelling_is_shown(store: Store) -> None:
+    """Over all commits; a hashtag that nobody used has its key."""
+    first = await store.commit(
+        State(), "a", tick(spellings={"science": {"Science": 2, "SCIENCE": 1}})
+    )
+    second = await store.commit(first, "b", tick(spellings={"science": {"SCIENCE": 1}}))
+    third = await store.commit(second, "c", tick(spellings={"science": {"SCIENCE": 1}}))
+    assert third.commit == "c"
+    names = [t.names["science"] for t in await store.ticks_after("")]
+    assert names == ["Science", "Science", "SCIENCE"]
+    assert (await store.ticks_after(""))[-1].names["サッカー"] == "サッカー"
 
 
 async def test_a_repeated_commit_counts_once(store: Store) -> None:
@@ -231,7 +245,7 @@ async def test_what_is_lost_on_the_channel_comes_from_the_log(store: Store) -> N
         state = await commit(store, State(), "a")
         await store.redis.config_set("maxmemory", "0")
         entry = (await store.ticks_after(""))[-1]
-        lost = '{"previous":"%s","at":2,"tick":0.5,"counts":{},"by_source":{},"sources":{},"details":{}}'
+        lost = '{"previous":"%s","at":2,"tick":0.5,"counts":{},"by_source":{},"names":{},"sources":{},"details":{}}'
         await store.redis.xadd(LOG, {"tick": lost % entry.id})
         await commit(store, state, "b")
         await eventually(lambda: count(heard) == 3, "the lost tick is heard")
