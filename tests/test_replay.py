@@ -1,0 +1,128 @@
+"""A recording as a source: its cursor, its pace, its bad lines."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.messages import Post
+from app.settings import read
+from app.sources import SourceLost
+from app.sources.replay import Replay, parse
+
+
+def x_line(n: int, at: int = 0) -> str:
+    created = f"2026-01-01T00:{at // 60:02}:{at % 60:02}.000Z"
+    return json.dumps(
+        {"data": {"id": str(n), "created_at": created, "entities": {"hashtags": [{"tag": "a"}]}}}
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[..., Replay]:
+    def make(text: str, speed: float = 0) -> Replay:
+        file = tmp_path / "recording.jsonl"
+        file.write_text(text, newline="")
+        return Replay(
+            read({"SOURCES": "replay", "REPLAY_FILE": str(file), "REPLAY_SPEED": str(speed)})
+        )
+
+    return make
+
+
+async def everything(source: Replay, cursor: str = "") -> list[Post]:
+    return [post async for post in source.posts(cursor)]
+
+
+async def test_it_goes_on_at_any_cursor(source: Callable[..., Replay]) -> None:
+    """From every post's cursor the rest follows, each once; CR LF and no last line end included."""
+    replay = source("\r\n".join(x_line(n) for n in range(20)))
+    posts = await everything(replay)
+    assert [post.id for post in posts] == [str(n) for n in range(20)]
+    for n, post in enumerate(posts):
+        assert [later.id for later in await everything(replay, post.cursor)] == [
+            str(m) for m in range(n + 1, 20)
+        ]
+
+
+async def test_another_recording_begins_at_its_beginning(source: Callable[..., Replay]) -> None:
+    """A cursor belongs to the recording that it was made in."""
+    cursor = (await everything(source("\n".join(x_line(n) for n in range(5)))))[-1].cursor
+    assert len(await everything(source("\n".join(x_line(n) for n in range(7, 10))), cursor)) == 3
+
+
+async def test_bad_lines_are_skipped_and_counted(
+    source: Callable[..., Replay], caplog: Any
+) -> None:
+    """Garbage of every kind between good lines loses none of them; one line in the log."""
+    garbage = [
+        "{",
+        "null",
+        "[]",
+        "5",
+        '"text"',
+        '{"data": 5}',
+        '{"commit": {"operation": "create", "collection": "app.bsky.feed.post"}}',
+        '{"event": "update"}',
+        "\ufffd",
+        "[" * 50_000,
+    ]
+    lines = [part for n, bad in enumerate(garbage) for part in (x_line(n), bad)]
+    replay = source("\n".join(lines))
+    assert len(await everything(replay)) == len(garbage)
+    assert replay.bad == len(garbage)
+    assert caplog.text.count("skipped") == 1
+    assert replay.state == "down"
+    assert (
+        replay.reason
+        == f"the recording recording.jsonl has ended, {len(garbage)} bad lines skipped"
+    )
+
+
+async def test_the_recorded_pace_is_kept(source: Callable[..., Replay], monkeypatch: Any) -> None:
+    """Pauses are divided by the speed and never longer than a second; backwards is no pause."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    replay = source("\n".join(x_line(n, at) for n, at in enumerate([10, 11, 11, 5, 59])), speed=4)
+    await everything(replay)
+    assert [wait for wait in waits if wait] == [0.25, 1.0]
+
+
+async def test_a_file_that_goes_away_is_a_lost_source(
+    source: Callable[..., Replay], tmp_path: Path
+) -> None:
+    """One sentence with its name; it may come back."""
+    replay = source(x_line(1))
+    (tmp_path / "recording.jsonl").unlink()
+    with pytest.raises(SourceLost, match=r"recording.jsonl cannot be read: No such file"):
+        await everything(replay)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["data", "commit", "event", "payload", "id", "entities", "record"])
+                | st.text(),
+                inner,
+            )
+        ),
+    )
+)
+def test_whatever_json_comes_it_is_a_post_or_a_known_error(message: Any) -> None:
+    """The parsers raise nothing but what their readers catch."""
+    try:
+        post = parse(message)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    assert post is None or isinstance(post, Post)
