@@ -47,7 +47,7 @@ def settings(tracked: Sequence[str], **values: str) -> Settings:
 def wire(recordings: Path, *folders: str) -> list[dict[str, Any]]:
     """The messages of these recordings."""
     files = [recordings / folder / "wire_reduced.jsonl" for folder in folders]
-    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [json.loads(line) for file in files for line in file.read_bytes().splitlines()]
 
 
 def truth(recordings: Path, *folders: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from servers import eventually
 
 TOKEN = "x-secret-token"
 PROBLEMS = "https://api.x.com/2/problems/"
@@ -57,6 +58,7 @@ class XServer:
     fired: list[str | int] = field(default_factory=list)
     """The faults that happened: statuses, and ends of connections."""
     keep_alive: float = 0.2
+    keep_alives: int = 0
     open: int = 0
     made: int = 0
 
@@ -140,13 +142,11 @@ class XServer:
             if line == "stall":
                 await asyncio.Event().wait()  # cancelled when the client goes
             if line == "cut":
-                assert request.transport
-                while request.transport.get_write_buffer_size():  # the lines before do arrive
-                    await asyncio.sleep(0)
-                request.transport.abort()
+                await cut(request)
             return
         while True:
             await response.write(b"\r\n")
+            self.keep_alives += 1
             await asyncio.sleep(self.keep_alive)
 
     async def counts(self, request: web.Request) -> web.Response:
@@ -176,6 +176,14 @@ class XServer:
         status, headers, body = failures.popleft()
         self.fired.append(status)
         return web.json_response(body, status=status, headers=headers)
+
+
+async def cut(request: web.Request) -> None:
+    """Reset the connection, when what was sent before is under way."""
+    transport = request.transport
+    assert transport
+    await eventually(lambda: not transport.get_write_buffer_size(), "all is sent")
+    transport.abort()
 
 
 def problem(title: str, type: str, **more: str) -> dict[str, str]:
