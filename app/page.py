@@ -94,6 +94,7 @@ async def shown(settings: Settings, embed: bool) -> Response:
         modules=[name for name in files if name.endswith(".js") and name != "smoothie.js"],
         named=", ".join(f"#{tag}" for tag in tags or settings.hashtags),
         address=address(),
+        query=request.query_string.decode(),
     )
     # not stored: the page tells the browser what time it is
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"}

@@ -28,6 +28,8 @@ export class Chart {
     this.delay = delay;
     /** @type {Map<string, TimeSeries[]>} a line for each unbroken stretch */
     this.series = new Map();
+    /** @type {WeakMap<TimeSeries, number>} when the stretch began in the past that it shows */
+    this.since = new WeakMap();
     /** @type {number | null} the moment at which the picture stands still */
     this.frozen = null;
     this.onpaint = () => {};
@@ -67,12 +69,12 @@ export class Chart {
     this.shown = shown;
     for (const all of this.series.values()) for (const one of all) this.smoothie.removeTimeSeries(one);
     this.series.clear();
-    this.known = shown.past.at;
+    this.known = shown.past.firm;
     for (const tag of shown.tags) {
       this.series.set(tag, []);
       const from = this.edge - shown.range - 2 * shown.past.apart;
       for (const stretch of shown.past.line(shown.view, tag, from)) {
-        const series = this.begin(tag);
+        const series = this.begin(tag, stretch[0][0]);
         for (const [at, value] of stretch) series.append(at, value);
       }
     }
@@ -93,14 +95,14 @@ export class Chart {
   grow() {
     if (!this.shown || this.frozen !== null) return;
     const { past, view } = this.shown;
-    const begun = past.at - (this.known ?? 0) > past.apart;
+    const known = this.known ?? 0;
     this.each((tag, all) => {
-      forget(all, this.known ?? 0);
-      const value = past.value(view, tag, past.at);
-      const series = begun ? undefined : all.at(-1);
-      if (value !== null) (series ?? this.begin(tag)).append(past.at, value);
+      forget(all, known);
+      for (const [at, value] of past.newer(view, tag, known)) {
+        (this.current(tag, at) ?? this.begin(tag, at)).append(at, value);
+      }
     });
-    this.known = past.at;
+    this.known = past.firm;
   }
 
   /** Draw each line on to this moment, as if nothing were posted; the next tick knows better. */
@@ -109,10 +111,16 @@ export class Chart {
     const { past, view } = this.shown;
     const now = this.clock.now();
     if (now - past.at > past.apart || now <= past.at) return;
-    this.each((tag, all) => {
+    this.each((tag) => {
       const value = past.value(view, tag, now);
-      if (value !== null) all.at(-1)?.append(now, value);
+      if (value !== null) this.current(tag, past.at)?.append(now, value);
     });
+  }
+
+  /** @private @param {string} tag @param {number} at @returns {TimeSeries | undefined} if it goes on */
+  current(tag, at) {
+    const series = this.series.get(tag)?.at(-1);
+    return series && this.since.get(series) === this.shown?.past.since(tag, at) ? series : undefined;
   }
 
   /** @private @param {(tag: string, all: TimeSeries[]) => void} act */
@@ -120,10 +128,11 @@ export class Chart {
     for (const [tag, all] of this.series) act(tag, all);
   }
 
-  /** @private @param {string} tag @returns {TimeSeries} a new stretch of its line */
-  begin(tag) {
+  /** @private @param {string} tag @param {number} at @returns {TimeSeries} a new stretch of its line */
+  begin(tag, at) {
     const series = new globalThis.TimeSeries();
     const shown = /** @type {Shown} */ (this.shown);
+    this.since.set(series, shown.past.since(tag, at));
     const pen = shown.pen(tag);
     series.disabled = shown.hidden.has(tag);
     const interpolation = shown.view === "total" ? "step" : "linear";

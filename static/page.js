@@ -5,19 +5,23 @@ import { LIVE, RANGES, read, write } from "./address.js";
 import { Chart, ready } from "./chart.js";
 import { Clock, offsetOfPage } from "./clock.js";
 import { placeOf, strokeOf } from "./colours.js";
-import { Feed } from "./feed.js";
+import { $, Controls } from "./controls.js";
+import { deedsOf } from "./deeds.js";
+import { Known } from "./known.js";
+import { Link } from "./link.js";
 import { Paper } from "./paper.js";
-import { Past } from "./past.js";
+import { Reader } from "./reader.js";
 import * as status from "./status.js";
 import { Table } from "./table.js";
-import { speak, text } from "./texts.js";
+import { number, speak, text } from "./texts.js";
+import { Wall } from "./wall.js";
 
-/** @typedef {import("./feed.js").Tick} Tick */
-/** @typedef {import("./feed.js").Link} Link */
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
 const MINUTE = 60_000;
-const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const SAY_EVERY = 10_000;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
 class Page {
   /** @param {Config} config */
@@ -27,35 +31,108 @@ class Page {
     this.choice = read(location.search);
     const [timing] = performance.getEntriesByType("navigation");
     this.clock = new Clock(offsetOfPage(config.now, /** @type {PerformanceNavigationTiming} */ (timing)));
-    this.past = new Past(LIVE + 2 * MINUTE, Math.max(8000, 4 * config.tick));
-    const motion = matchMedia("(prefers-reduced-motion: reduce)");
-    this.chart = new Chart(/** @type {HTMLCanvasElement} */ ($("lines")), this.clock, config.tick + 500, motion.matches);
-    this.paper = new Paper(/** @type {HTMLCanvasElement} */ ($("paper")), this.chart, () => this.gaps());
-    this.chart.onpaint = () => this.paper.paint();
+    this.known = new Known(this.clock, config.tick, config.tags);
+    this.canvas = /** @type {HTMLCanvasElement} */ ($("lines"));
+    this.chart = new Chart(this.canvas, this.clock, config.tick + 500, still.matches);
+    this.sheet = /** @type {HTMLCanvasElement} */ ($("paper"));
+    this.paper = new Paper(this.sheet, this.chart, () => this.known.shownGaps(this.past));
+    this.chart.onpaint = () => this.painted();
     this.table = new Table($("rows"), (tag) => this.stroke(tag), (tag) => this.toggle(tag));
-    this.dark = matchMedia("(prefers-color-scheme: dark)");
-    /** @type {Tick | null} */
-    this.tick = null;
-    /** @type {Link} */
-    this.link = "connecting";
-    this.lag = 0;
-    this.cutAt = this.clock.now();
-    this.seconds = 0;
-    this.feed = new Feed("events", {
+    this.controls = new Controls(deedsOf(this));
+    this.wall = new Wall((wall) => this.walled(wall));
+    const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
+    this.reader = new Reader(places, this.chart, number, (reading) => this.hold({ reading }));
+    this.held = { pinned: false, reading: false };
+    this.seconds = this.said = 0;
+    this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
       counts: (tick) => this.counts(tick),
-      link: (link) => this.linked(link),
+      link: (link) => this.known.linked(link),
     });
   }
 
   start() {
-    motionAndTheme(this);
-    this.controls();
-    this.notice(this.config.problem);
+    this.controls.notice(this.config.problem);
     this.choose();
+    if (this.choice.wall) this.wall.set(true);
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
-    addEventListener("online", () => this.feed.wake());
+    addEventListener("online", () => this.link.wake());
+    dark.addEventListener("change", () => this.restyle());
+    still.addEventListener("change", () => (this.chart.still = still.matches));
     setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
+  }
+
+  /** The totals over time that are drawn. */
+  get past() {
+    return this.known.past(this.choice.range, this.isLive);
+  }
+
+  /** Whether the stream's own history covers the range. */
+  get isLive() {
+    return RANGES[this.choice.range] <= LIVE;
+  }
+
+  /** @param {import("./past.js").History} history */
+  history(history) {
+    this.known.replace(history);
+    this.redraw();
+    void this.remember();
+    this.tell("history", history);
+  }
+
+  /** @param {import("./feed.js").Tick} tick */
+  counts(tick) {
+    const first = !this.known.tick;
+    if (this.known.hear(tick) && !document.hidden) this.chart.grow();
+    if (first) this.badge();
+    this.list();
+    this.tell("tick", tick);
+  }
+
+  /** Twice a second or so: time goes on also when nothing comes. */
+  beat() {
+    this.badge();
+    void this.known.ask();
+    if (document.hidden) return;
+    this.chart.extend();
+    this.list();
+  }
+
+  badge() {
+    status.show($("badge"), $("sources"), { ...this.known, now: this.clock.now() });
+  }
+
+  list() {
+    const { tick, live } = this.known;
+    if (!tick || document.hidden) return;
+    const readings = this.tags.map((tag) => ({
+      tag,
+      total: tick.counts[tag] ?? null,
+      rate: live.rate(tag, live.at),
+      before: live.rate(tag, live.at - MINUTE),
+    }));
+    this.table.update(readings);
+    if (this.clock.now() - this.said < SAY_EVERY) return;
+    this.said = this.clock.now();
+    $("summary").textContent = this.table.summary(readings);
+  }
+
+  /** All anew: another choice, another past, or the page was hidden. */
+  redraw() {
+    const { view, range, hidden } = this.choice;
+    const pen = (/** @type {string} */ tag) => this.pen(tag);
+    this.chart.show({ past: this.past, view, range: RANGES[range], tags: this.tags, hidden, pen });
+    this.list();
+  }
+
+  restyle() {
+    this.paper.restyle();
+    this.redraw();
+  }
+
+  painted() {
+    this.paper.paint();
+    if (this.known.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
   }
 
   /** @param {string} tag */
@@ -63,99 +140,43 @@ class Page {
     return strokeOf(placeOf(tag, this.config.tracked));
   }
 
-  /** @param {import("./past.js").History} history */
-  history(history) {
-    this.clock.learn(history.at);
-    this.past.replace(history);
-    this.redraw();
-    this.tell("history", history);
-  }
-
-  /** @param {Tick} tick */
-  counts(tick) {
-    this.clock.learn(tick.at);
-    const first = !this.tick;
-    if (tick.at !== this.tick?.at) this.lag = this.clock.now() - tick.at;
-    this.tick = tick;
-    if (first) this.badge();
-    if (status.living(tick) && this.past.add(tick.at, tick.counts) && !document.hidden) this.chart.grow();
-    this.list();
-    this.tell("tick", tick);
-  }
-
-  /** @param {Link} link */
-  linked(link) {
-    if (this.link === "open" && link !== "open") this.cutAt = this.clock.now();
-    this.link = link;
-    this.badge();
-  }
-
-  /** Twice a second or so: time goes on also when nothing comes. */
-  beat() {
-    this.badge();
-    if (document.hidden) return;
-    this.chart.extend();
-    this.list();
-  }
-
-  badge() {
-    const { link, tick, lag, cutAt } = this;
-    status.show($("badge"), $("sources"), { link, tick, lag, cutAt, now: this.clock.now() }, "");
-  }
-
-  list() {
-    if (!this.tick || document.hidden) return;
-    const now = this.past.at;
-    const { counts } = this.tick;
-    this.table.update(
-      this.tags.map((tag) => ({
-        tag,
-        total: counts[tag] ?? null,
-        rate: this.past.rate(tag, now),
-        before: this.past.rate(tag, now - MINUTE),
-      })),
-    );
-  }
-
-  /** All anew: another choice, another past, or the page was hidden. */
-  redraw() {
-    const { past, tags } = this;
-    const { view, range, hidden } = this.choice;
-    this.chart.show({ past, view, range: RANGES[range], tags, hidden, pen: (tag) => this.pen(tag) });
-    this.list();
-  }
-
   /** @param {string} tag */
   pen(tag) {
-    const { light, dark, dash } = this.stroke(tag);
-    return { colour: this.dark.matches ? dark : light, dash, width: 2 };
+    const stroke = this.stroke(tag);
+    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width: this.wall.on ? 4 : 2 };
   }
 
-  gaps() {
-    return this.past.holes().map((hole) => ({ ...hole, reason: text("ingesterDown") }));
+  /** What the server remembers: the longer ranges, and the gaps of all. */
+  async remember() {
+    const { range } = this.choice;
+    try {
+      await this.known.remember(range, this.isLive);
+      this.controls.notice(this.config.problem);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : "";
+      if (!this.isLive) this.controls.notice(text("noHistory", { range: text(`${range}.long`), reason }));
+    }
+    if (range === this.choice.range) this.redraw();
   }
 
   /** Take over what is chosen: into the address, the buttons, the chart, and the stream. */
   choose() {
     const { choice, config } = this;
     history.replaceState(null, "", write(config.tags, choice) || location.pathname);
-    press($("views"), choice.view);
-    press($("ranges"), choice.range);
-    const seconds = Math.min(LIVE, RANGES[choice.range] + 1.25 * MINUTE) / 1000;
-    if (seconds > this.seconds) this.feed.open(config.tags.join(","), (this.seconds = seconds));
-    this.redraw();
+    this.controls.show(choice);
     this.table.hide(choice.hidden);
-  }
-
-  controls() {
-    pick($("views"), (view) => this.change({ view: /** @type {import("./past.js").View} */ (view) }));
-    pick($("ranges"), (range) => this.change({ range: /** @type {import("./address.js").Range} */ (range) }));
+    const seconds = Math.min(LIVE, RANGES[choice.range] + 1.25 * MINUTE) / 1000;
+    const enough = this.isLive ? seconds : 75;
+    if (enough > this.seconds) this.link.open(config.tags, (this.seconds = enough));
+    this.redraw();
   }
 
   /** @param {Partial<import("./address.js").Choice>} part */
   change(part) {
     Object.assign(this.choice, part);
+    this.reader.stop();
     this.choose();
+    if (part.range) void this.remember();
   }
 
   /** @param {string} tag */
@@ -163,51 +184,43 @@ class Page {
     const { hidden } = this.choice;
     if (!hidden.delete(tag)) hidden.add(tag);
     this.chart.hide(hidden);
-    this.choose();
+    this.change({ hidden });
+  }
+
+  /** Stand still, or go on. @param {Partial<{pinned: boolean, reading: boolean}>} part */
+  hold(part) {
+    Object.assign(this.held, part);
+    const held = this.held.pinned || this.held.reading;
+    const was = this.chart.frozen !== null;
+    if (held && !was) this.chart.frozen = this.chart.edge;
+    if (!held && was) {
+      this.chart.frozen = null;
+      this.redraw();
+    }
+    this.controls.paused(this.held.pinned, held);
+  }
+
+  live() {
+    this.reader.dismiss();
+    this.hold({ pinned: false, reading: false });
+  }
+
+  /** @param {boolean} wall */
+  walled(wall) {
+    this.restyle();
+    this.change({ wall });
   }
 
   shownOrHidden() {
     if (document.hidden) return this.chart.stop();
-    this.feed.wake();
+    this.link.wake();
     this.redraw();
     this.chart.start();
-  }
-
-  /** @param {string} words */
-  notice(words) {
-    $("notice").textContent = words;
-    $("notice").hidden = !words;
   }
 
   /** For whoever watches the page from outside. @param {string} name @param {unknown} detail */
   tell(name, detail) {
     document.dispatchEvent(new CustomEvent(`pulse:${name}`, { detail }));
-  }
-}
-
-/** @param {Page} page */
-function motionAndTheme(page) {
-  page.dark.addEventListener("change", () => {
-    page.paper.restyle();
-    page.redraw();
-  });
-  matchMedia("(prefers-reduced-motion: reduce)").addEventListener("change", (event) => {
-    page.chart.still = event.matches;
-  });
-}
-
-/** @param {HTMLElement} group @param {(value: string) => void} onpick */
-function pick(group, onpick) {
-  for (const button of group.querySelectorAll("button")) {
-    button.dataset.words = button.textContent ?? "";
-    button.addEventListener("click", () => onpick(button.value));
-  }
-}
-
-/** @param {HTMLElement} group @param {string} value */
-function press(group, value) {
-  for (const button of group.querySelectorAll("button")) {
-    button.setAttribute("aria-pressed", String(button.value === value));
   }
 }
 

@@ -22,6 +22,8 @@ export class Past {
     this.series = new Map();
     /** When the newest totals were taken; 0 before the first. */
     this.at = 0;
+    /** When the newest were taken that none will replace. */
+    this.firm = 0;
     /** Over how long a rate is taken: a minute, or one step where steps are longer. */
     this.window = Math.max(MINUTE, step);
   }
@@ -56,7 +58,8 @@ export class Past {
     const steady = last && at - last[0] <= this.apart;
     points.push([at, total, steady ? last[2] : at]);
     const before = points.at(-3);
-    if (this.step && before && last && at - before[0] <= this.step) points.splice(-2, 1);
+    if (this.step && before && at - before[0] <= this.step) points.splice(-2, 1);
+    this.firm = this.step ? (points.at(-2)?.[0] ?? 0) : at;
     // now and then rather than each time: dropping from the front moves all that follow
     if (at - points[0][0] > this.keep + MINUTE) points.splice(0, index(points, at - this.keep));
   }
@@ -66,6 +69,12 @@ export class Past {
     const points = this.series.get(tag) ?? [];
     const point = points[index(points, at)];
     return point && at - point[0] <= this.apart ? point[1] : null;
+  }
+
+  /** @param {string} tag @param {number} at @returns {number} since when, then, without a gap */
+  since(tag, at) {
+    const points = this.series.get(tag) ?? [];
+    return points[index(points, at)]?.[2] ?? NaN;
   }
 
   /**
@@ -81,7 +90,7 @@ export class Past {
     const start = index(points, at - this.window);
     const whole = start >= 0 && points[start][2] === last[2];
     const first = whole ? points[start] : points[index(points, last[2])];
-    const span = whole ? this.window : at - first[0];
+    const span = whole && !this.step ? this.window : at - first[0];
     return span < ENOUGH ? null : ((last[1] - first[1]) * MINUTE) / span;
   }
 
@@ -110,6 +119,38 @@ export class Past {
       stretches[stretches.length - 1].push([points[i][0], value]);
     }
     return stretches;
+  }
+
+  /**
+   * What was drawn of a line since.
+   * @param {View} view @param {string} tag @param {number} after
+   * @returns {[number, number][]}
+   */
+  newer(view, tag, after) {
+    const points = this.series.get(tag) ?? [];
+    return points.slice(index(points, after) + 1).flatMap(([at]) => {
+      const value = this.value(view, tag, at);
+      return value === null ? [] : [/** @type {[number, number]} */ ([at, value])];
+    });
+  }
+
+  /** Forget what was known of a time in which nothing was counted. @param {number} from @param {number} to */
+  cut(from, to) {
+    if (to - from <= this.apart) return;
+    for (const [tag, points] of this.series) {
+      const kept = points.filter(([at]) => at <= from || at >= to);
+      if (kept.length === points.length) continue;
+      this.series.set(tag, []);
+      for (const [at, total] of kept) this.put(tag, at, total);
+    }
+  }
+
+  /** All that is known, as the server tells it. @returns {History} */
+  told() {
+    /** @type {History} */
+    const history = { at: this.at, series: {} };
+    for (const [tag, points] of this.series) history.series[tag] = points.map(([at, total]) => [at, total]);
+    return history;
   }
 
   /** @returns {{from: number, to: number}[]} where nothing is known of any hashtag, between what is */

@@ -6,28 +6,32 @@ import { decimal, number, text } from "./texts.js";
 /** @typedef {import("./feed.js").Link} Link */
 /** @typedef {import("./feed.js").Tick} Tick */
 /** @typedef {"live" | "late" | "stale" | "waiting"} Level */
-/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number}} Known */
+/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string}} Known */
 
 const LATE = 5000;
 const STALE = 15_000;
+const BLINK = 700; // a link that is back by then was hardly away
 const LIVING = new Set(["live", "polling"]);
 
 /**
  * @param {Known} known  lag: how old the newest tick was when it came; cutAt: when the link broke
  * @returns {{level: Level, words: string}}
  */
-export function status({ link, tick, lag, now, cutAt }) {
-  if (link !== "open" && (!tick || now - cutAt < STALE)) {
-    return { level: "waiting", words: text(tick ? "reconnecting" : "connecting") };
-  }
-  if (!tick) return { level: "waiting", words: text("noData") };
+export function status({ link, tick, lag, now, cutAt, why }) {
+  const away = link === "open" ? 0 : now - cutAt;
+  if (away > STALE) return { level: "stale", words: text("away", { seconds: number(away / 1000) }) };
+  if (!tick) return { level: "waiting", words: because(text(link === "open" ? "noData" : "connecting"), why) };
+  if (away > BLINK) return { level: "waiting", words: text("reconnecting") };
   const behind = now - tick.at > LATE ? now - tick.at : lag;
   const seconds = behind < 10_000 ? decimal(behind / 1000) : number(behind / 1000);
-  if (behind > STALE) return { level: "stale", words: text("stale", { seconds }) };
+  if (behind > STALE) return { level: "stale", words: because(text("stale", { seconds }), why) };
   if (behind > LATE) return { level: "late", words: text("late", { seconds }) };
   if (!living(tick)) return { level: "late", words: text("noSource") };
   return { level: "live", words: text("live", { seconds }) };
 }
+
+/** @param {string} words @param {string} why */
+const because = (words, why) => (why ? `${words}: ${why}` : words);
 
 /** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source lives */
 export function living(tick) {
@@ -67,12 +71,10 @@ function wordsOf(name, state, reason) {
  * @param {HTMLElement} badge
  * @param {HTMLElement} list
  * @param {Known} known
- * @param {string} why  a longer reason
  */
-export function show(badge, list, known, why) {
+export function show(badge, list, known) {
   const { level, words } = status(known);
   put(badge, level, words);
-  badge.title = why;
   const pills = known.tick ? sources(known.tick) : [];
   while (list.children.length > pills.length) list.lastElementChild?.remove();
   pills.forEach((pill, i) => {
@@ -80,7 +82,6 @@ export function show(badge, list, known, why) {
     item.className = "pill";
     put(/** @type {HTMLElement} */ (item), pill.level, pill.words);
   });
-  return level;
 }
 
 /** @param {HTMLElement} element @param {Level} level @param {string} words */

@@ -8,6 +8,7 @@ import { change, number, percent, text } from "./texts.js";
 /** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, rate: Text, bar: HTMLElement, change: HTMLElement, total: Text}} Row */
 
 const CALM = 5000; // milliseconds between two changes of the order, at least
+const SPOKEN = 5;
 const AHEAD = 1.1; // times the rate of the one above, to overtake it
 
 export class Table {
@@ -45,6 +46,14 @@ export class Table {
   /** @param {Set<string>} hidden */
   hide(hidden) {
     for (const [tag, { button }] of this.rows) button.setAttribute("aria-pressed", String(!hidden.has(tag)));
+  }
+
+  /** @param {Reading[]} readings @returns {string} the busiest, to be read aloud */
+  summary(readings) {
+    const known = readings.filter(({ rate }) => rate !== null);
+    known.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
+    const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag, rate: number(Math.round(rate ?? 0)) }));
+    return parts.join(", ");
   }
 
   /** The hashtags in the order in which they stand. */

@@ -18,7 +18,7 @@ OPTIONS = [
 DESKTOP = {"width": 1334, "height": 896}
 PHONE = {"width": 360, "height": 780}
 
-READY = "() => window.hashtagPulse?.tick && hashtagPulse.past.at > 0"
+READY = "() => window.hashtagPulse?.known.tick && hashtagPulse.known.live.at > 0"
 POINTS = "tag => hashtagPulse.chart.series.get(tag).flatMap(series => series.data)"
 
 

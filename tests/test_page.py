@@ -39,9 +39,9 @@ def points(page: Page, tag: str) -> list[tuple[float, float]]:
 def test_lines_begin_with_history_and_grow_with_each_tick(browser: Browser, app: App) -> None:
     """The chart's TimeSeries hold the past at once, and every tick that follows."""
     with opened(browser, app.url) as first:
-        first.wait_for_function("() => hashtagPulse.past.rate('science', hashtagPulse.past.at) > 0")
+        first.wait_for_function("() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) > 0")
     with opened(browser, f"{app.url}/?view=total") as page:
-        known = page.evaluate("() => hashtagPulse.past.series.get('science').map(([at]) => at)")
+        known = page.evaluate("() => hashtagPulse.known.live.series.get('science').map(([at]) => at)")
         assert len(known) > 50, "a page opened later starts with the ticks of before"
         page.evaluate("""() => {
             window.heard = [];
@@ -71,7 +71,7 @@ def test_table_shows_the_totals_of_the_api(page: Page, app: App) -> None:
         return shown == {f"#{tag}": str(total) for tag, total in told.items()}
 
     wait_until(agree, "the table agrees with /api/counts")
-    page.wait_for_function("() => hashtagPulse.past.rate('science', hashtagPulse.past.at) !== null")
+    page.wait_for_function("() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) !== null")
     page.wait_for_function(
         "() => /^\\d+$/.test(document.querySelector('#rows td.rate').textContent)"
     )
@@ -105,12 +105,12 @@ def test_page_goes_on_when_the_web_process_comes_back(
         page.evaluate(STILL_THERE)
         web.end()
         page.wait_for_function("() => badge.dataset.level === 'waiting'")
-        died = page.evaluate("() => hashtagPulse.past.at")
+        died = page.evaluate("() => hashtagPulse.known.live.at")
         start_app("web", port=port, **settings).started()
-        page.wait_for_function("died => hashtagPulse.past.at > died + 1000", arg=died)
+        page.wait_for_function("died => hashtagPulse.known.live.at > died + 1000", arg=died)
         page.wait_for_function("() => badge.dataset.level === 'live'")
         assert page.evaluate("() => window.stillTheSamePage")
-        assert page.evaluate("() => hashtagPulse.past.holes()") == []
+        assert page.evaluate("() => hashtagPulse.known.live.holes()") == []
         drawn = points(page, "science")
     times = [at for at, _ in drawn]
     assert times == sorted(set(times))
@@ -125,8 +125,8 @@ def test_a_hashtag_is_text_whatever_is_in_it(page: Page) -> None:
     page.evaluate(
         """tag => {
         hashtagPulse.tags = [tag];
-        hashtagPulse.history({at: hashtagPulse.past.at, series: {[tag]: [[hashtagPulse.past.at, 7]]}});
-        hashtagPulse.counts({at: hashtagPulse.past.at + 1, counts: {[tag]: 8}, sources: {}});
+        hashtagPulse.history({at: hashtagPulse.known.live.at, series: {[tag]: [[hashtagPulse.known.live.at, 7]]}});
+        hashtagPulse.counts({at: hashtagPulse.known.live.at + 1, counts: {[tag]: 8}, sources: {}});
     }""",
         tag,
     )

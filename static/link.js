@@ -1,0 +1,67 @@
+// @ts-check
+// The tab's end of the stream: through the worker that all tabs share, or else one of its own.
+
+import { Feed } from "./feed.js";
+
+/** @typedef {import("./feed.js").Listener} Listener */
+/** @typedef {{open(tags: string[], seconds: number): void, wake(): void}} Source */
+
+export class Link {
+  /** @param {string} url @param {Listener} listener */
+  constructor(url, listener) {
+    this.url = url;
+    this.listener = listener;
+    /** @type {[string[], number] | null} */
+    this.wish = null;
+    this.source = this.shared() ?? this.own();
+  }
+
+  /** @param {string[]} tags  none for all @param {number} seconds  of history */
+  open(tags, seconds) {
+    this.wish = [tags, seconds];
+    this.source.open(tags, seconds);
+  }
+
+  /** Lose no time: something changed for the better. */
+  wake() {
+    this.source.wake();
+  }
+
+  /** @private @returns {Source} */
+  own() {
+    const feed = new Feed(this.url, this.listener);
+    return { open: (tags, seconds) => feed.open(tags.join(","), seconds), wake: () => feed.wake() };
+  }
+
+  /** @private @returns {Source | null} */
+  shared() {
+    try {
+      const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module" });
+      worker.onerror = () => this.alone();
+      return this.through(worker.port);
+    } catch {
+      return null; // not in this browser, or not here
+    }
+  }
+
+  /** @private  The worker could not be started. */
+  alone() {
+    this.source = this.own();
+    if (this.wish) this.source.open(...this.wish);
+  }
+
+  /** @private @param {MessagePort} port @returns {Source} */
+  through(port) {
+    port.onmessage = ({ data }) => {
+      if (data.link) this.listener.link(data.link);
+      if (data.history) this.listener.history(data.history);
+      if (data.counts) this.listener.counts(data.counts);
+    };
+    addEventListener("pagehide", () => port.postMessage({ bye: true }));
+    addEventListener("pageshow", (event) => event.persisted && this.wish && this.source.open(...this.wish));
+    return {
+      open: (tags, seconds) => port.postMessage({ url: this.url, open: { tags, seconds } }),
+      wake: () => port.postMessage({ wake: true }),
+    };
+  }
+}

@@ -1,0 +1,87 @@
+// @ts-check
+// What is on screen, to take away: as a link, a table or a picture.
+
+import { text } from "./texts.js";
+
+/** @typedef {import("./chart.js").Chart} Chart */
+
+/**
+ * The lines as CSV: a row for each moment, a column for each hashtag. Pure.
+ * @param {Record<string, [number, number][]>} lines
+ * @param {string} when  the first column's name
+ */
+export function csv(lines, when) {
+  const tags = Object.keys(lines);
+  const columns = tags.map((tag) => new Map(lines[tag]));
+  const times = [...new Set(columns.flatMap((column) => [...column.keys()]))].sort((a, b) => a - b);
+  const rows = times.map((at) => {
+    const values = columns.map((column) => column.get(at));
+    return [new Date(at).toISOString(), ...values.map((v) => (v === undefined ? "" : String(Math.round(v * 10) / 10)))];
+  });
+  const head = [when, ...tags.map((tag) => `#${tag}`)];
+  return [head, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
+}
+
+/** @param {string} cell */
+const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+
+/** @param {Chart} chart @returns {Record<string, [number, number][]>} of the lines in sight, what is in sight */
+export function inSight(chart) {
+  const { edge, shown } = chart;
+  if (!shown) return {};
+  const tags = shown.tags.filter((tag) => !shown.hidden.has(tag));
+  const seen = (/** @type {[number, number]} */ [at]) => at <= edge && at >= edge - shown.range;
+  return Object.fromEntries(
+    tags.map((tag) => [tag, (chart.series.get(tag) ?? []).flatMap(({ data }) => data.filter(seen))]),
+  );
+}
+
+/**
+ * @param {HTMLCanvasElement} paper
+ * @param {HTMLCanvasElement} lines
+ * @param {string} title
+ * @param {import("./paper.js").Look} look
+ * @returns {Promise<Blob | null>}
+ */
+export function picture(paper, lines, title, look) {
+  const ratio = paper.width / paper.offsetWidth;
+  const head = 40;
+  const canvas = document.createElement("canvas");
+  canvas.width = paper.width;
+  canvas.height = paper.height + head * ratio;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  context.fillStyle = look.panel;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = look.text;
+  context.font = `bold ${16 * ratio}px ${look.font}`;
+  context.fillText(title, 12 * ratio, 27 * ratio, canvas.width - 24 * ratio);
+  context.drawImage(paper, 0, head * ratio);
+  context.drawImage(lines, lines.offsetLeft * ratio, (lines.offsetTop + head) * ratio);
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/** @param {Blob | null} blob @param {string} name */
+export function download(blob, name) {
+  if (!blob) return;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Hand the page's address to others, as this browser can. @returns {Promise<string>} what to tell its reader */
+export async function share() {
+  const url = location.href;
+  try {
+    if (navigator.share) {
+      await navigator.share({ title: document.title, url });
+      return "";
+    }
+    await navigator.clipboard.writeText(url);
+    return text("copied");
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") return "";
+    return `${text("copyThis")} ${url}`; // without https there is no clipboard
+  }
+}

@@ -1,0 +1,140 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+
+import { read, write } from "../../static/address.js";
+import { Clock } from "../../static/clock.js";
+import { Gaps, merge } from "../../static/gaps.js";
+import { csv } from "../../static/save.js";
+import { around, spread, times, values } from "../../static/scale.js";
+import { living, sources, status } from "../../static/status.js";
+import { calmly } from "../../static/table.js";
+import { speak } from "../../static/texts.js";
+
+const texts = JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8"));
+speak(texts);
+
+test("a clock that is wrong by hours is put right, one that is right is left alone", () => {
+  const clock = new Clock(0, () => 1_000_000);
+  clock.correct(999_900, 1_000_000, 4_600_000);
+  assert.ok(Math.abs(clock.now() - 4_600_500) <= 1100);
+  const right = new Clock(0, () => 1_000_700);
+  right.correct(1_000_600, 1_000_700, 1_000_000);
+  assert.equal(right.offset, 0);
+});
+
+test("no tick is from the future", () => {
+  const clock = new Clock(0, () => 1000);
+  clock.learn(900);
+  assert.equal(clock.offset, 0);
+  clock.learn(5000);
+  assert.equal(clock.now(), 5000);
+});
+
+test("an address that was written is read as the same", () => {
+  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), wall: true };
+  assert.deepEqual(read(write(["science", "블랙핑크"], choice)), choice);
+  assert.equal(write([], read("")), "");
+  assert.deepEqual(read("?range=toString&view=x"), read(""));
+});
+
+test("the scale is round and holds its values", () => {
+  for (const [min, max] of [[0, 0], [0, 3], [0, 128], [0, 161], [41_204, 41_299], [0, 1e7], [999, 1001]]) {
+    const bounds = around(min, max);
+    assert.ok(bounds.min <= min && bounds.max >= max, `${min}..${max}`);
+    assert.ok(bounds.max - bounds.min <= Math.max(4, (max - min) * 3), `${min}..${max} is not lost in it`);
+    assert.ok(values(bounds).every((value) => Number.isInteger(value)), "posts are whole");
+  }
+  assert.deepEqual(values(around(0, 150)), [0, 40, 80, 120, 160]);
+  assert.deepEqual(around(NaN, NaN), { min: 0, max: 4 });
+});
+
+test("times are round by the reader's own clock", () => {
+  const found = times(0, 86_400_000, 600, 80, () => -330);
+  assert.ok(found.times.every((at) => (at + 330 * 60_000) % found.step === 0));
+  assert.ok(found.times.length >= 4 && found.times.length <= 8);
+});
+
+test("labels do not cover each other", () => {
+  const places = spread([50, 51, 52, 10], 12, 100);
+  const sorted = [...places].sort((a, b) => a - b);
+  assert.ok(sorted.every((y, i) => i === 0 || y - sorted[i - 1] >= 11.99));
+  assert.ok(sorted[0] >= 6 && sorted[3] <= 94);
+  assert.ok(spread(Array(40).fill(99), 12, 100).every((y) => y >= 0 && y <= 100));
+});
+
+test("none overtakes that is only a little ahead", () => {
+  const order = ["a", "b", "c"];
+  assert.deepEqual(calmly(order, new Map([["a", 100], ["b", 105], ["c", 1]]), 1.1), ["a", "b", "c"]);
+  assert.deepEqual(calmly(order, new Map([["a", 100], ["b", 111], ["c", 300]]), 1.1), ["c", "b", "a"]);
+});
+
+test("a table of values has a row for each moment and nothing where nothing is known", () => {
+  const table = csv({ science: [[0, 1.26], [1000, 2]], 'a"b': [[1000, 3]] }, "time");
+  assert.equal(table, 'time,#science,"#a""b"\r\n1970-01-01T00:00:00.000Z,1.3,\r\n1970-01-01T00:00:01.000Z,2,3\r\n');
+});
+
+const tick = (/** @type {number} */ at, sources = { x: "live" }) => ({ at, counts: {}, sources });
+const known = { link: /** @type {const} */ ("open"), tick: tick(100_000), lag: 700, now: 100_900, cutAt: 0, why: "" };
+
+test("the badge says how far behind, from the tick's own time", () => {
+  assert.deepEqual(status(known), { level: "live", words: "live · 0.7 s behind" });
+  assert.equal(status({ ...known, now: 104_900 }).level, "live");
+  assert.deepEqual(status({ ...known, now: 106_000 }), { level: "late", words: "6.0 s behind" });
+  const stale = status({ ...known, now: 121_000, why: "The last tick came 21 s ago." });
+  assert.deepEqual(stale, { level: "stale", words: "no news for 21 s: The last tick came 21 s ago." });
+});
+
+test("the badge tells a lost connection from a silent server, and does not blink", () => {
+  const lost = { ...known, link: /** @type {const} */ ("waiting") };
+  assert.equal(status({ ...lost, cutAt: 100_500 }).level, "live");
+  assert.deepEqual(status({ ...lost, cutAt: 99_000 }), { level: "waiting", words: "reconnecting" });
+  assert.equal(status({ ...lost, cutAt: 80_000 }).level, "stale");
+  assert.equal(status({ ...known, tick: null }).words, "no data yet");
+});
+
+test("each source says what it is doing, and demo data is not taken for real", () => {
+  const told = (/** @type {string} */ name, /** @type {string} */ state, reason = "") =>
+    sources({ at: 0, counts: {}, sources: { [name]: state }, details: { [name]: { since: 0, reason } } })[0];
+  assert.deepEqual(told("bluesky", "live", "connected"), { name: "bluesky", level: "live", words: "bluesky live" });
+  assert.equal(told("x", "budget", "budget reached until 00:00 UTC").words, "x: budget reached until 00:00 UTC");
+  assert.equal(told("x", "down").words, "x: down");
+  assert.equal(told("mastodon", "polling").level, "live");
+  assert.deepEqual(told("demo", "live", "demo data"), { name: "demo", level: "late", words: "demo data" });
+  assert.equal(told("x", "asleep").words, "x: asleep");
+});
+
+test("totals mean nothing when no source lives", () => {
+  assert.equal(living(tick(0, { x: "budget" })), false);
+  assert.equal(living({ at: 0, counts: {}, sources: { x: "budget", bluesky: "live" } }), true);
+});
+
+test("a gap has the server's reason, the source's, or the usual one", () => {
+  const gaps = new Gaps();
+  gaps.replace([{ from: 0, to: 20, reason: "ingester was down" }]);
+  gaps.hear({ at: 100, counts: {}, sources: { x: "budget" }, details: { x: { since: 60, reason: "budget reached" } } });
+  gaps.hear({ at: 110, counts: {}, sources: { x: "live" } });
+  assert.deepEqual(
+    gaps.all([{ from: 1, to: 19 }, { from: 200, to: 230 }], "usual", { from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
+    [[0, 20, "ingester was down"], [60, 100, "x: budget reached"], [200, 230, "usual"], [300, 310, "now"]],
+  );
+});
+
+test("gaps of one reason that touch are one", () => {
+  const reason = "x: down";
+  assert.equal(merge([{ from: 0, to: 5, reason }, { from: 4, to: 9, reason }, { from: 20, to: 30, reason }]).length, 2);
+});
+
+test("every text that the scripts ask for is there, and every text is used", () => {
+  const folder = new URL("../../static/", import.meta.url);
+  const files = readdirSync(folder).filter((name) => name.endsWith(".js") && name !== "smoothie.js");
+  const page = readFileSync(new URL("../../templates/index.html", import.meta.url), "utf8");
+  const code = files.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
+  for (const [, key] of code.matchAll(/\btext\("([^"]+)"/g)) assert.ok(key in texts, key);
+  const asked = Object.keys(texts).filter((key) => !/^\d+\w+(\.long)?$|^source\./.test(key));
+  for (const key of asked) {
+    const named = code.includes(`"${key}"`) || page.includes(`t.${key}`) || page.includes(`t['${key}']`);
+    assert.ok(named, `${key} is used nowhere`);
+  }
+});

@@ -1,0 +1,194 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { mock, test } from "node:test";
+
+import { Feed } from "../../static/feed.js";
+import { Hub } from "../../static/hub.js";
+
+/** An EventSource that does what the test says. */
+class Source extends EventTarget {
+  static CLOSED = 2;
+  /** @type {Source[]} */
+  static all = [];
+  readyState = 0;
+  onerror = () => {};
+
+  /** @param {string} url */
+  constructor(url) {
+    super();
+    this.query = new URL(url, "http://localhost").searchParams;
+    Source.all.push(this);
+  }
+
+  /** @param {string} name @param {string} id @param {unknown} data */
+  send(name, id, data) {
+    const event = new MessageEvent(name, { data: JSON.stringify(data), lastEventId: id });
+    this.dispatchEvent(event);
+  }
+
+  /** @param {number} state */
+  fail(state) {
+    this.readyState = state;
+    this.onerror();
+  }
+
+  close() {
+    this.readyState = 2;
+  }
+}
+
+/** @param {(feed: Feed, heard: string[], pass: (ms: number) => void) => void} act */
+function feeding(act) {
+  mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
+  Source.all = [];
+  /** @type {string[]} */
+  const heard = [];
+  const listener = { history: () => heard.push("history"), counts: () => heard.push("counts"), link: (/** @type {string} */ link) => heard.push(link) };
+  const feed = new Feed("events", listener, { EventSource: Source, random: () => 0.5 });
+  feed.open("science", 375);
+  try {
+    // in small steps, so that timers which a timer starts run in their turn
+    act(feed, heard, (ms) => {
+      for (let passed = 0; passed < ms; passed += 50) mock.timers.tick(50);
+    });
+  } finally {
+    feed.close();
+    mock.timers.reset();
+  }
+}
+
+const newest = () => /** @type {Source} */ (Source.all.at(-1));
+
+test("a stream that the browser gave up is started anew where it ended", () =>
+  feeding((_, heard, pass) => {
+    newest().send("counts", "5-0", {});
+    newest().fail(Source.CLOSED);
+    assert.equal(heard.at(-1), "waiting");
+    pass(1000);
+    assert.equal(Source.all.length, 2);
+    assert.equal(newest().query.get("last_event_id"), "5-0");
+    assert.equal(newest().query.get("tags"), "science");
+  }));
+
+test("a stream that the browser tries again itself is left to it", () =>
+  feeding((_, heard, pass) => {
+    newest().fail(0);
+    pass(5000);
+    assert.equal(Source.all.length, 1);
+    assert.equal(heard.at(-1), "waiting");
+  }));
+
+test("waits grow while nothing comes, and are short again after an event", () =>
+  feeding((_, heard, pass) => {
+    const waits = [];
+    for (let i = 0; i < 8; i++) {
+      const [before, begun] = [Source.all.length, Date.now()];
+      newest().fail(Source.CLOSED);
+      while (Source.all.length === before) pass(50);
+      waits.push(Date.now() - begun);
+    }
+    assert.ok(waits[3] > waits[1] && waits[7] <= 15_100, String(waits));
+    newest().send("counts", "6-0", {});
+    newest().fail(Source.CLOSED);
+    pass(700);
+    assert.equal(newest().query.get("last_event_id"), "6-0");
+    assert.equal(Source.all.length, 10);
+  }));
+
+test("silence means trouble: the stream is started anew", () =>
+  feeding((_, heard, pass) => {
+    newest().send("counts", "5-0", {});
+    pass(11_000);
+    assert.equal(Source.all.length, 1);
+    pass(4_000);
+    assert.equal(Source.all.length, 2);
+  }));
+
+test("when the network is back no time is lost", () =>
+  feeding((feed) => {
+    newest().fail(Source.CLOSED);
+    feed.wake();
+    assert.equal(Source.all.length, 2);
+  }));
+
+test("another choice of hashtags begins with its own history", () =>
+  feeding((feed) => {
+    newest().send("counts", "5-0", {});
+    feed.open("", 900);
+    assert.equal(newest().query.get("last_event_id"), null);
+    assert.equal(newest().query.get("history"), "900");
+    assert.equal(newest().query.get("tags"), null);
+    assert.equal(Source.all[0].readyState, Source.CLOSED);
+  }));
+
+/** A tab's end of a port, as the hub sees it. */
+class Port {
+  /** @type {any[]} */
+  got = [];
+  /** @type {((event: {data: any}) => void) | null} */
+  onmessage = null;
+
+  /** @param {any} message */
+  postMessage(message) {
+    this.got.push(message);
+  }
+
+  /** @param {any} data */
+  say(data) {
+    this.onmessage?.({ data });
+  }
+}
+
+/** @returns {{hub: Hub, opened: [string, number][], listener: any, tab: (tags: string[], seconds: number) => Port, closed: () => number}} */
+function hubbed() {
+  /** @type {[string, number][]} */
+  const opened = [];
+  let closed = 0;
+  /** @type {any} */
+  const found = { opened, closed: () => closed };
+  found.hub = new Hub((_, listener) => {
+    found.listener = listener;
+    const feed = { open: (/** @type {string} */ tags, /** @type {number} */ seconds) => opened.push([tags, seconds]), close: () => closed++, wake: () => {} };
+    return /** @type {any} */ (feed);
+  });
+  found.tab = (/** @type {string[]} */ tags, /** @type {number} */ seconds) => {
+    const port = new Port();
+    found.hub.join(port);
+    port.say({ url: "events", open: { tags, seconds } });
+    return port;
+  };
+  return found;
+}
+
+test("tabs that want the same share one stream, and a late one is told all that is known", () => {
+  const { opened, listener, tab } = ((found) => (found.tab([], 375), found))(hubbed());
+  listener.link("open");
+  listener.history({ at: 1000, series: { science: [[500, 1], [1000, 2]] } });
+  listener.counts({ at: 1500, counts: { science: 3 }, sources: {} });
+  const late = tab([], 375);
+  assert.deepEqual(opened, [["", 375]]);
+  assert.deepEqual(late.got[0], { link: "open" });
+  assert.deepEqual(late.got[1].history.series.science, [[500, 1], [1000, 2], [1500, 3]]);
+  assert.equal(late.got[2].counts.at, 1500);
+});
+
+test("a tab that wants more makes it one stream of everything wanted", () => {
+  const { opened, tab } = hubbed();
+  tab(["science"], 375);
+  tab(["football"], 900);
+  tab(["science"], 60);
+  assert.deepEqual(opened, [["science", 375], ["science,football", 900]]);
+  tab([], 375);
+  assert.deepEqual(opened.at(-1), ["", 900]);
+});
+
+test("with the last tab goes the stream", () => {
+  const { opened, closed, tab } = hubbed();
+  const [one, two] = [tab([], 375), tab([], 375)];
+  one.say({ bye: true });
+  assert.equal(closed(), 0);
+  two.say({ bye: true });
+  assert.equal(closed(), 1);
+  tab([], 375);
+  assert.equal(opened.length, 2);
+});
