@@ -18,6 +18,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     embedded.py   a private Redis when none is given
     ingest.py     sources into counter, counter into store, once a tick
     sse.py        a server-sent event as bytes
+    selection.py  each recent tick as bytes, for viewers that chose the same hashtags
     feed.py       one subscription and one log of recent ticks for all open pages
     history.py    totals of the past
     page.py       the page and its files

@@ -10,89 +10,24 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from random import random
-from typing import Any
 from weakref import WeakValueDictionary
 
 from app import sse
-from app.messages import Tick, dumps
+from app.messages import Tick
 from app.retry import Backoff
+from app.selection import Selection
 from app.store import LOG_SECONDS, Store, StoreLost
 
 log = logging.getLogger(__name__)
 
 RETRY_MILLISECONDS = 2000
-REPEAT_SECONDS = 4.0
-"""Unchanged totals are sent again after this long, well within the promised 5 s."""
 BLOCKED_SECONDS = 1.0
+TIMER_SECONDS = 0.5
 STREAM_SECONDS = 3600
 """A stream ends after about so long, so that viewers spread over new web processes; each at
 a time of its own, and a browser comes back by itself without missing a tick."""
-FRAMES_KEPT = 128
-
-
-class Selection:
-    """The viewers that chose the same hashtags, and each recent tick as bytes for them."""
-
-    def __init__(self, tags: tuple[str, ...], by_source: bool = False) -> None:
-        self.tags, self.by_source = tags, by_source
-        self.frames: dict[str, bytes] = {}
-        self.quiet: dict[str, None] = {}
-        self.past: tuple[object, bytes] = ((), b"")
-        self.news = asyncio.Event()
-        self.told = 0.0
-
-    def totals(self, tick: Tick) -> dict[str, object]:
-        """What this selection shows of a tick."""
-        counts: Mapping[str, object] = tick.by_source if self.by_source else tick.counts
-        return {tag: counts[tag] for tag in self.tags if tag in counts}
-
-    def hear(self, tick: Tick | None, before: Tick | None, now: float) -> None:
-        """Wake the viewers when their totals changed, or were not told for long."""
-        changed = tick is not None
-        if tick and before and self.totals(tick) == self.totals(before):
-            changed = False
-            keep(self.quiet, tick.id, None)
-        if changed or now - self.told >= REPEAT_SECONDS:
-            self.told = now
-            self.wake()
-
-    def wake(self) -> None:
-        """Let every viewer look for what is new to it."""
-        self.news, news = asyncio.Event(), self.news
-        news.set()
-
-    def frame(self, tick: Tick) -> bytes:
-        """The tick as an event; made once, however many viewers want it."""
-        if tick.id not in self.frames:
-            told = {
-                "at": tick.at,
-                "counts": self.totals(tick),
-                "sources": tick.sources,
-                "details": tick.details,
-            }
-            keep(self.frames, tick.id, sse.event(dumps(told), "counts", tick.id))
-        return self.frames[tick.id]
-
-    def history(self, ticks: Sequence[Tick], seconds: float) -> bytes:
-        """The totals of the last seconds as one event, by the newest tick's time."""
-        newest = ticks[-1]
-        made_for = (newest.id, seconds)
-        if self.past[0] != made_for:
-            oldest = newest.at - seconds * 1000
-            recent = [tick for tick in ticks if tick.at >= oldest]
-            told = {
-                "at": newest.at,
-                "tick": newest.seconds,
-                "series": {
-                    tag: [(tick.at, tick.counts[tag]) for tick in recent if tag in tick.counts]
-                    for tag in self.tags
-                },
-                "names": {tag: newest.names[tag] for tag in self.tags if tag in newest.names},
-            }
-            self.past = made_for, sse.event(dumps(told), "history", newest.id)
-        return self.past[1]
 
 
 class Feed:
@@ -115,6 +50,19 @@ class Feed:
     async def run(self, store: Store) -> None:
         """Follow the store until cancelled, through every outage of it."""
         self.store = store
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.repeat(), name="repeat")
+            await self.follow(store)
+
+    async def repeat(self) -> None:
+        """One timer for all viewers: whatever Redis does, they hear of us."""
+        while True:
+            await asyncio.sleep(TIMER_SECONDS)
+            for selection in list(self.selections.values()):
+                selection.hear(None, None, self.clock())
+
+    async def follow(self, store: Store) -> None:
+        """Take in every tick; come back when the store was lost."""
         backoff = Backoff(first=0.1, longest=2.0)
         while True:
             try:
@@ -125,7 +73,6 @@ class Feed:
                     self.hear(tick)
             except StoreLost as lost:
                 self.complain(str(lost))
-                self.hear(None)
                 await asyncio.sleep(backoff.next())
 
     def hear(self, tick: Tick | None) -> None:
@@ -239,10 +186,3 @@ def begins_anew(before: Tick, tick: Tick) -> bool:
     """
     fell = any(total < before.counts.get(tag, 0) for tag, total in tick.counts.items())
     return fell or tick.previous != before.id
-
-
-def keep(cache: dict[str, Any], id: str, value: Any) -> None:
-    """Put into a dictionary that forgets its oldest."""
-    cache[id] = value
-    if len(cache) > FRAMES_KEPT:
-        del cache[next(iter(cache))]

@@ -13,11 +13,12 @@ from typing import Any
 from quart import Quart, Response, make_response, request
 
 from app.embedded import store
-from app.feed import Feed, Selection
+from app.feed import Feed
 from app.hashtags import NotAHashtag, typed_list
 from app.history import RANGES, as_csv, past
 from app.messages import dumps
 from app.page import ROOT, add_page
+from app.selection import Selection
 from app.settings import Settings, SettingsError, load
 from app.store import LOG_SECONDS, Store, StoreLost
 

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
-from app.feed import Feed, Selection
+from app.feed import Feed
 from app.messages import Tick
+from app.selection import Selection
 
 
 def tick(n: int, previous: int | None = None, **counts: int) -> Tick:
