@@ -78,7 +78,7 @@ for tag, parts in pairs(tick.increments) do
     redis.call('HINCRBY', by_source, tag .. ' ' .. source, posts)
   end
 end
-for tag, written in pairs(tick.spellings) do
+for tag, written in pairs(tick.spellings or {}) do
   for spelling, posts in pairs(written) do
     local field = tag .. ' ' .. spelling
     local room = redis.call('HLEN', spellings) < SPELLINGS_KEPT
