@@ -39,9 +39,13 @@ def points(page: Page, tag: str) -> list[tuple[float, float]]:
 def test_lines_begin_with_history_and_grow_with_each_tick(browser: Browser, app: App) -> None:
     """The chart's TimeSeries hold the past at once, and every tick that follows."""
     with opened(browser, app.url) as first:
-        first.wait_for_function("() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) > 0")
+        first.wait_for_function(
+            "() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) > 0"
+        )
     with opened(browser, f"{app.url}/?view=total") as page:
-        known = page.evaluate("() => hashtagPulse.known.live.series.get('science').map(([at]) => at)")
+        known = page.evaluate(
+            "() => hashtagPulse.known.live.series.get('science').map(([at]) => at)"
+        )
         assert len(known) > 50, "a page opened later starts with the ticks of before"
         page.evaluate("""() => {
             window.heard = [];
@@ -71,7 +75,9 @@ def test_table_shows_the_totals_of_the_api(page: Page, app: App) -> None:
         return shown == {f"#{tag}": str(total) for tag, total in told.items()}
 
     wait_until(agree, "the table agrees with /api/counts")
-    page.wait_for_function("() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) !== null")
+    page.wait_for_function(
+        "() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) !== null"
+    )
     page.wait_for_function(
         "() => /^\\d+$/.test(document.querySelector('#rows td.rate').textContent)"
     )
