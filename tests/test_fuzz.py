@@ -1,0 +1,154 @@
+"""Mutated messages, a hundred thousand for each network: none breaks a parser or its neighbour."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from network import settings
+from x_source import Clock
+
+from app.hashtags import key
+from app.messages import Post
+from app.sources import SourceLost
+from app.sources.replay import Replay
+from app.sources.x import X
+
+MUTANTS = 100_000
+FOLDERS = {
+    "x": ["x_v2_twarc_csv", "x_v2_academic_hk", "x_v2_client_fixtures"],
+    "bluesky": ["bsky_jetstream_misc", "bsky_posts_wrapped"],
+    "mastodon": ["mastodon_client_fixtures"],
+}
+ODD: list[Any] = [
+    None, True, 0, -1, 5, 1e308, float("inf"), 10**30, 10**400, "", "x", "0", "#", "＃＃", "\ud800", "\0",
+    "\u202e", "a" * 5000, "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", [], [None], [[]], {},
+    {"tag": None}, {"hashtags": 5}, {"entities": {"hashtags": [{}]}}, [{"name": 5}], [{"tag": []}],
+]  # fmt: skip
+
+
+def lines(recordings: Path, *folders: str) -> list[bytes]:
+    files = [recordings / folder / "wire_reduced.jsonl" for folder in folders]
+    return [line for file in files for line in file.read_bytes().splitlines()]
+
+
+def mutants(pool: list[bytes], number: int, seed: int) -> Iterator[bytes]:
+    """So many, the same for the same seed: half of their values, half of their bytes."""
+    luck = random.Random(seed)
+    ways: list[Callable[[bytes, random.Random], bytes]] = [cut, flipped, doubled, dropped, spliced]
+    for n in range(number):
+        line = luck.choice(pool)
+        if n % 2:
+            yield revalued(line, luck)
+        elif n % 8 == 0:
+            yield crossed(line, luck.choice(pool), luck)
+        else:
+            yield luck.choice(ways)(line, luck)
+
+
+def cut(line: bytes, luck: random.Random) -> bytes:
+    return line[: luck.randrange(len(line))]
+
+
+def flipped(line: bytes, luck: random.Random) -> bytes:
+    at = luck.randrange(len(line))
+    return line[:at] + bytes([luck.randrange(256)]) + line[at + 1 :]
+
+
+def doubled(line: bytes, luck: random.Random) -> bytes:
+    begin, end = sorted(luck.choices(range(len(line)), k=2))
+    return line[:end] + line[begin:]
+
+
+def dropped(line: bytes, luck: random.Random) -> bytes:
+    begin = luck.randrange(len(line))
+    return line[:begin] + line[begin + luck.randrange(1, 9) :]
+
+
+def spliced(line: bytes, luck: random.Random) -> bytes:
+    at = luck.randrange(len(line))
+    part = luck.choice(
+        [b"{", b"]", b'"', b"\\u0000", b"\\ud800", b"\xff", b"1e999", b"[" * 2000, b"\r"]
+    )
+    return line[:at] + part + line[at:]
+
+
+def crossed(line: bytes, other: bytes, luck: random.Random) -> bytes:
+    return cut(line, luck) + other[luck.randrange(len(other)) :]
+
+
+def revalued(line: bytes, luck: random.Random) -> bytes:
+    """Valid JSON, with something odd in the place of one value, also in Mastodon's inner JSON."""
+    message = json.loads(line)
+    payload = message.get("payload")
+    if isinstance(payload, str):
+        inner = json.loads(payload)
+        replace(inner, luck)
+        message["payload"] = json.dumps(inner)
+    else:
+        replace(message, luck)
+    return json.dumps(message).encode()
+
+
+def replace(value: Any, luck: random.Random) -> None:
+    """Go down at random, and put something odd, or nothing at all, where the way ends."""
+    while True:
+        place = luck.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        inner = value[place]
+        if not isinstance(inner, dict | list) or not inner or luck.random() < 0.2:
+            break
+        value = inner
+    if luck.random() < 0.2:
+        del value[place]
+    else:
+        value[place] = luck.choice(ODD)
+
+
+def check(post: Post | None) -> None:
+    """What comes out is a Post such as everything behind relies on."""
+    if post is None:
+        return
+    assert type(post.id) is type(post.author) is type(post.cursor) is str
+    assert type(post.at) is int
+    post.cursor.encode()  # it goes to Redis
+    for name, spelling in post.hashtags.items():
+        assert name
+        assert name == key(spelling)
+
+
+@pytest.mark.parametrize("network", FOLDERS)
+def test_no_mutant_breaks_a_parser_or_its_neighbour(recordings: Path, network: str) -> None:
+    """Each is a Post, none, or skipped; the good line after it means what it always meant."""
+    pool = lines(recordings, *FOLDERS[network])
+    replay = Replay(settings(["science"]), Clock())
+    truth = {line: replay.read_line(line) for line in pool}
+    assert sum(post is not None for post in truth.values()) > len(pool) / 2
+    assert not replay.bad
+    outcomes = {"post": 0, "none": 0}
+    for n, mutant in enumerate(mutants(pool, MUTANTS, seed=1)):
+        post = replay.read_line(mutant)
+        outcomes["post" if post else "none"] += 1
+        check(post)
+        if n % 4 == 0:
+            neighbour = pool[n % len(pool)]
+            assert replay.read_line(neighbour) == truth[neighbour]
+    assert replay.bad > MUTANTS / 4, "most mutants are broken"
+    assert outcomes["post"] > MUTANTS / 20, "some still are posts"
+
+
+def test_no_mutant_of_a_problem_breaks_the_live_x(recordings: Path) -> None:
+    """What X says of itself, mutated: remarked, skipped, or a loss with a reason; no crash."""
+    rows = (recordings / "x_stream_errors" / "errors.jsonl").read_bytes().splitlines()
+    pool = [json.dumps(json.loads(row)["payload"]).encode() for row in rows]
+    pool += lines(recordings, "x_v2_client_fixtures")[:10]
+    x, lost = X(settings(["science"]), Clock()), 0
+    for mutant in mutants(pool, MUTANTS // 5, seed=2):
+        try:
+            check(x.read(mutant))
+        except SourceLost as error:
+            assert str(error).isprintable()
+            lost += 1
+    assert lost > 100
+    assert x.bad > 100
