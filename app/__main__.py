@@ -10,11 +10,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 
@@ -33,6 +34,8 @@ log = logging.getLogger("app")
 
 LAST_RESORT_SECONDS = 5
 """After the signal to stop, whatever hangs is left to the kernel."""
+CANCEL_SECONDS = 1.2
+"""Longer than a part needs to end, so that its last words are not cut."""
 
 
 def main() -> None:
@@ -50,8 +53,9 @@ def main() -> None:
             elif command == "record":
                 runner.run(recorded(settings, chosen.source, chosen.file))
             else:
-                config = server_config(settings) if command != "ingest" else None
-                runner.run(run(command, settings, config))
+                serves = command != "ingest"
+                with closing(server_config(settings)) if serves else nullcontext() as config:
+                    runner.run(run(command, settings, config))
     except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
         sys.exit(f"hashtag pulse: {error}")
 
@@ -109,7 +113,7 @@ async def run(command: str, settings: Settings, config: ServerConfig | None) -> 
     stop = stop_event()
     async with store(settings, join=command != "all") as opened:
         log.info("%s", greeting(command, settings, config))
-        async with ingesting(settings, opened) if command != "web" else nothing():
+        async with ingesting(settings, opened, stop) if command != "web" else nothing():
             if config:
                 await serving(settings, opened, config, stop)
             else:
@@ -118,15 +122,13 @@ async def run(command: str, settings: Settings, config: ServerConfig | None) -> 
 
 
 @asynccontextmanager
-async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
+async def ingesting(settings: Settings, opened: Store, stop: asyncio.Event) -> AsyncIterator[None]:
     for warning in await redis_warnings(opened):
         log.warning("%s", warning)
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(sources, opened, settings.hashtags, settings.tick_seconds)
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(ingester.run(), name="ingest")
+    async with running(ingester.run(), stop):
         yield
-        task.cancel()
 
 
 @asynccontextmanager
@@ -145,27 +147,51 @@ async def serving(
         feed.close()
         asyncio.get_running_loop().call_later(config.graceful_timeout, config.cut)
 
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(feed.run(opened), name="feed")
+    async with running(feed.run(opened), stop):
         await serve(create_app(settings, feed), config, shutdown_trigger=drained)
-        task.cancel()
+
+
+@asynccontextmanager
+async def running(part: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run a part beside the block. A bug of ours that ends the part stops us, and is raised.
+
+    It may not cancel the block, as a TaskGroup would: the server ends by its trigger alone.
+    """
+    task = asyncio.create_task(part)
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        while not task.done():
+            task.cancel()
+            # before Python 3.12 a wait_for inside may swallow a cancel (python/cpython#86296)
+            await asyncio.wait([task], timeout=CANCEL_SECONDS)
+        if not task.cancelled():
+            task.result()
+
+
+class Stop(asyncio.Event):
+    """Set when we are to end; when that hangs, the kernel is left to do it."""
+
+    def set(self) -> None:
+        if not self.is_set():
+            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, os._exit, 1)
+        super().set()
 
 
 def stop_event() -> asyncio.Event:
-    """Set by SIGTERM or Ctrl-C; a second Ctrl-C, or a hang after the first, ends us at once.
+    """Set by SIGTERM or Ctrl-C; a second Ctrl-C ends us at once.
 
     A second SIGTERM is usual and means no more than the first: make hands it on to us,
     when all of its process group was sent one already.
     """
-    stop = asyncio.Event()
+    stop = Stop()
     loop = asyncio.get_running_loop()
 
     def on_signal(number: signal.Signals) -> None:
-        if not stop.is_set():
-            stop.set()
-            loop.call_later(LAST_RESORT_SECONDS, os._exit, 1)
-        elif number is signal.SIGINT:
+        if stop.is_set() and number is signal.SIGINT:
             os._exit(1)
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)

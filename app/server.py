@@ -4,7 +4,8 @@ import errno
 import os
 import socket
 import tomllib
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -42,23 +43,36 @@ class Listener(socket.socket):
 
 
 class ServerConfig(Config):
-    """Hypercorn's settings. It waits for every byte to be taken before it ends; with a client
-    that takes none, for ever. cut() ends that wait."""
+    """Hypercorn's settings, with its sockets already open.
 
+    Hypercorn waits for every byte to be taken before it ends; with a client that takes
+    none, for ever. cut() ends that wait.
+    """
+
+    sockets: Sockets
     listeners: list[Listener]
 
-    def create_sockets(self) -> Sockets:
-        made = super().create_sockets()
+    def open(self) -> None:
+        """Open all sockets. Raises OSError or ValueError for an address that cannot be had."""
+        self.sockets = super().create_sockets()
         self.listeners = []
-        for sockets in (made.secure_sockets, made.insecure_sockets):
+        for sockets in (self.sockets.secure_sockets, self.sockets.insecure_sockets):
             own = [Listener(fileno=plain.detach()) for plain in sockets]
             sockets[:] = own
             self.listeners += own
-        return made
+
+    def create_sockets(self) -> Sockets:
+        return self.sockets
 
     def cut(self) -> None:
+        """Close every connection."""
         for listener in self.listeners:
             listener.cut()
+
+    def close(self) -> None:
+        """Close the listening sockets, if nobody served on them."""
+        for listener in self.listeners:
+            listener.close()
 
 
 def server_config(settings: Settings) -> ServerConfig:
@@ -76,9 +90,16 @@ def server_config(settings: Settings) -> ServerConfig:
     config = ServerConfig()
     for name, value in chosen.items():
         choose(config, name, value, file)
-    addresses = [settings.bind] if settings.bind else config.bind
-    config.bind = [listening(address, config.backlog) for address in addresses]
     config.loglevel = "WARNING"  # it would announce the sockets by their numbers
+    addresses = [settings.bind] if settings.bind else config.bind
+    source = "BIND" if settings.bind else f"{file}: bind"
+    bound = []
+    for address in addresses:
+        with usable(source, address):
+            bound.append(listening(address, config.backlog))
+    config.bind = bound
+    with usable(source, ", ".join(addresses)):
+        config.open()
     return config
 
 
@@ -95,20 +116,35 @@ def choose(config: Config, name: str, value: object, file: Path) -> None:
     setattr(config, name, value)
 
 
+@contextmanager
+def usable(source: str, address: str) -> Iterator[None]:
+    """Say in one sentence what is wrong with an address. Raises CannotStart."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        expected = "an address and port such as 127.0.0.1:8000"
+        raise CannotStart(f"{source}={address!r}: expected {expected}.") from error
+    except OSError as error:
+        why = "another program has it" if error.errno == errno.EADDRINUSE else error.strerror
+        raise CannotStart(f"{source}={address!r} cannot be used: {why}.") from error
+
+
 def listening(address: str, backlog: int) -> str:
     """Open a TCP address for Hypercorn as "fd://N"; other kinds of address are its own affair.
 
     The options count on every accepted connection: a viewer that takes nothing for half a
     minute is let go, and a stalled one holds little memory in the kernel.
+    Raises OSError or ValueError.
     """
     if address.startswith(("unix:", "fd://")):
         return address
     host, _, port = address.rpartition(":")
-    try:
-        family, kind, protocol, _, target = socket.getaddrinfo(
-            host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        opened = socket.socket(family, kind, protocol)
+    if not 0 <= int(port) <= 65535:  # the system would take it modulo 65536
+        raise ValueError("no such port")
+    family, kind, protocol, _, target = socket.getaddrinfo(
+        host.strip("[]") or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
@@ -117,12 +153,7 @@ def listening(address: str, backlog: int) -> str:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.bind(target)
         opened.listen(backlog)
-    except (ValueError, OverflowError) as error:
-        raise CannotStart(f"bind {address!r}: expected an address and port.") from error
-    except OSError as error:
-        why = "another program has it" if error.errno == errno.EADDRINUSE else error.strerror
-        raise CannotStart(f"The address {address} cannot be used: {why}.") from error
-    return f"fd://{opened.detach()}"
+        return f"fd://{opened.detach()}"
 
 
 def shown(bind: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 from pythons import environment, versions
-from servers import App, RedisServer, wait_until
+from servers import ROOT, App, Process, RedisServer, free_port, wait_until
 
 from app.embedded import find_server
 
@@ -162,3 +162,44 @@ def test_ingester_ends(
     server = process_of(tmp_path)
     end_cleanly(app, number)
     assert_gone(server, tmp_path)
+
+
+BUG = """
+import asyncio, sys
+from app.{module} import {name} as broken
+
+async def bug(*_):
+    await asyncio.sleep(1)
+    raise ZeroDivisionError("a bug of ours")
+
+broken.{method} = bug
+from app.__main__ import main
+sys.argv = ["app"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "method"), [("ingest", "Ingester", "commit"), ("feed", "Feed", "run")]
+)
+def test_bug_of_ours_ends_the_process_loudly(
+    python: str, tmp_path: Path, ending: ExitStack, module: str, name: str, method: str
+) -> None:
+    """A part that breaks takes the process with it, with its traceback, open streams or not."""
+    script = tmp_path / "bug.py"
+    script.write_text(BUG.format(module=module, name=name, method=method))
+    port = free_port()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{port}"}
+    app = ending.enter_context(Process(python, str(script), cwd=tmp_path, env=env))
+    wait_until(lambda: "I app" in app.output, "it starts")
+    wait_until(lambda: listens(port), f"it listens: {app.output}")
+    viewer, stalled = Viewer(port), Viewer(port, reads=False)
+    assert app.wait(10) == 1
+    assert "ZeroDivisionError: a bug of ours" in app.output
+    assert_said_goodbye(viewer.ended())
+    stalled.ended()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as opened:
+        return opened.connect_ex(("127.0.0.1", port)) == 0
