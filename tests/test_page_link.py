@@ -1,0 +1,178 @@
+"""The page's line to the server: cut, refused, silent, shared; real processes and Chromium."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+
+import pytest
+from browser import READY, launched, opened
+from playwright.sync_api import Browser, Page
+from servers import App, free_port, wait_until
+from web_line import WebLine
+
+# the longer one is as in life; the shorter one shows the same in less time
+CUT_SECONDS = 60 if os.environ.get("CI") == "true" else 8
+LIVE = "() => badge.dataset.level === 'live'"
+TIMES = "() => hashtagPulse.known.live.series.get('science').map(([at]) => at)"
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = tmp_path_factory.mktemp("link")
+    with App(folder, HASHTAGS="science,football", TICK_SECONDS="0.2") as started:
+        yield started.started()
+
+
+@pytest.fixture
+def line(app: App) -> Iterator[WebLine]:
+    with WebLine(app.port) as between:
+        yield between
+
+
+def assert_whole(page: Page, since: float) -> None:
+    """No hole and no duplicate in the drawn line, nor in what is known."""
+    times = page.evaluate(TIMES)
+    assert times == sorted(set(times))
+    assert page.evaluate("() => hashtagPulse.known.live.holes()") == []
+    recent = [at for at in times if at >= since]
+    assert max(b - a for a, b in pairwise(recent)) < 2000
+    drawn = page.evaluate(
+        "() => hashtagPulse.chart.series.get('science').map(({data}) => data.map(([at]) => at))"
+    )
+    assert len(drawn) == 1, "one unbroken stretch"
+    assert drawn[0] == sorted(set(drawn[0]))
+
+
+def test_a_proxy_that_answers_502_for_seconds_does_not_end_the_page(
+    browser: Browser, line: WebLine
+) -> None:
+    """Chromium gives an EventSource up after one 502; the page makes a new one, and again."""
+    with opened(browser, f"{line.url}/?view=total") as page:
+        cut = page.evaluate("() => hashtagPulse.known.live.at")
+        line.bad()
+        page.wait_for_function("() => badge.textContent === 'reconnecting'")
+        wait_until(lambda: line.refused >= 3, "the page tried, and tried again")
+        line.up()
+        page.wait_for_function(LIVE)
+        page.wait_for_function("cut => hashtagPulse.known.live.at > cut + 1000", arg=cut)
+        assert_whole(page, cut - 1000)
+
+
+def test_a_network_that_goes_dead_leaves_no_hole(browser: Browser, line: WebLine) -> None:
+    """Nothing comes and nothing breaks: the page notices the silence and comes back."""
+    with opened(browser, f"{line.url}/?view=total") as page:
+        cut = page.evaluate("() => hashtagPulse.known.live.at")
+        line.dead()
+        page.wait_for_function("() => badge.dataset.level === 'late'")
+        page.wait_for_function("() => badge.dataset.level === 'stale'")
+        page.wait_for_timeout(CUT_SECONDS * 1000)
+        assert line.swallowed > 0
+        line.up()
+        page.wait_for_function(LIVE, timeout=60_000)
+        assert page.evaluate("() => hashtagPulse.known.live.at") > cut + 1000 * CUT_SECONDS
+        assert_whole(page, cut - 1000)
+
+
+def test_eight_tabs_of_one_browser_share_one_stream(browser: Browser, line: WebLine) -> None:
+    """Six connections are all that a browser has for a host; yet all eight tabs move."""
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(8)]
+    for page in pages:
+        page.goto(line.url)
+    for page in pages:
+        page.wait_for_function(READY)
+        at = page.evaluate("() => hashtagPulse.known.live.at")
+        page.wait_for_function("at => hashtagPulse.known.live.at > at", arg=at, polling=100)
+    assert line.streams == 1
+    for page in pages[1:]:
+        page.close()
+    at = pages[0].evaluate("() => hashtagPulse.known.live.at")
+    pages[0].wait_for_function("at => hashtagPulse.known.live.at > at + 500", arg=at)
+    context.close()
+    wait_until(lambda: line.open_streams == 0, "the stream ends with the last tab")
+
+
+def test_tabs_that_want_different_things_get_them(browser: Browser, line: WebLine) -> None:
+    """One shows one hashtag, the next another one for longer: still one stream at a time."""
+    context = browser.new_context()
+    one, two = context.new_page(), context.new_page()
+    one.goto(f"{line.url}/?tags=science")
+    one.wait_for_function(READY)
+    two.goto(f"{line.url}/?tags=football&range=15m")
+    two.wait_for_function(READY)
+    for page, tag in [(one, "science"), (two, "football")]:
+        at = page.evaluate("() => hashtagPulse.known.live.at")
+        page.wait_for_function("at => hashtagPulse.known.live.at > at", arg=at, polling=100)
+        assert page.evaluate("() => hashtagPulse.table.order") == [tag]
+    assert line.open_streams == 1
+    context.close()
+
+
+def test_a_browser_without_shared_workers_has_a_stream_for_each_tab(
+    browser: Browser, line: WebLine
+) -> None:
+    """Where there is no SharedWorker the page does without."""
+    context = browser.new_context()
+    context.add_init_script("delete window.SharedWorker")
+    for _ in range(2):
+        page = context.new_page()
+        page.goto(line.url)
+        page.wait_for_function(READY)
+    assert line.streams == 2
+    context.close()
+
+
+def test_a_worker_that_cannot_start_is_done_without(browser: Browser, line: WebLine) -> None:
+    """The worker's file is missing: the page opens a stream of its own."""
+    context = browser.new_context()
+    page = context.new_page()
+    context.route("**/worker.js", lambda route: route.fulfill(status=404))
+    page.goto(line.url)
+    page.wait_for_function(READY)
+    context.close()
+
+
+@pytest.mark.parametrize("hours", [-5, 3])
+def test_a_wrong_clock_in_the_browser_does_no_harm(browser: Browser, app: App, hours: int) -> None:
+    """The lines are where they belong, and the page is no hours behind or ahead."""
+    context = browser.new_context()
+    context.add_init_script(f"""{{
+        const [now, made, OldDate] = [Date.now, performance.timeOrigin, Date];
+        const wrong = {hours} * 3600e3;
+        Date.now = () => now() + wrong;
+        Object.defineProperty(performance, 'timeOrigin', {{value: made + wrong}});
+    }}""")
+    page = context.new_page()
+    page.goto(app.url)
+    page.wait_for_function(READY)
+    page.wait_for_function(LIVE)
+    assert page.locator("#badge").inner_text().startswith("live · 0.")
+    behind = page.evaluate("() => hashtagPulse.chart.edge - hashtagPulse.known.live.at")
+    assert abs(behind) < 5000
+    context.close()
+
+
+def test_a_server_that_starts_later_is_found(
+    browser: Browser, app: App, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Every process killed and started anew, with other totals: the page shows the new ones."""
+    folder, port = tmp_path_factory.mktemp("anew"), free_port()
+    settings = {"HASHTAGS": "science", "TICK_SECONDS": "0.1"}
+    with ExitStack() as ending:
+        first = ending.enter_context(App(folder / "1", port=port, **settings)).started()
+        with opened(browser, first.url) as page:
+            page.wait_for_function("() => hashtagPulse.known.tick.counts.science > 8")
+            first.end()
+            page.wait_for_function("() => badge.dataset.level === 'waiting'")
+            before = page.evaluate("() => hashtagPulse.known.live.series.get('science').at(-1)")
+            ending.enter_context(App(folder / "2", port=port, **settings)).started()
+            page.wait_for_function(LIVE)
+            known = page.evaluate("() => hashtagPulse.known.live.series.get('science')")
+            assert known[0][0] > before[0], "what the old server told is forgotten"

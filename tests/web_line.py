@@ -1,0 +1,118 @@
+"""What lies between a browser and the web process: passes all on, answers 502, or goes dead."""
+
+import asyncio
+import threading
+from contextlib import suppress
+from typing import Literal, Self
+
+BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class WebLine:
+    """A TCP proxy in a thread of its own; counts what it did, as a proof that a fault fired."""
+
+    def __init__(self, to_port: int) -> None:
+        self.to_port = to_port
+        self.state: Literal["up", "bad", "dead"] = "up"
+        self.streams = self.refused = self.swallowed = self.open_streams = 0
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        server = asyncio.run_coroutine_threadsafe(self.listen(), self.loop).result()
+        self.port = server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+
+    async def listen(self) -> asyncio.Server:
+        self.server = await asyncio.start_server(self.join, "127.0.0.1", 0)
+        return self.server
+
+    async def end(self) -> None:
+        self.server.close()
+        self.break_all()
+        await asyncio.gather(
+            *asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True
+        )
+        await self.server.wait_closed()
+
+    def bad(self) -> None:
+        """Break every connection, and answer 502 from now on."""
+        self.state = "bad"
+        self.loop.call_soon_threadsafe(self.break_all)
+
+    def dead(self) -> None:
+        """Let nothing through from now on, in either direction, and say nothing about it."""
+        self.state = "dead"
+
+    def up(self) -> None:
+        """Work again; what hung while it was dead is broken, as by a router that forgot it."""
+        self.state = "up"
+        self.loop.call_soon_threadsafe(self.break_all)
+
+    def break_all(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+    async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pair = [writer]
+        self.writers.add(writer)
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if self.state == "bad":
+                self.refused += 1
+                writer.write(BAD_GATEWAY)
+                await writer.drain()
+            else:
+                answers, there = await asyncio.open_connection("127.0.0.1", self.to_port)
+                pair.append(there)
+                self.writers.add(there)
+                await self.carry(head, (reader, there), (answers, writer))
+        self.writers.difference_update(pair)
+        for each in pair:
+            each.transport.abort()
+
+    async def carry(
+        self,
+        head: bytes,
+        out: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        back: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        streams: list[bytes] = []
+        ways = [
+            asyncio.create_task(self.pump(head, *out, streams)),
+            asyncio.create_task(self.pump(b"", *back, [])),
+        ]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        self.open_streams -= len(streams)
+        for way in ways:
+            way.cancel()
+        await asyncio.gather(*ways, return_exceptions=True)
+
+    async def pump(
+        self,
+        first: bytes,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        streams: list[bytes],
+    ) -> None:
+        data = first or await reader.read(65536)
+        while data:
+            if data.startswith(b"GET ") and b"/events?" in data.split(b"\r\n")[0]:
+                streams.append(data)
+                self.streams += 1
+                self.open_streams += 1
+            if self.state == "dead":
+                self.swallowed += len(data)
+            else:
+                writer.write(data)
+                await writer.drain()
+            data = await reader.read(65536)
