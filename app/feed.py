@@ -15,7 +15,7 @@ from random import random
 from weakref import WeakValueDictionary
 
 from app import sse
-from app.messages import Tick
+from app.messages import Tick, parse_id
 from app.retry import Backoff
 from app.selection import Selection
 from app.store import LOG_SECONDS, Store, StoreLost
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 RETRY_MILLISECONDS = 2000
 BLOCKED_SECONDS = 1.0
+BEHIND_SECONDS = 3.0
+"""So long a viewer waits for a tick that it has from another process and we do not have yet."""
 TIMER_SECONDS = 0.5
 STREAM_SECONDS = 3600
 """A stream ends after about so long, so that viewers spread over new web processes; each at
@@ -41,6 +43,8 @@ class Feed:
     ) -> None:
         self.seconds, self.clock, self.chance = seconds, clock, chance
         self.ticks: deque[Tick] = deque()
+        self.arrived: deque[float] = deque()
+        """When each of the ticks came to us."""
         self.selections: WeakValueDictionary[object, Selection] = WeakValueDictionary()
         self.store: Store | None = None
         self.loaded = self.closing = False
@@ -81,9 +85,12 @@ class Feed:
         if tick:
             if before and begins_anew(before, tick):
                 self.ticks.clear()
+                self.arrived.clear()
             self.ticks.append(tick)
+            self.arrived.append(self.clock())
             while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
                 self.ticks.popleft()
+                self.arrived.popleft()
             self.heard = self.clock() if self.loaded else self.heard
         self.loaded = self.loaded or tick is None
         for selection in list(self.selections.values()):
@@ -127,39 +134,66 @@ class Feed:
         """What one viewer is sent, from its first byte to its last.
 
         last_id: the id of the last event it has, "" for none; history: seconds of past
-        that it wants first. An id that the log does not have counts as too old.
+        that it wants first. An id that the log does not have counts as too old, unless it is
+        later than what we have: then another process was quicker, or we have just begun.
         """
-        missed = self.after(last_id) if last_id else None
-        if missed is None:
-            opening = self.anew(selection, history or (LOG_SECONDS if last_id else 0))
-        else:
-            opening = b"".join(selection.frame(tick) for tick in missed)
-        position = self.ticks[-1].id if self.ticks else ""
-        owed, end = False, self.clock() + STREAM_SECONDS * (0.75 + 0.5 * self.chance())
+        begun = self.clock()
+        end = begun + STREAM_SECONDS * (0.75 + 0.5 * self.chance())
+        position, owed, opening = last_id, False, sse.comment("resuming")
+        if not self.is_ahead(last_id):
+            position, opening = self.opening(selection, last_id, history)
         yield sse.retry(RETRY_MILLISECONDS) + opening
         while not self.closing and self.clock() < end:
             news = selection.news
-            position, due = self.due(selection, position)
+            if self.is_ahead(position) and self.clock() < begun + BEHIND_SECONDS:
+                await news.wait()
+                continue
+            position, due = self.due(selection, position, history)
             if not due and owed:
                 due = self.now(selection)
             owed = not due
             if due:
-                begun = self.clock()
                 yield due
-                if self.clock() - begun > BLOCKED_SECONDS:
-                    position, owed = self.ticks[-1].id if self.ticks else "", True
+                if self.is_slow(position):
+                    position, owed = self.ticks[-1].id, True
             else:
                 await news.wait()
         yield sse.retry(int(500 + 3500 * self.chance()))
 
-    def due(self, selection: Selection, position: str) -> tuple[str, bytes]:
-        """Where a viewer at this position comes to, and what it is sent on the way."""
-        missed = self.after(position)
-        newest = self.ticks[-1].id if self.ticks else ""
+    def opening(self, selection: Selection, last_id: str, history: float) -> tuple[str, bytes]:
+        """Where a new viewer begins, and what it is sent first."""
+        position = self.ticks[-1].id if self.ticks else ""
+        missed = self.after(last_id) if last_id else None
         if missed is None:
-            return newest, self.anew(selection, LOG_SECONDS) if newest else b""
+            return position, self.anew(selection, history or (LOG_SECONDS if last_id else 0))
+        return position, b"".join(selection.frame(tick) for tick in missed)
+
+    def due(self, selection: Selection, position: str, history: float) -> tuple[str, bytes]:
+        """Where a viewer at this position comes to, and what it is sent on the way."""
+        if not self.ticks:
+            return position, b""
+        missed = self.after(position) if position else None
+        newest = self.ticks[-1].id
+        if missed is None:
+            return newest, self.anew(selection, LOG_SECONDS if position else history)
         frames = [selection.frame(tick) for tick in missed if tick.id not in selection.quiet]
         return newest, b"".join(frames)
+
+    def is_ahead(self, id: str) -> bool:
+        """Whether the id is of a tick that comes after all that we have."""
+        if not id or not self.ticks:
+            return bool(id)
+        try:
+            return parse_id(id) > parse_id(self.ticks[-1].id)
+        except ValueError:
+            return False
+
+    def is_slow(self, position: str) -> bool:
+        """Whether the tick after this position came long ago, so that its viewer must be slow;
+        had we ourselves been stopped, it would have come just now."""
+        missed = self.after(position) or []
+        came = self.arrived[-len(missed)] if missed else self.clock()
+        return self.clock() - came > BLOCKED_SECONDS
 
     def anew(self, selection: Selection, seconds: float) -> bytes:
         """The past of so many seconds (0 for none), and the current totals."""

@@ -41,7 +41,6 @@ LOG_SECONDS = 900
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
 
-
 SPENT = "{hashtag}:spent"
 SPEND = """
 local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
@@ -166,8 +165,7 @@ class Store:
         """The ticks of the log after this id ("" for all of it), in order."""
         with store_lost():
             entries: Any = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
-        ticks = [self._read(fields.get(b"tick", b""), entry.decode()) for entry, fields in entries]
-        return [tick for tick in ticks if tick]
+        return self._ticks(entries)
 
     async def follow(self, last: str, silence: float) -> AsyncIterator[Tick | None]:
         """Every tick after the id `last`, in order, each once, as it happens.
@@ -191,8 +189,7 @@ class Store:
                     yield None
                     continue
                 if message["type"] == "subscribe":
-                    last = await self._still_there(last)
-                    missed = await self.ticks_after(last)
+                    last, missed = await self._since(last)
                 else:
                     missed = await self._up_to(self._read(message["data"]), last)
                 for tick in missed:
@@ -203,11 +200,12 @@ class Store:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def _still_there(self, last: str) -> str:
-        """The id, or "" when the log ends before it: Redis lost its data, or is another one."""
+    async def _since(self, last: str) -> tuple[str, list[Tick]]:
+        """The id and the ticks after it; "" and all of the log where that has it no more."""
         with store_lost():
-            newest: Any = await self.redis.xrevrange(LOG, count=1)
-        return last if newest and not is_after(last, newest[0][0].decode()) else ""
+            entries: Any = await self.redis.xrange(LOG, min=last or "-")
+        there = entries and entries[0][0].decode() == last
+        return (last, self._ticks(entries[1:])) if there else ("", await self.ticks_after(""))
 
     async def _up_to(self, heard: Tick | None, last: str) -> list[Tick]:
         """What follows the id `last` up to the tick just heard, from the log if need be."""
@@ -215,8 +213,12 @@ class Store:
             return []
         if heard.previous == last:
             return [heard]
-        missed = await self.ticks_after(last)
+        _, missed = await self._since(last)
         return missed if missed and not is_after(heard.id, missed[-1].id) else [*missed, heard]
+
+    def _ticks(self, entries: Any) -> list[Tick]:
+        ticks = [self._read(fields.get(b"tick", b""), entry.decode()) for entry, fields in entries]
+        return [tick for tick in ticks if tick]
 
     def _read(self, text: bytes, id: str = "") -> Tick | None:
         try:

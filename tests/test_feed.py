@@ -149,12 +149,51 @@ async def test_resume_with_nothing_missed_repeats_nothing() -> None:
 
 
 async def test_an_id_that_the_log_does_not_have_gets_one_history() -> None:
-    """Too old, garbage, or from the future: the past once, the totals, no error."""
+    """Too old, or garbage: the past once, the totals, no error."""
     feed, _ = feed_with(*(tick(n, a=n) for n in range(5, 8)))
-    for bad in ("1-0", "garbage", "9-9", "\n", "0" * 10_000):
+    for bad in ("1-0", "garbage", "5-1", "\n", "0" * 10_000):
         got = await view(feed, last_id=bad).read()
         assert [(name, id) for name, id, _ in got] == [("history", "7-0"), ("counts", "7-0")]
         assert [point[1] for point in got[0][2]["series"]["a"]] == [5, 6, 7]
+
+
+async def test_a_viewer_that_knows_more_than_we_resumes_when_we_have_caught_up() -> None:
+    """It was at another web process, which heard the tick first, or we have just started and
+    have not read the log: what it has is not sent again, what follows is."""
+    for known in (0, 5):
+        feed, _ = feed_with(*(tick(n, a=n) for n in range(1, known + 1)))
+        viewer = view(feed, last_id="7-0")
+        assert await viewer.read() == []
+        assert await viewer.waits()
+        for n in range(known + 1, 10):
+            feed.hear(tick(n, a=n))
+        assert [id for _, id, _ in await viewer.then()] == ["8-0", "9-0"]
+
+
+async def test_a_tick_that_nobody_else_has_is_not_awaited_for_long() -> None:
+    """An id from the future, or of a tick that Redis forgot: after a moment the past once."""
+    feed, clock = feed_with(*(tick(n, a=n) for n in range(5, 8)))
+    viewer = view(feed, last_id="99-0")
+    assert await viewer.read() == []
+    assert await viewer.waits()
+    clock.now += 4.5
+    feed.hear(None)
+    got = await viewer.then()
+    assert [(name, id) for name, id, _ in got] == [("history", "7-0"), ("counts", "7-0")]
+    assert await viewer.waits()
+
+
+async def test_a_viewer_that_came_before_the_log_gets_the_totals_once() -> None:
+    """The web process has just started: of the log that it then reads, the newest tick is news."""
+    feed, _ = feed_with()
+    viewer, past = view(feed), view(feed, history=100)
+    for each in (viewer, past):
+        assert await each.read() == []
+        assert await each.waits()
+    for n in range(1, 200):
+        feed.hear(tick(n, a=n))
+    assert [(name, id) for name, id, _ in await viewer.then()] == [("counts", "199-0")]
+    assert [name for name, _, _ in await past.then()] == ["history", "counts"]
 
 
 async def test_a_burst_of_ticks_reaches_a_viewer_whole() -> None:
@@ -176,12 +215,25 @@ async def test_a_viewer_that_was_blocked_gets_the_newest_totals() -> None:
     await viewer.read()
     feed.hear(tick(2, a=2))
     await viewer.read()
-    clock.now += 10  # the write of this piece took ten seconds
-    for n in range(3, 30):
+    for n in range(3, 30):  # while this piece is written
         feed.hear(tick(n, a=n))
+        clock.now += 0.5
     assert [id for _, id, _ in await viewer.read()] == ["29-0"]
     feed.hear(tick(30, a=30))
     assert [id for _, id, _ in await viewer.read()] == ["30-0"]
+
+
+async def test_a_web_process_that_was_stopped_skips_nothing() -> None:
+    """Its viewers were not slow: all ticks that came when it went on are theirs."""
+    feed, clock = feed_with(tick(1, a=1))
+    viewer = view(feed)
+    await viewer.read()
+    feed.hear(tick(2, a=2))
+    await viewer.read()
+    clock.now += 10  # SIGSTOP while this piece was written
+    for n in range(3, 30):
+        feed.hear(tick(n, a=n))
+    assert [id for _, id, _ in await viewer.read()] == [f"{n}-0" for n in range(3, 30)]
 
 
 async def test_totals_that_fall_bring_a_fresh_history() -> None:

@@ -296,6 +296,28 @@ async def test_a_redis_that_lost_everything_is_followed_from_its_new_beginning(
     assert [t.counts["science"] for t in heard if t] == [5, 1]
 
 
+@pytest.mark.parametrize("ticks_before", [0, 2])
+async def test_a_redis_that_came_back_older_is_read_from_its_beginning(
+    store: Store, ticks_before: int
+) -> None:
+    """Also when it has newer ticks than the forgotten one by the time we are back, and also
+    when we never lost the connection: its whole log is what pages are drawn from."""
+    states = [State()]
+    for name in "abcd":
+        states.append(await commit(store, states[-1], name))
+    async with hearing(store) as heard:
+        forgotten = (await store.ticks_after(""))[-1].id
+        await store.redis.xdel(LOG, forgotten)
+        state = states[-1]
+        for n in range(ticks_before):
+            state = await commit(store, state, f"e{n}")
+        await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await eventually(lambda: count(heard) >= 4 + 3 + ticks_before, "the log is read again")
+        log = await store.ticks_after("")
+        assert [t for t in heard if t][-len(log) :] == log
+        assert forgotten not in [tick.id for tick in log]
+
+
 async def test_a_hung_redis_is_noticed(store: Store, server: RedisServer) -> None:
     """SIGSTOP: no error ever comes from the socket, so silence must raise."""
     impatient = Store(Redis.from_url(server.url, socket_timeout=0.3))
