@@ -4,6 +4,7 @@ It is a process of its own, listens on a unix socket in the data folder only, an
 append-only file there. A small shell stands between: it waits on a pipe whose other end
 only we hold, so when we end, however we end, the kernel closes the pipe and the shell
 stops the server cleanly. Both hold the folder's lock: it is free when the server is gone.
+When the server ends before we do, the shell ends with it, and we start both again.
 """
 
 import asyncio
@@ -12,12 +13,13 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from app.settings import Settings
+from app.retry import Backoff
+from app.settings import Settings, SettingsError
 from app.store import Store, StoreLost, connect, store_lost
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,13 @@ SOCKET_PATH_LONGEST = 100
 
 # The server ignores a hang-up and runs in a session of its own, so that Ctrl-C in the
 # terminal reaches us first and the last commit still finds it.
-KEEPER = 'exec 3<&0 0</dev/null; "$@" & server=$!; read -r _ <&3; kill $server; wait $server'
+KEEPER = """
+exec 3<&0 0</dev/null
+"$@" & server=$!
+{ read -r _ <&3; kill $server; } & reader=$!
+wait $server
+kill $reader; wait
+"""
 
 CONFIG = {
     "port": "0",
@@ -52,13 +60,18 @@ class DataInUse(Exception):
 async def store(settings: Settings, join: bool = False) -> AsyncIterator[Store]:
     """The store that the settings name: at REDIS_URL, or beside us with its file in ./data.
 
-    Raises DataInUse and StoreLost like embedded().
+    Raises DataInUse and StoreLost like embedded(), and SettingsError.
     """
     if not settings.redis_url:
         async with embedded(DATA, join=join) as redis:
             yield Store(redis)
         return
-    redis = connect(settings.redis_url)
+    try:
+        redis = connect(settings.redis_url)
+        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # checks options
+    except (TypeError, ValueError) as error:
+        expected = f"a URL that redis-py understands ({error})"
+        raise SettingsError(f"REDIS_URL=(hidden): expected {expected}.") from None
     try:
         yield Store(redis)
     finally:
@@ -88,23 +101,20 @@ async def embedded(folder: Path, server: str = "", join: bool = False) -> AsyncI
     With `join`, a server that another process of ours already runs there is used instead
     of raising DataInUse. Raises StoreLost when the server does not start.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     redis = connect("unix://", path=socket_path(folder))
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreLost(f"The folder {folder} cannot be used: {error.strerror}.") from error
     try:
         if not await take(lock, folder, join):
             yield redis
             return
         os.ftruncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
-        keeper = await start(server or find_server(), folder, lock)
-        try:
-            await answering(redis, keeper, folder)
+        async with kept(redis, server or find_server(), folder, lock):
             yield redis
-        finally:
-            assert keeper.stdin
-            keeper.stdin.close()
-            await asyncio.shield(keeper.wait())
     finally:
         await redis.aclose()
         os.close(lock)
@@ -155,6 +165,38 @@ def alive(process: int) -> bool:
     return True
 
 
+@asynccontextmanager
+async def kept(redis: Redis, server: str, folder: Path, lock: int) -> AsyncIterator[None]:
+    """Run the server; start it again whenever it ends before the block does.
+
+    Raises StoreLost when it does not start in the first place.
+    """
+    keeper = await start(server, folder, lock)
+
+    async def keep() -> None:
+        nonlocal keeper
+        backoff = Backoff(first=0.1, longest=5.0)
+        while True:
+            await keeper.wait()
+            log.error("The embedded Redis ended (see %s/redis.log): it is started again", folder)
+            close(keeper)
+            await asyncio.sleep(backoff.next())
+            await gone(redis)
+            keeper = await start(server, folder, lock)
+
+    keeping = None
+    try:
+        await answering(redis, keeper, folder)
+        keeping = asyncio.create_task(keep())
+        yield
+    finally:
+        if keeping:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+        close(keeper)
+        await asyncio.shield(keeper.wait())
+
+
 async def start(server: str, folder: Path, lock: int) -> asyncio.subprocess.Process:
     arguments = [word for name, value in CONFIG.items() for word in (f"--{name}", value)]
     return await asyncio.create_subprocess_exec(
@@ -180,3 +222,18 @@ async def answering(redis: Redis, keeper: asyncio.subprocess.Process, folder: Pa
         except StoreLost:
             await asyncio.sleep(0.02)
     raise StoreLost(f"The embedded Redis did not start: its reasons are in {folder}/redis.log.")
+
+
+def close(keeper: asyncio.subprocess.Process) -> None:
+    """Have the server stopped, by whatever is left of the shell."""
+    assert keeper.stdin
+    keeper.stdin.close()
+
+
+async def gone(redis: Redis) -> None:
+    """Return once no server answers: two would write to one file."""
+    with suppress(StoreLost):
+        while True:
+            with store_lost():
+                await redis.ping()
+            await asyncio.sleep(0.1)

