@@ -16,6 +16,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     sources/      posts from each network
     counter.py    counts hashtags
     embedded.py   a private Redis when none is given
+    lease.py      which ingester is the writer
     ingest.py     sources into counter, counter into store, once a tick
     sse.py        a server-sent event as bytes
     selection.py  each recent tick as bytes, for viewers that chose the same hashtags

@@ -8,8 +8,8 @@ which of our commits it has:
 - our last one, whose answer was lost: all is well;
 - an older one of ours (Redis came back from an old copy of its file): everything since is
   counted again from what we remember of the last minutes;
-- a stranger's after ours, or nothing of ours: the sources that can go back are read again
-  from the stored cursors, and what came from those that cannot is counted again.
+- one from before our first, or a stranger's after ours: the sources that can go back are
+  read again from the stored cursors; what came from the others is counted again.
 """
 
 import asyncio
@@ -19,21 +19,19 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from app.counter import Counter
-from app.embedded import alive
+from app.lease import LEASE_SECONDS, become_writer, holder
 from app.retry import Backoff
 from app.sources import Source, SourceLost
 from app.store import LOG_SECONDS, LeaseLost, State, Store, StoreLost
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 6.0
-"""A writer that has not committed for so long is dead, hung or cut off."""
-LOOK_SECONDS = 1.0
 LAST_COMMIT_SECONDS = 1.0
 
 
@@ -76,33 +74,9 @@ class Ingester:
     async def run(self) -> None:
         """Stand by while another ingester writes; write while none does; until cancelled."""
         while True:
-            await self.become_writer()
+            await become_writer(self.store, self.name, self.lease, self.complain)
             self.begin(await self.first_state())
             await self.write()
-
-    async def become_writer(self) -> None:
-        """Wait until the lease is ours.
-
-        A writer that Redis has just forgotten takes its lease again with its next tick: who
-        has seen another writer, or trouble, lets one look go by before taking a free one.
-        """
-        free = 1
-        while True:
-            try:
-                holder = await self.store.writer()
-                if holder and is_dead(holder):
-                    await self.store.give_lease(holder)
-                    holder = ""
-                if not holder and free and await self.store.take_lease(self.name, self.lease):
-                    return
-                if holder == self.name:  # taken, but the answer was lost
-                    return
-                free = 0 if holder else free + 1
-                self.complain(f"standing by: the ingester {holder} is writing" if holder else "")
-            except StoreLost as lost:
-                free = 0
-                self.complain(str(lost))
-            await asyncio.sleep(LOOK_SECONDS)
 
     async def write(self) -> None:
         """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
@@ -154,11 +128,18 @@ class Ingester:
             if self.trying is None or await self.put(self.trying, group):
                 await self.put(Commit(uuid4().hex[:12], self.cut()), group)
         except LeaseLost:
-            raise
+            if await self.is_taken():
+                raise
         except StoreLost as lost:
             self.complain(str(lost))
         else:
             self.complain("")
+
+    async def is_taken(self) -> bool:
+        """Whether the other writer lives: a Redis that came back older may name a dead one."""
+        with suppress(StoreLost):
+            return bool(await holder(self.store))
+        return False
 
     def cut(self) -> dict[str, Any]:
         """One tick, as commit.lua wants it."""
@@ -180,21 +161,21 @@ class Ingester:
 
     async def put(self, commit: Commit, group: asyncio.TaskGroup) -> bool:
         """Commit this; True when it is stored. Raises StoreLost when nobody can say."""
-        self.trying = commit
+        self.trying, seen = commit, number(self.stored.version)
         self.stored = await self.store.commit(
             self.stored, commit.name, commit.tick, self.name, self.lease
         )
         self.trying = None
         self.made.append(commit)
         if self.stored.commit != commit.name:
-            self.reconcile(group)
+            self.reconcile(group, number(self.stored.version) < seen)
         return self.stored.commit == commit.name
 
-    def reconcile(self, group: asyncio.TaskGroup) -> None:
+    def reconcile(self, group: asyncio.TaskGroup, older: bool) -> None:
         """Redis has another commit than we believed: count again what it does not have."""
         stored = {self.stored.commit, *self.stored.recent}
         known = [n for n, commit in enumerate(self.made) if commit.name in stored]
-        keep = known[-1] + 1 if known else len(self.made) - 1
+        keep = known[-1] + 1 if known else 0 if older else len(self.made) - 1
         missing = [self.made.pop() for _ in range(len(self.made) - keep)]
         log.warning("Redis is not as we left it: %d of our ticks are not in it", len(missing))
         alone = bool(known) and self.made[-1].name == self.stored.commit
@@ -236,10 +217,6 @@ class Ingester:
         self.trouble = trouble
 
 
-def is_dead(writer: str) -> bool:
-    """Whether an ingester, by its name, was a process of this machine that is no more."""
-    host, _, rest = writer.partition("/")
-    process = rest.partition("/")[0]
-    if host != socket.gethostname() or not process.isdigit():
-        return False
-    return int(process) != os.getpid() and not alive(int(process))
+def number(version: str) -> int:
+    """Of a version that somebody else wrote to Redis, 0: the commit will name and refuse it."""
+    return int(version) if version.isascii() and version.isdigit() else 0

@@ -194,6 +194,35 @@ async def test_a_redis_that_came_back_older_is_brought_up_to_date(
         await counted(store, 11)
 
 
+@pytest.mark.parametrize("replays", [True, False])
+async def test_a_redis_older_than_our_beginning_gets_all_that_we_brought(
+    store: Store, replays: bool
+) -> None:
+    """Of a writer before us it has too little: that can be had from a source that goes back
+    only; but of ours nothing is missing from any. Its lease of that time stops nobody."""
+    first, source = Script("a", replays), Script("a", replays)
+    async with ingesting(store, first):
+        first.give(3)
+        await counted(store, 3)
+        old = await copy(store)
+        first.give(2)
+        await counted(store, 5)
+    source.given = 5
+    child = await asyncio.create_subprocess_exec("true")
+    await child.wait()
+    async with ingesting(store, source) as ingester:
+        source.give(4)
+        await counted(store, 9)
+        source.give(1)
+        await counted(store, 10)
+        await bring_back(store, old)
+        await store.redis.set(LEASE, f"{socket.gethostname()}/{child.pid}/dead")
+        await counted(store, 10 if replays else 8)
+        source.give(1)
+        await counted(store, 11 if replays else 9)
+        assert await store.writer() == ingester.name
+
+
 async def test_a_redis_that_lost_everything_starts_again_where_sources_can(store: Store) -> None:
     """FLUSHALL after the start from an unknown state: a replay begins anew, so it is exact."""
     replay = Script("replay", replays=True)
