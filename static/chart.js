@@ -11,6 +11,7 @@ import { around } from "./scale.js";
 /** @typedef {{past: Past, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
 
 const CLEAR = "rgba(0, 0, 0, 0)";
+const CROWDED = 2.5; // pixels
 
 /** Whether the library is there: it is put beside us by `make setup`. */
 export const ready = () => "SmoothieChart" in globalThis;
@@ -75,7 +76,7 @@ export class Chart {
       const from = this.edge - shown.range - 2 * shown.past.apart;
       for (const stretch of shown.past.line(shown.view, tag, from)) {
         const series = this.begin(tag, stretch[0][0]);
-        for (const [at, value] of stretch) series.append(at, value);
+        for (const [at, value] of stretch) this.put(series, at, value);
       }
     }
     this.extend();
@@ -99,7 +100,7 @@ export class Chart {
     this.each((tag, all) => {
       forget(all, known);
       for (const [at, value] of past.newer(view, tag, known)) {
-        (this.current(tag, at) ?? this.begin(tag, at)).append(at, value);
+        this.put(this.current(tag, at) ?? this.begin(tag, at), at, value);
       }
     });
     this.known = past.firm;
@@ -123,6 +124,15 @@ export class Chart {
     return series && this.since.get(series) === this.shown?.past.since(tag, at) ? series : undefined;
   }
 
+  /** @private  Points that would crowd in a pixel or two replace each other.
+   * @param {TimeSeries} series @param {number} at @param {number} value */
+  put(series, at, value) {
+    const { data } = series;
+    const crowd = (CROWDED * (this.shown?.range ?? 0)) / (this.canvas.offsetWidth || 1);
+    if (data.length > 1 && at - data[data.length - 2][0] <= crowd) data.pop();
+    series.append(at, value);
+  }
+
   /** @private @param {(tag: string, all: TimeSeries[]) => void} act */
   each(act) {
     for (const [tag, all] of this.series) act(tag, all);
@@ -142,10 +152,8 @@ export class Chart {
     return series;
   }
 
-  /**
-   * smoothie has no dashes, but it reads a line's width between save() and restore().
-   * @private @param {TimeSeries} series @param {Pen} pen
-   */
+  /** @private  smoothie has no dashes, but reads a line's width between save() and restore().
+   * @param {TimeSeries} series @param {Pen} pen */
   dash(series, pen) {
     if (!pen.dash.length) return;
     const pattern = pen.dash.map((length) => (length * pen.width) / 2);
@@ -205,12 +213,7 @@ export class Chart {
     });
   }
 
-  /**
-   * The height of a line as it is drawn at a moment.
-   * @param {string} tag
-   * @param {number} at
-   * @returns {number | null}
-   */
+  /** @param {string} tag @param {number} at @returns {number | null} the line's height there, as drawn */
   valueAt(tag, at) {
     for (const { data } of this.series.get(tag) ?? []) {
       const before = data.findLastIndex((point) => point[0] <= at);

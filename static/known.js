@@ -84,7 +84,8 @@ export class Known {
 
   /** @param {Past} past  the one that is drawn */
   shownGaps(past) {
-    return this.gaps.all(past.holes(), text("ingesterDown"), this.missing());
+    const gaps = this.gaps.all(past.holes(), text("ingesterDown"), this.missing());
+    return gaps.filter((gap) => gap.to - gap.from >= this.live.apart); // no line breaks for less
   }
 
   /** Find out what is wrong, when something is. */

@@ -107,31 +107,36 @@ export class Past {
    * @returns {[number, number][][]}
    */
   line(view, tag, from) {
-    const points = this.series.get(tag) ?? [];
     /** @type {[number, number][][]} */
     const stretches = [];
     let since = NaN;
-    for (let i = Math.max(0, index(points, from)); i < points.length; i++) {
-      const value = view === "rate" ? this.rate(tag, points[i][0]) : points[i][1];
-      if (value === null) continue;
-      if (points[i][2] !== since) stretches.push([]);
-      since = points[i][2];
-      stretches[stretches.length - 1].push([points[i][0], value]);
+    for (const point of this.newer(view, tag, from)) {
+      const begun = this.since(tag, point[0]);
+      if (begun !== since) stretches.push([]);
+      since = begun;
+      stretches[stretches.length - 1].push(point);
     }
     return stretches;
   }
 
   /**
-   * What was drawn of a line since.
+   * What is drawn of a line after a moment. A stretch begins with its first known rate.
    * @param {View} view @param {string} tag @param {number} after
    * @returns {[number, number][]}
    */
   newer(view, tag, after) {
     const points = this.series.get(tag) ?? [];
-    return points.slice(index(points, after) + 1).flatMap(([at]) => {
+    /** @type {[number, number][]} */
+    const line = [];
+    for (let i = index(points, after) + 1; i < points.length; i++) {
+      const [at, , since] = points[i];
       const value = this.value(view, tag, at);
-      return value === null ? [] : [/** @type {[number, number]} */ ([at, value])];
-    });
+      if (value === null) continue;
+      const first = at > since && this.value(view, tag, points[i - 1][0]) === null;
+      if (first) line.push([since, value]);
+      line.push([at, value]);
+    }
+    return line;
   }
 
   /** Forget what was known of a time in which nothing was counted. @param {number} from @param {number} to */

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from browser import POINTS, launched, opened, rows
@@ -42,7 +41,7 @@ def test_lines_begin_with_history_and_grow_with_each_tick(browser: Browser, app:
         first.wait_for_function(
             "() => hashtagPulse.known.live.rate('science', hashtagPulse.known.live.at) > 0"
         )
-    with opened(browser, f"{app.url}/?view=total") as page:
+    with opened(browser, f"{app.url}/?view=total&range=1m") as page:
         known = page.evaluate(
             "() => hashtagPulse.known.live.series.get('science').map(([at]) => at)"
         )
@@ -107,7 +106,7 @@ def test_page_goes_on_when_the_web_process_comes_back(
     settings = {"REDIS_URL": redis_server.url, "TICK_SECONDS": 0.1, "HASHTAGS": "science"}
     ingester, port = start_app("ingest", **settings), free_port()
     web = start_app("web", port=port, **settings).started()
-    with opened(browser, f"{web.url}/?view=total") as page:
+    with opened(browser, f"{web.url}/?view=total&range=1m") as page:
         page.evaluate(STILL_THERE)
         web.end()
         page.wait_for_function("() => badge.dataset.level === 'waiting'")
@@ -150,15 +149,6 @@ def test_page_without_the_chart_library_says_how_to_get_it(browser: Browser, app
     page.wait_for_function("() => !notice.hidden")
     assert "make setup" in page.locator("#notice").inner_text()
     context.close()
-
-
-def test_picture_for_the_readme(browser: Browser, app: App) -> None:
-    """docs/page.png is a real picture of the page, with lines on it."""
-    with opened(browser, app.url) as page:
-        page.wait_for_function(
-            "() => hashtagPulse.chart.series.get('science').some(s => s.data.length > 20)"
-        )
-        page.screenshot(path=Path(__file__).parent.parent / "docs" / "page.png")
 
 
 def test_files_are_named_by_their_content_and_kept_for_ever(page: Page, app: App) -> None:

@@ -42,7 +42,8 @@ test("a gap is a hole in the line, never a zero and never a jump", () => {
   assert.equal(past.rate("science", 115_000), null);
   assert.equal(past.rate("science", 131_000), null);
   assert.equal(past.rate("science", 140_000), 60);
-  assert.ok(past.line("rate", "science", 0).flat().every(([, rate]) => rate === 60));
+  assert.ok(past.line("rate", "science", -1).flat().every(([, rate]) => rate === 60));
+  assert.deepEqual(past.line("rate", "science", -1).map((stretch) => stretch[0][0]), [0, 130_000]);
 });
 
 test("a repeated or late tick is no news", () => {

@@ -1,0 +1,76 @@
+"""Pictures of the page for the README and for link previews, taken from the running thing.
+
+They are kept in docs/ and static/, and taken anew when they are missing or PICTURES=1 is
+set: otherwise every run of the tests would change files.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import launched, opened
+from playwright.sync_api import Browser
+from servers import ROOT, App, RedisServer
+from yesterday import remember
+
+from app.embedded import find_server
+
+KEEP = os.environ.get("PICTURES") == "1"
+DOWN = range(190, 211)
+PHONE = {
+    "viewport": {"width": 390, "height": 844},
+    "device_scale_factor": 2,
+    "has_touch": True,
+    "is_mobile": True,
+}
+PICTURES: list[tuple[str, str, dict[str, Any]]] = [
+    ("docs/page.png", "", {}),
+    ("docs/dark.png", "", {"color_scheme": "dark"}),
+    ("docs/phone.png", "", PHONE),
+    (
+        "docs/wall.png",
+        "?wall",
+        {"color_scheme": "dark", "viewport": {"width": 1600, "height": 900}},
+    ),
+    ("static/preview.png", "?wall", {"viewport": {"width": 1200, "height": 630}}),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = tmp_path_factory.mktemp("pictures")
+    tags = ("science", "football", "블랙핑크")
+    with ExitStack() as ending:
+        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
+        remember(redis.url, tags, 375, DOWN, by=3)
+        settings = {"REDIS_URL": redis.url, "HASHTAGS": ",".join(tags), "DEMO_SEED": 1}
+        yield ending.enter_context(App(folder, **settings)).started()
+
+
+@pytest.mark.parametrize(("name", "query", "options"), PICTURES, ids=[p[0] for p in PICTURES])
+def test_picture(
+    browser: Browser, app: App, tmp_path: Path, name: str, query: str, options: dict[str, Any]
+) -> None:
+    """The page with three lines, a gap and its reason; not an empty or a broken one."""
+    with opened(browser, f"{app.url}/{query}", **options) as page:
+        page.wait_for_function("() => badge.dataset.level === 'live' && sources.children.length")
+        page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+        page.wait_for_function(
+            "() => hashtagPulse.chart.valueAt('science', hashtagPulse.chart.edge)"
+        )
+        path = ROOT / name if KEEP or not (ROOT / name).exists() else tmp_path / "picture.png"
+        page.screenshot(path=path)
+        ratio = page.evaluate("() => devicePixelRatio")
+    picture = path.read_bytes()
+    width = options.get("viewport", {"width": 1334})["width"] * ratio
+    assert int.from_bytes(picture[16:20]) == width
+    assert len(picture) > 20_000
