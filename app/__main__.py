@@ -145,7 +145,8 @@ async def serving(
     async def drained() -> None:
         await stop.wait()
         feed.close()
-        asyncio.get_running_loop().call_later(config.graceful_timeout, config.cut)
+        # well before Hypercorn's patience ends, which would cancel connections with a traceback
+        asyncio.get_running_loop().call_later(config.graceful_timeout / 2, config.cut)
 
     async with running(feed.run(opened), stop):
         await serve(create_app(settings, feed), config, shutdown_trigger=drained)

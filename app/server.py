@@ -90,6 +90,7 @@ def server_config(settings: Settings) -> ServerConfig:
     config = ServerConfig()
     for name, value in chosen.items():
         choose(config, name, value, file)
+    check_certificate(config, file)
     config.loglevel = "WARNING"  # it would announce the sockets by their numbers
     addresses = [settings.bind] if settings.bind else config.bind
     source = "BIND" if settings.bind else f"{file}: bind"
@@ -101,6 +102,15 @@ def server_config(settings: Settings) -> ServerConfig:
     with usable(source, ", ".join(addresses)):
         config.open()
     return config
+
+
+def check_certificate(config: Config, file: Path) -> None:
+    """Raises CannotStart when there is to be TLS and its files are not in order."""
+    try:
+        if config.ssl_enabled:
+            config.create_ssl_context()
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"{file}: the certificate cannot be used: {error}.") from error
 
 
 def choose(config: Config, name: str, value: object, file: Path) -> None:
@@ -136,6 +146,8 @@ def listening(address: str, backlog: int) -> str:
     minute is let go, and a stalled one holds little memory in the kernel.
     Raises OSError or ValueError.
     """
+    if not isinstance(address, str):
+        raise ValueError("no text")
     if address.startswith(("unix:", "fd://")):
         return address
     host, _, port = address.rpartition(":")

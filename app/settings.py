@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from app.hashtags import typed_list
 
@@ -63,8 +65,10 @@ def url(*schemes: str) -> Callable[[str], str]:
         if not text:
             return text
         parts = urlsplit(text)
-        if parts.scheme not in schemes or not (parts.netloc or parts.scheme == "unix"):
+        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
             raise ValueError("not such a URL")
+        if any(char.isspace() for char in text):
+            raise ValueError("space in it")
         parts.port  # noqa: B018 - raises ValueError for a port that is none
         return text.rstrip("/") if parts.scheme != "unix" else text
 
@@ -81,6 +85,12 @@ def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
         return found
 
     return parse
+
+
+def token(text: str) -> str:
+    if not all("!" <= char <= "~" for char in text):
+        raise ValueError("cannot stand in a header")
+    return text
 
 
 def setting(default: str, expected: str, parse: Callable[[str], Any], secret: bool = False) -> Any:
@@ -104,7 +114,7 @@ class Settings:
     )
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
-    x_bearer_token: str = setting("", "the bearer token of an X app", str, secret=True)
+    x_bearer_token: str = setting("", "the bearer token of an X app", token, secret=True)
     x_api_url: str = setting(
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
     )
@@ -122,7 +132,7 @@ class Settings:
     mastodon_url: str = setting(
         "", "the http:// or https:// URL of a Mastodon server", url("http", "https")
     )
-    mastodon_token: str = setting("", "the access token of a Mastodon user", str, secret=True)
+    mastodon_token: str = setting("", "the access token of a Mastodon user", token, secret=True)
     replay_file: str = setting("", "a file of recorded messages, one a line", str)
     replay_speed: float = setting(
         "1", "a number from 0 (as fast as it goes) to 1000000", number(0, 1e6)
@@ -172,7 +182,12 @@ def load(folder: Path = Path()) -> Settings:
     """
     file = folder / ".env"
     try:
-        stored = dotenv_values(file) if file.is_file() else {}
+        text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: expected a readable UTF-8 file ({error}).") from error
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            line = binding.original.line
+            raise SettingsError(f"{file}: expected NAME=value from line {line} on.")
+    stored = dotenv_values(stream=StringIO(text))
     return read({**{k: v for k, v in stored.items() if v is not None}, **os.environ})
