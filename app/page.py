@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quart import Quart, Response, abort, render_template, request
+from quart.wrappers.response import DataBody
 
 from app.hashtags import NotAHashtag, typed_list
 from app.settings import Settings
@@ -29,6 +30,7 @@ FENCE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
+WORTH_IT = frozenset({"text/html", "application/json"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -69,7 +71,7 @@ def add_page(app: Quart, settings: Settings) -> None:
     async def fence(response: Response) -> Response:
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers.setdefault("Content-Security-Policy", f"{FENCE}'none'")
-        return response
+        return await lightened(response)
 
 
 async def shown(settings: Settings, embed: bool) -> Response:
@@ -136,6 +138,17 @@ def sent(file: File, caching: str) -> Response:
     response.set_etag(mark, weak=True)
     if request.if_none_match.contains_weak(mark):
         return Response(b"", 304, headers=response.headers)
+    return response
+
+
+async def lightened(response: Response) -> Response:
+    """The response compressed, if it is one whole text worth the work, and that is welcome."""
+    whole = isinstance(response.response, DataBody) and response.mimetype in WORTH_IT
+    welcome = "gzip" in request.headers.get("Accept-Encoding", "")
+    if whole and welcome and (response.content_length or 0) > 1000:
+        response.set_data(gzip.compress(await response.get_data(as_text=False), 5))
+        response.headers["Content-Encoding"] = "gzip"
+        response.headers["Vary"] = "Accept-Encoding"
     return response
 
 

@@ -68,7 +68,8 @@ export class Known {
   /** Ask the server for what it remembers; of the live ranges only the gaps are wanted.
    * @param {string} range @param {boolean} isLive */
   async remember(range, isLive) {
-    const told = await remembered(this.tags, isLive ? "15m" : range);
+    const tags = isLive ? Object.keys(this.tick?.counts ?? {}).slice(0, 1) : this.tags;
+    const told = await remembered(tags, isLive ? "15m" : range);
     this.gaps.replace(told.gaps);
     for (const gap of told.gaps) if (gap.all) this.live.cut(gap.from, gap.to);
     if (!isLive) this.long = { range, past: pastOf(told) };

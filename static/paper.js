@@ -9,6 +9,8 @@ import { number, text, time } from "./texts.js";
 /** @typedef {{from: number, to: number, reason: string}} Gap */
 /** @typedef {{text: string, muted: string, grid: string, gap: string, panel: string, font: string, size: number}} Look */
 
+const MINUTE = 60_000;
+
 export class Paper {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -135,7 +137,9 @@ export class Paper {
     const edge = this.chart.edge;
     const live = this.chart.frozen === null;
     const y = box.top + box.height + look.size * 1.7;
-    const found = times(edge - range, edge, box.width, look.size * 7.5);
+    const word = context.measureText(time(edge, range / 100)).width + 2 * look.size;
+    const minute = range > MINUTE ? (MINUTE / range) * box.width - 1 : 0; // no seconds where they do not matter
+    const found = times(edge - range, edge, box.width, Math.max(word, minute));
     const nowFrom = box.left + box.width - look.size * 4.2;
     context.fillStyle = look.muted;
     context.textAlign = "center";

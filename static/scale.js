@@ -21,10 +21,10 @@ export function around(min, max) {
   return { min, max };
 }
 
-/** @param {number} least @returns {Generator<number>} 1, 2, 5, 10, 20, 25, 40, 50 … from there on */
+/** @param {number} least @returns {Generator<number>} 1, 2, 5, 10, 15, 20, 25, 30, 40 … from there on */
 function* roundNumbers(least) {
   for (let power = 10 ** Math.floor(Math.log10(least)); ; power *= 10) {
-    for (const digit of power < 10 ? [1, 2, 5] : [1, 2, 2.5, 4, 5]) {
+    for (const digit of power < 10 ? [1, 2, 5] : [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8]) {
       if (digit * power >= least) yield digit * power;
     }
   }

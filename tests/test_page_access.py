@@ -1,0 +1,113 @@
+"""For everybody: axe-core, the live region, less motion; in a real Chromium, on real processes."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from browser import DESKTOP, PHONE, launched, opened
+from conftest import missing
+from playwright.sync_api import Browser
+from servers import ROOT, App, RedisServer
+from yesterday import remember
+
+from app.embedded import find_server
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core, which comes from npm at set-up."""
+    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    return path.read_text() if path.exists() else missing("axe-core (run make setup)")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    folder = tmp_path_factory.mktemp("access")
+    with ExitStack() as ending:
+        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
+        remember(redis.url, ["science", "football"], 200)
+        settings = {"REDIS_URL": redis.url, "HASHTAGS": "science,football"}
+        yield ending.enter_context(App(folder, **settings)).started()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+@pytest.mark.parametrize(
+    "path", ["", "?tags=science,x&hide=science", "?wall", "embed?tags=science"]
+)
+def test_axe_finds_nothing(
+    browser: Browser, app: App, axe: str, scheme: str, size: dict[str, int], path: str
+) -> None:
+    """Contrast (AA), names, roles: axe-core has nothing serious to say, nor anything else."""
+    with opened(browser, f"{app.url}/{path}", color_scheme=scheme, viewport=size) as page:
+        page.evaluate(axe)
+        if "?" not in path:
+            page.locator("#plot").focus()
+            page.keyboard.press("ArrowLeft")
+        found: dict[str, Any] = page.evaluate("() => axe.run()")
+    assert found["passes"]
+    told = [(v["id"], v["impact"], [n["html"] for n in v["nodes"]]) for v in found["violations"]]
+    assert told == []
+
+
+def test_a_screen_reader_is_told_calmly(browser: Browser, app: App) -> None:
+    """A polite live region names the busiest hashtags, and not again within ten seconds."""
+    with opened(browser, app.url) as page:
+        page.evaluate("""() => {
+            window.said = [];
+            new MutationObserver(() => said.push([hashtagPulse.clock.now(), summary.textContent]))
+                .observe(summary, {childList: true, characterData: true, subtree: true});
+        }""")
+        assert page.locator("#summary").get_attribute("aria-live") == "polite"
+        page.wait_for_function("() => said.length >= 2")
+        (first, words), (second, _) = page.evaluate("() => said.slice(0, 2)")
+    assert second - first > 9_900
+    assert "posts per minute" in words
+    assert "#science" in words
+
+
+def test_less_motion_steps_once_a_second(browser: Browser, app: App) -> None:
+    """With prefers-reduced-motion the chart does not scroll: it is drawn once a second."""
+    count = """async () => {
+        let drawn = 0, frames = 0;
+        const paint = hashtagPulse.chart.onpaint;
+        hashtagPulse.chart.onpaint = () => { drawn++; paint() };
+        const from = performance.now();
+        while (performance.now() < from + 3000) { await new Promise(requestAnimationFrame); frames++; }
+        return [drawn, frames];
+    }"""
+    with opened(browser, f"{app.url}/?range=1m") as page:
+        drawn, frames = page.evaluate(count)
+        assert frames > 10
+        assert drawn > 6
+    with opened(browser, f"{app.url}/?range=1m", reduced_motion="reduce") as page:
+        drawn, _ = page.evaluate(count)
+        assert 1 <= drawn <= 4
+
+
+def test_dark_and_light_follow_the_reader(browser: Browser, app: App) -> None:
+    """Also while the page is open: colours of page and lines change with the system's."""
+    back = "() => getComputedStyle(document.documentElement).backgroundColor"
+    line = "() => hashtagPulse.chart.smoothie.seriesSet[0].options.strokeStyle"
+    with opened(browser, app.url) as page:
+        light = page.evaluate(back), page.evaluate(line)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"before => ({back})() !== before", arg=light[0])
+        assert page.evaluate(line) == page.evaluate("() => hashtagPulse.pen('science').colour")
+        assert page.evaluate(line) != light[1]
+
+
+def test_the_table_is_the_charts_twin(browser: Browser, app: App) -> None:
+    """Headers, row names and a caption; the canvases are nothing to a screen reader."""
+    with opened(browser, app.url) as page:
+        table = page.get_by_role("table", name="Hashtags, the busiest first")
+        assert table.get_by_role("columnheader").count() >= 4
+        assert table.get_by_role("rowheader").count() == 2
+        assert page.locator("canvas:not([aria-hidden=true])").count() == 0
