@@ -102,6 +102,22 @@ async def test_nothing_strange_in_the_stream_ends_it(api: XServer) -> None:
     assert x.bad == len(STRANGE)
 
 
+async def test_half_a_line_at_a_clean_end_is_skipped_and_counted(
+    api: XServer, recordings: Path
+) -> None:
+    """The recording with CR LF ends: seven good lines, and the eighth cut mid-object."""
+    wire = (recordings / "x_v2_twarc_csv" / "stream_with_cut_line.wire").read_bytes()
+    api.connections.append([*wire.split(b"\r\n"), "close"])
+    x = source(api)
+    ids, _ = await until_lost(x)
+    assert api.fired == ["close"]
+    assert (len(ids), x.bad) == (7, 1)
+    api.connections.append([line(8), "half"])
+    assert (await until_lost(x))[0] == ["8"]
+    assert api.fired == ["close", "half"]
+    assert x.bad == 2
+
+
 async def test_errors_beside_a_post_and_a_rule_without_a_tag_do_no_harm(api: XServer) -> None:
     """tweepy by itself ends its stream at a rule without a tag, and says nothing."""
     data = {"id": "1", "entities": {"hashtags": [{"tag": "Science"}]}}

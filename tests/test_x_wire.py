@@ -156,6 +156,12 @@ def test_rules_have_every_hashtag_once_and_are_few(tagged: list[str]) -> None:
     assert rules(tuple(reversed(tagged))) == packed
 
 
+def test_a_rule_may_be_as_long_as_x_allows() -> None:
+    """And not a character longer."""
+    assert [len(rule) for rule in rules(("a" * 509, "b" * 509))] == [RULE_LENGTH]
+    assert len(rules(("a" * 509, "b" * 510))) == 2
+
+
 def test_waits_grow_as_x_documents_them() -> None:
     """Cuts: at once, then 250 ms more each time; errors: doubled from 5 s; limits: from 60 s."""
     waits = XWaits()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from network import settings
+from servers import START_SECONDS
 from x_server import TOKEN, XServer
 
 from app.messages import Post
@@ -44,8 +45,9 @@ async def until_lost(x: X) -> tuple[list[str], SourceLost]:
     """The ids of the posts of one connection, and how it ended."""
     ids = []
     try:
-        async for post in x.posts(""):
-            ids.append(post.id)
+        async with asyncio.timeout(START_SECONDS):
+            async for post in x.posts(""):
+                ids.append(post.id)
     except SourceLost as lost:
         return ids, lost
     raise AssertionError("the source ended without a word")
@@ -54,7 +56,7 @@ async def until_lost(x: X) -> tuple[list[str], SourceLost]:
 async def first(x: X, number: int) -> list[Post]:
     """So many posts of one connection, which is then closed."""
     posts: list[Post] = []
-    async with aclosing(x.posts("")) as stream:  # type: ignore[type-var]
+    async with asyncio.timeout(START_SECONDS), aclosing(x.posts("")) as stream:  # type: ignore[type-var]
         while len(posts) < number:
             posts.append(await anext(stream))
     return posts
