@@ -1,0 +1,136 @@
+"""What may be chosen from outside, and what is said of a wrong choice."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings, SettingsError, load, read
+
+WRONG = {
+    "HASHTAGS": ["two words", "science,two words", "#", ",", "2024", "a!b", "x" * 101],
+    "SOURCES": ["twitter", "demo,twitter", ",", "demo;replay"],
+    "REDIS_URL": ["localhost:6379", "http://localhost", "redis://", "redis://h:99999", "rediss//h"],
+    "TICK_SECONDS": ["0", "0.05", "11", "-1", "nan", "inf", "half", "0,5"],
+    "X_API_URL": [
+        "api.twitter.com",
+        "ftp://h",
+        "http://",
+        "http://h:port",
+        "http://a b",
+        "http://[",
+    ],
+    "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
+    "X_MODE": ["fast", "0"],
+    "X_POSTS_PER_DAY": ["-1", "many", "1.5", "1e6"],
+    "JETSTREAM_URL": ["http://h", "wss://", ",", "wss://good,nonsense"],
+    "MASTODON_URL": ["mastodon.social", "wss://h", "https://", "https://:443"],
+    "MASTODON_TOKEN": ["two words", "line\nbreak"],
+    "REPLAY_SPEED": ["-1", "fast", "nan", "1e7"],
+    "DEMO_SEED": ["one", "1.5"],
+}
+CHECKED_WHEN_USED = {"BIND", "REPLAY_FILE"}
+SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN"}
+
+
+def test_every_setting_is_here() -> None:
+    """A new setting needs its wrong values in the table above."""
+    assert {field.name.upper() for field in fields(Settings)} == WRONG.keys() | CHECKED_WHEN_USED
+
+
+@pytest.mark.parametrize(("name", "value"), [(n, v) for n, values in WRONG.items() for v in values])
+def test_wrong_value_is_one_sentence(name: str, value: str) -> None:
+    """The sentence has the name, the value unless it is secret, and what was expected."""
+    with pytest.raises(SettingsError) as raised:
+        read({name: value})
+    told = str(raised.value)
+    assert told.startswith(f"{name}=") and told.endswith(".") and "\n" not in told
+    assert ": expected " in told
+    assert (repr(value) in told) == (name not in SECRET)
+
+
+@pytest.mark.parametrize("name", sorted(SECRET))
+def test_secrets_are_shown_nowhere(name: str) -> None:
+    """Neither the settings as text nor the sentence about a wrong one has a secret in it."""
+    value = "redis://:hunter2@localhost" if name == "REDIS_URL" else "hunter2"
+    settings = read({name: value})
+    assert getattr(settings, name.lower()) == value
+    assert "hunter2" not in f"{settings} {settings!r}"
+    with pytest.raises(SettingsError) as raised:
+        read({name: "hunter2 hunter2"})
+    assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [("x", "X_BEARER_TOKEN"), ("mastodon", "MASTODON_URL"), ("replay", "REPLAY_FILE")],
+)
+def test_source_without_what_it_needs_is_one_sentence(source: str, missing: str) -> None:
+    """A source that cannot work without a setting names it, and itself."""
+    with pytest.raises(SettingsError, match=f"^{missing} is not set: expected .*'{source}'.$"):
+        read({"SOURCES": f"demo,{source}"})
+
+
+def test_replay_file_must_be_a_file(tmp_path: Path) -> None:
+    """A recording that is missing, or a folder, stops the start."""
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(SettingsError, match=r"^REPLAY_FILE='.*': expected a file that exists"):
+            read({"SOURCES": "replay", "REPLAY_FILE": str(path)})
+
+
+def test_good_values_are_understood() -> None:
+    """What the README shows is taken as it is meant."""
+    settings = read(
+        {
+            "HASHTAGS": " #Science, ＦＯＯＴＢＡＬＬ,science ,サッカー",
+            "SOURCES": "Demo, demo",
+            "REDIS_URL": "unix:///run/redis.sock",
+            "TICK_SECONDS": "2",
+            "X_API_URL": "http://localhost:8080/",
+        }
+    )
+    assert settings.hashtags == ("science", "football", "サッカー")
+    assert settings.sources == ("demo",)
+    assert settings.redis_url == "unix:///run/redis.sock"
+    assert settings.tick_seconds == 2.0
+    assert settings.x_api_url == "http://localhost:8080"
+
+
+def test_empty_value_means_the_default() -> None:
+    """An empty setting is one that is left out, as in a copied example file."""
+    names = {field.name.upper(): " " for field in fields(Settings)}
+    assert read(names) == read({})
+
+
+def test_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting is read from .env unless the environment has it."""
+    (tmp_path / ".env").write_text("\ufeffHASHTAGS=#cats  # a note\nTICK_SECONDS='3'\n\nEMPTY\n")
+    for field in fields(Settings):
+        monkeypatch.delenv(field.name.upper(), raising=False)
+    monkeypatch.setenv("TICK_SECONDS", "4")
+    settings = load(tmp_path)
+    assert (settings.hashtags, settings.tick_seconds) == (("cats",), 4.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"HASHTAGS=cats\nthis is no setting\n", "expected NAME=value from line 2 on"),
+        (b'HASHTAGS="cats\nTICK_SECONDS=1\n', "expected NAME=value from line 1 on"),
+        (b"HASHTAGS=\xff\xfe\n", "expected a readable UTF-8 file"),
+        (b"TICK_SECONDS=soon\n", "TICK_SECONDS='soon': expected a number"),
+    ],
+)
+def test_broken_file_is_one_sentence(tmp_path: Path, content: bytes, says: str) -> None:
+    """A .env that cannot be understood stops the start, and the sentence says where it is wrong."""
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingsError) as raised:
+        load(tmp_path)
+    assert says in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_folder_in_place_of_the_file_is_one_sentence(tmp_path: Path) -> None:
+    """A container's mount that made a folder of .env is noticed."""
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match="expected a readable UTF-8 file"):
+        load(tmp_path)
