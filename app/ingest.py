@@ -115,12 +115,15 @@ class Ingester:
                 await asyncio.sleep(backoff.next())
 
     async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        assert this
         due = loop.time()
         while True:
             due = max(due + self.seconds, loop.time())
             await asyncio.sleep(due - loop.time())
             await self.commit(group)
+            if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes
+                raise asyncio.CancelledError
 
     async def commit(self, group: asyncio.TaskGroup) -> None:
         """Bring the store up to date; when it cannot be had, the next tick tries again."""
