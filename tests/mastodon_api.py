@@ -1,0 +1,173 @@
+"""A Mastodon server that breaks on demand: the public stream, and timelines of hashtags.
+
+As the real one: no stream without a user's token, nothing in it of what came before the
+connect, no replies in it; timelines by id, `since_id` giving the newest posts above it and
+`min_id` the oldest; the limits of its rack_attack.rb, told in the headers.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from network import Server
+
+TOKEN = "user-secret-token"
+FIRST_ID = 115_000_000_000_000_000
+Answer = tuple[int, dict[str, str], str]
+"""The status, headers and body of an answer that is not what was asked for; 0 is none at all."""
+
+
+class Clock:
+    """Time that passes when somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 1_760_000_000.0
+        self.waits: list[float] = []
+        self.stopped = False
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def pause(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += 0 if self.stopped else seconds
+        await asyncio.sleep(0.001)
+
+
+class MastodonServer(Server):
+    """faults: what happens on the next connections to the stream, in turn: ("cut", 5) aborts
+    after five events; also "close", "half" (a line cut in the middle) and "silent".
+    """
+
+    def __init__(self, clock: Clock, *faults: tuple[str, int], thump: float = 0.02) -> None:
+        super().__init__()
+        self.clock, self.thump = clock, thump
+        self.faults = deque(faults)
+        self.fired: list[str] = []
+        self.stream_answers: deque[Answer] = deque()
+        self.timeline_answers: deque[Answer | None] = deque()
+        self.statuses: dict[str, dict[str, Any]] = {}
+        self.streams: list[asyncio.Queue[bytes]] = []
+        self.connects = 0
+        self.asked: list[tuple[float, str, dict[str, str]]] = []
+        self.tokens: set[str] = set()
+        self.app.router.add_get("/api/v1/streaming/public", self.stream)
+        self.app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def post(self, statuses: Sequence[dict[str, Any]], streamed: bool = True) -> None:
+        """New posts; a reply, say, is not in the stream."""
+        for status in statuses:
+            self.statuses[status["id"]] = status
+            if streamed:
+                self.event("update", json.dumps(status, ensure_ascii=False))
+
+    def event(self, name: str, payload: str) -> None:
+        self.raw(f"event: {name}\ndata: {payload}\n\n".encode())
+
+    def raw(self, written: bytes) -> None:
+        for stream in self.streams:
+            stream.put_nowait(written)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        self.connects += 1
+        self.tokens.add(request.headers.get("Authorization", ""))
+        if self.stream_answers:
+            return answer(self.stream_answers.popleft())
+        if request.headers.get("Authorization") != f"Bearer {TOKEN}":
+            return answer((401, {}, '{"error":"Invalid access token"}'))
+        fault, after = self.faults.popleft() if self.faults else ("", -1)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        waiting: asyncio.Queue[bytes] = asyncio.Queue()
+        self.streams.append(waiting)
+        try:
+            await response.write(b":)\n")
+            await self.send(response, waiting, -1 if not fault else after)
+            self.streams.remove(waiting)
+            await self.break_down(fault, request, response)
+        except ConnectionError:
+            pass
+        finally:
+            if waiting in self.streams:
+                self.streams.remove(waiting)
+        return response
+
+    async def send(
+        self, response: web.StreamResponse, waiting: asyncio.Queue[bytes], events: int
+    ) -> None:
+        """So many events, with a heartbeat when there is none for a while."""
+        while events:
+            try:
+                await response.write(await asyncio.wait_for(waiting.get(), self.thump))
+                events -= 1
+            except TimeoutError:
+                self.clock.now += 4
+                await response.write(b":thump\n")
+
+    async def break_down(
+        self, fault: str, request: web.Request, response: web.StreamResponse
+    ) -> None:
+        self.fired.append(fault)
+        assert request.transport
+        if fault == "half":
+            await response.write(b'event: update\ndata: {"id":"1","tags":[{"name":"sci')
+            await asyncio.sleep(0.05)
+        if fault in ("cut", "half"):
+            request.transport.abort()
+        if fault == "silent":
+            await asyncio.sleep(60)
+
+    async def timeline(self, request: web.Request) -> web.Response:
+        self.asked.append((self.clock(), request.match_info["tag"], dict(request.query)))
+        self.tokens.add(request.headers.get("Authorization", ""))
+        if given := self.timeline_answers.popleft() if self.timeline_answers else None:
+            await asyncio.sleep(0 if given[0] else 60)
+            return answer(given)
+        limit = min(40, int(request.query.get("limit", "20")))
+        above = int(request.query.get("min_id") or request.query.get("since_id") or 0)
+        found = [s for s in self.statuses.values() if names(s, request.match_info["tag"])]
+        found = sorted((s for s in found if int(s["id"]) > above), key=lambda s: int(s["id"]))
+        page = found[:limit] if "min_id" in request.query else found[-limit:]
+        return web.json_response(page[::-1], headers=self.limits())
+
+    def limits(self) -> dict[str, str]:
+        """What is left of the limit on paging, told as Mastodon does."""
+        begin = self.clock() // 900 * 900
+        used = sum(time >= begin and "limit" in query for time, _, query in self.asked)
+        reset = datetime.fromtimestamp(begin + 900, UTC)
+        return {
+            "X-RateLimit-Limit": "300",
+            "X-RateLimit-Remaining": str(max(0, 300 - used)),
+            "X-RateLimit-Reset": reset.isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        }
+
+
+def names(status: dict[str, Any], tag: str) -> bool:
+    return any(one["name"].lower() == tag.lower() for one in status["tags"])
+
+
+def answer(given: Answer) -> web.Response:
+    status, headers, body = given
+    kind = "application/json" if body.startswith(("{", "[")) else "text/html"
+    return web.Response(status=status, headers=headers, text=body, content_type=kind)
+
+
+def status(number: int, *tags: str, **members: Any) -> dict[str, Any]:
+    """A post as the API gives it; a higher number is a later id."""
+    return {
+        "id": str(FIRST_ID + number * 65536),
+        "created_at": "2026-01-01T00:00:00.000Z",
+        "edited_at": None,
+        "account": {"id": "1"},
+        "tags": [{"name": tag, "url": ""} for tag in tags or ("science",)],
+        "reblog": None,
+        **members,
+    }

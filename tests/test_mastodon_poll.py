@@ -1,0 +1,202 @@
+"""The timelines of hashtags, without a network: what is known of them, and in what order."""
+
+import asyncio
+import json
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mastodon_api import Clock
+
+from app.messages import Post
+from app.sources.mastodon_poll import (
+    KNOWN_AT_MOST,
+    LATE_POSTS,
+    LATE_SECONDS,
+    PAGE,
+    SEEN_AT_MOST,
+    Ledger,
+    Pace,
+    Timelines,
+    Window,
+)
+from app.sources.mastodon_wire import order
+
+SERVER = "https://a.example"
+
+
+def post(number: int, *tags: str) -> Post:
+    return Post("mastodon", str(10**9 + number), 0, "", {tag: tag for tag in tags or ("science",)})
+
+
+class Server:
+    """Timelines as a Mastodon server has them."""
+
+    def __init__(self) -> None:
+        self.posts: list[Post] = []
+        self.requests = 0
+
+    async def get(self, tag: str, limit: int, since_id: str = "", min_id: str = "") -> list[Post]:
+        self.requests += 1
+        above = [p for p in self.posts if tag in p.hashtags and p.id > (min_id or since_id)]
+        above.sort(key=lambda p: order(p.id))
+        return above[:limit] if min_id else above[-limit:]
+
+
+async def read(timelines: Timelines, rounds: int = 1) -> list[str]:
+    """The ids of what some rounds bring."""
+    begin, got = timelines.first_round, list[str]()
+    while timelines.first_round > begin - rounds * len(timelines.turn):
+        got += [found.id async for found in timelines.step()]
+    return got
+
+
+def test_ids_compare_by_length_first() -> None:
+    """As text "9" would come after "10"."""
+    assert order("9") < order("10") < order("11") < order("100")
+    assert order("AKzeAv1") < order("AKzeAv2")
+
+
+@hypothesis.settings(deadline=None, max_examples=60)
+@given(
+    arrivals=st.lists(
+        st.tuples(
+            st.sampled_from([(), ("a",), ("b",), ("a", "b")]), st.integers(0, 25), st.booleans()
+        ),
+        max_size=150,
+    )
+)
+def test_every_post_once_however_late_and_after_any_restart(
+    arrivals: list[tuple[tuple[str, ...], int, bool]],
+) -> None:
+    """Posts appear below others, in one timeline or two; now and then all is read, or restarted."""
+
+    async def play() -> tuple[list[str], list[str]]:
+        server, clock, got = Server(), Clock(), list[str]()
+        ledger = Ledger(SERVER, ("a", "b"), "", clock())
+        timelines = Timelines(("a", "b"), ledger, server.get, clock)
+        got += await read(timelines)
+        for n, (tags, late, restart) in enumerate(arrivals):
+            if tags:
+                server.posts.append(post(n * 100 - late * 100 + late, *tags))
+            else:
+                got += await read(timelines)
+            if restart:
+                ledger = Ledger(SERVER, ("a", "b"), ledger.mark(), clock())
+                timelines = Timelines(("a", "b"), ledger, server.get, clock)
+        return [p.id for p in server.posts], got + await read(timelines, 2)
+
+    posted, got = asyncio.run(play())
+    assert sorted(got) == sorted(set(posted))
+
+
+async def test_a_round_is_one_request_for_each_timeline() -> None:
+    """Where it is not busy: what was seen and is asked for again fits on the same page."""
+    server, clock = Server(), Clock()
+    timelines = Timelines(("a", "b"), Ledger(SERVER, ("a", "b"), "", 0), server.get, clock)
+    await read(timelines)
+    for n in range(100):
+        server.posts.append(post(n, "a"))
+        server.requests = 0
+        assert await read(timelines) == [post(n).id]
+        assert server.requests == 2
+
+
+async def test_a_burst_is_read_upwards_page_by_page() -> None:
+    """The cursor grows no longer by it, and each step is one request."""
+    server, clock = Server(), Clock()
+    ledger = Ledger(SERVER, ("a",), "", 0)
+    timelines = Timelines(("a",), ledger, server.get, clock)
+    await read(timelines)
+    server.posts += [post(n, "a") for n in range(1000)]
+    got, longest = list[str](), 0
+    while len(got) < 1000:
+        server.requests = 0
+        got += [found.id async for found in timelines.step()]
+        assert server.requests == 1
+        longest = max(longest, len(json.loads(ledger.mark())[1]["a"]))
+    assert got == [one.id for one in server.posts]
+    assert longest <= PAGE + LATE_POSTS + 1
+
+
+async def test_a_server_that_ignores_min_id_is_no_trap() -> None:
+    """It gives the same page again: then the next timeline has its turn."""
+    clock = Clock()
+    same = [post(n, "a") for n in range(PAGE)]
+
+    async def get(tag: str, limit: int, **_: Any) -> list[Post]:
+        return same[-limit:]
+
+    timelines = Timelines(("a",), Ledger(SERVER, ("a",), "", 0), get, clock)
+    timelines.ledger.windows["a"] = Window("0")
+    assert await read(timelines) == [one.id for one in same]
+    assert await read(timelines) == []
+
+
+def test_what_is_known_is_bounded() -> None:
+    """Also where a timeline cannot be read, and so never comes to an end."""
+    ledger = Ledger(SERVER, ("a",), "", 0)
+    ledger.windows["a"] = Window("0")
+    for n in range(KNOWN_AT_MOST + SEEN_AT_MOST):
+        assert ledger.is_new(post(n, "a" if n < 2 * SEEN_AT_MOST else "b"), 0)
+    assert len(ledger.known) == KNOWN_AT_MOST
+    assert len(ledger.windows["a"].seen) == SEEN_AT_MOST
+    assert len(ledger.mark()) < 20_000
+
+
+def test_what_is_old_is_done() -> None:
+    """Ten minutes after it was seen a post is not asked for again; what was not read, is."""
+    window = Window("1000000000")
+    for n in range(1, 9):
+        window.add(post(n).id, n)
+    window.trim(LATE_SECONDS + 5, read_to=post(3).id)
+    assert window.since == post(3).id
+    window.trim(LATE_SECONDS + 5, read_to=post(8).id)
+    assert (window.since, list(window.seen)) == (post(5).id, [post(n).id for n in (6, 7, 8)])
+
+
+@pytest.mark.parametrize("url", [SERVER, "https://b.example"])
+def test_a_cursor_is_one_server_s(url: str) -> None:
+    """Another server has other ids: there it begins anew."""
+    ledger = Ledger(SERVER, ("a", "b"), "", 0)
+    ledger.windows["a"] = Window("5")
+    ledger.is_new(post(7, "a"), 0)
+    again = Ledger(url, ("a",), ledger.mark(), 9)
+    mine = {"a": Window("5", {post(7).id: 9})}
+    assert again.windows == (mine if url == SERVER else {})
+    assert list(again.known) == ([post(7).id] if url == SERVER else [])
+    assert not Ledger(url, ("b",), ledger.mark(), 9).windows
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+)
+
+
+@given(st.text(max_size=20) | st.tuples(st.just(SERVER), JSON).map(json.dumps))
+def test_any_text_is_a_cursor_or_none(text: str) -> None:
+    """What is no cursor of ours is as good as none."""
+    ledger = Ledger(SERVER, ("a",), text, 0)
+    assert set(ledger.windows) <= {"a"}
+
+
+def test_requests_are_spread_over_what_the_limit_leaves() -> None:
+    """Ten requests left for a minute: one every six seconds; nothing said: the plain pace."""
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.wait() == 0
+    pace.sent(3.0, {})
+    assert pace.wait() == 3.0
+    clock.now += 3
+    reset = str(int(clock.now) + 60)
+    pace.sent(3.0, {"X-RateLimit-Remaining": "10", "X-RateLimit-Reset": reset})
+    assert pace.wait() == 6.0
+    clock.now += 6
+    for remaining, odd in (("x", reset), ("5", "soon"), ("5", ""), ("", reset)):
+        pace.sent(3.0, {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": odd})
+        assert pace.wait() == 3.0
