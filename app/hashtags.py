@@ -65,6 +65,8 @@ def typed(text: str) -> str:
             raise NotAHashtag(f"{quoted} is not a hashtag: it has {char!r} in it.")
     if extract(f"#{body}") != [body]:
         raise NotAHashtag(f"{quoted} is not a hashtag: it has no letter.")
+    if any(map(str.isspace, key(body))):  # a few letters, such as U+037A, fold into two
+        raise NotAHashtag(f"{quoted} is not a hashtag: it folds into two words.")
     return key(body)
 
 

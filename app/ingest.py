@@ -202,9 +202,12 @@ class Ingester:
         backoff = Backoff()
         while True:
             try:
-                async for post in source.posts(self.counter.cursors.get(source.name, "")):
-                    self.counter.add(post)
-                    backoff.reset()
+                cursor = self.counter.cursors.get(source.name, "")
+                # closed here, so that a source cleans up before Redis is gone
+                async with aclosing(source.posts(cursor)) as posts:  # type: ignore[type-var]
+                    async for post in posts:
+                        self.counter.add(post)
+                        backoff.reset()
                 return
             except SourceLost as lost:
                 source.say(lost.state, str(lost))

@@ -76,6 +76,7 @@ def test_hashtags_of_any_script_can_be_typed(text: str) -> None:
         "a\n",
         "😀",
         "<img>",
+        "a\u037a",
         "a" * 101,
     ],
 )
