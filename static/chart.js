@@ -11,10 +11,12 @@ import { around } from "./scale.js";
 /** @typedef {{past: Past, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
 
 const CLEAR = "rgba(0, 0, 0, 0)";
-const CROWDED = 2.5; // pixels
+const CROWDED = 2; // pixels
 
 /** Whether the library is there: it is put beside us by `make setup`. */
 export const ready = () => "SmoothieChart" in globalThis;
+
+const smoothie = /** @type {any} */ (globalThis);
 
 export class Chart {
   /**
@@ -34,7 +36,7 @@ export class Chart {
     /** @type {number | null} the moment at which the picture stands still */
     this.frozen = null;
     this.onpaint = () => {};
-    this.smoothie = new globalThis.SmoothieChart({
+    this.smoothie = new smoothie.SmoothieChart({
       responsive: true,
       interpolation: "linear", // its curves would overshoot
       grid: { fillStyle: CLEAR, strokeStyle: CLEAR, verticalSections: 0, millisPerLine: 0, borderVisible: false },
@@ -140,7 +142,7 @@ export class Chart {
 
   /** @private @param {string} tag @param {number} at @returns {TimeSeries} a new stretch of its line */
   begin(tag, at) {
-    const series = new globalThis.TimeSeries();
+    const series = new smoothie.TimeSeries();
     const shown = /** @type {Shown} */ (this.shown);
     this.since.set(series, shown.past.since(tag, at));
     const pen = shown.pen(tag);

@@ -30,11 +30,11 @@ export class Feed {
     this.tags = "";
     this.seconds = 0;
     this.watching = 0;
-    this.begin();
-  }
-
-  /** @private  Know nothing. */
-  begin() {
+    this.heard = 0;
+    /** @type {EventSource | undefined} */
+    this.source = undefined;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.waiting = undefined;
     this.lastId = "";
     this.tries = 0;
   }
@@ -45,7 +45,8 @@ export class Feed {
    * @param {number} seconds  of history
    */
   open(tags, seconds) {
-    this.begin();
+    this.lastId = "";
+    this.tries = 0;
     this.tags = tags;
     this.seconds = seconds;
     this.watching ||= Number(setInterval(() => this.watch(), 1000));
@@ -68,7 +69,9 @@ export class Feed {
   connect() {
     this.drop();
     this.heard = this.now();
-    const source = (this.source = new this.EventSource(this.address()));
+    /** @type {EventSource} */
+    const source = new this.EventSource(this.address());
+    this.source = source;
     source.addEventListener("history", (/** @type {MessageEvent} */ event) =>
       this.listener.history(this.hear(event)),
     );
@@ -110,7 +113,7 @@ export class Feed {
 
   /** @private */
   watch() {
-    if (!this.waiting && this.now() - (this.heard ?? 0) > SILENCE) this.later();
+    if (!this.waiting && this.now() - this.heard > SILENCE) this.later();
   }
 
   /** @private */

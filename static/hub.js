@@ -5,7 +5,7 @@ import { Feed } from "./feed.js";
 import { Past } from "./past.js";
 
 /** @typedef {{tags: string[], seconds: number}} Wish  no tags: all of them */
-/** @typedef {{postMessage(message: unknown): void, onmessage: ((event: {data: any}) => void) | null}} Port */
+/** @typedef {{postMessage(message: unknown): void, onmessage: any}} Port */
 /** @typedef {import("./feed.js").Tick} Tick */
 
 const REMEMBERED = 17 * 60_000;
@@ -16,11 +16,8 @@ export class Hub {
     this.feedOf = feedOf;
     /** @type {Map<Port, Wish | null>} */
     this.ports = new Map();
-    this.forget();
-  }
-
-  /** @private */
-  forget() {
+    /** @type {Feed | undefined} */
+    this.feed = undefined;
     /** @type {Wish | null} what the stream brings */
     this.open = null;
     this.past = new Past(REMEMBERED, 8000);
@@ -33,7 +30,7 @@ export class Hub {
   /** @param {Port} port  of a tab that came */
   join(port) {
     this.ports.set(port, null);
-    port.onmessage = ({ data }) => this.hear(port, data);
+    port.onmessage = (/** @type {{data: unknown}} */ { data }) => this.hear(port, data);
   }
 
   /** @private @param {Port} port @param {any} said */
@@ -45,7 +42,7 @@ export class Hub {
 
   /** @private @param {Port} port @param {string} url @param {Wish} wish */
   want(port, url, wish) {
-    this.feed ??= this.feedOf(url, {
+    const feed = (this.feed ??= this.feedOf(url, {
       history: (history) => {
         this.past.replace(history);
         this.all({ history });
@@ -55,11 +52,11 @@ export class Hub {
         this.all({ counts: (this.tick = tick) });
       },
       link: (link) => this.link !== link && this.all({ link: (this.link = link) }),
-    });
+    }));
     this.ports.set(port, wish);
     if (this.open && covers(this.open, wish)) return this.tell(port);
     this.open = together([...this.ports.values()].filter((one) => one !== null));
-    this.feed.open(this.open.tags.join(","), this.open.seconds);
+    feed.open(this.open.tags.join(","), this.open.seconds);
   }
 
   /** @private @param {Port} port  all that is known, as if it had been there */
@@ -80,7 +77,9 @@ export class Hub {
     if (this.ports.size) return;
     this.feed?.close();
     this.feed = undefined;
-    this.forget();
+    this.open = this.tick = null;
+    this.past = new Past(REMEMBERED, 8000);
+    this.link = "connecting";
   }
 }
 

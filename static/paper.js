@@ -23,22 +23,12 @@ export class Paper {
     this.gaps = gaps;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.left = this.right = 0;
-    this.restyle();
+    this.look = lookOf(canvas);
   }
 
   /** Colours and letters may have changed. */
   restyle() {
-    const style = getComputedStyle(this.canvas);
-    const own = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
-    this.look = {
-      text: own("--text"),
-      muted: own("--muted"),
-      grid: own("--grid"),
-      gap: own("--gap"),
-      panel: own("--panel"),
-      font: style.fontFamily,
-      size: parseFloat(style.fontSize),
-    };
+    this.look = lookOf(this.canvas);
     this.left = this.right = 0;
   }
 
@@ -184,6 +174,21 @@ export class Paper {
   letter(size, weight = "normal") {
     this.context.font = `${weight} ${size}px ${this.look.font}`;
   }
+}
+
+/** @param {Element} element @returns {Look} what the style sheet says of it */
+function lookOf(element) {
+  const style = getComputedStyle(element);
+  const own = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
+  return {
+    text: own("--text"),
+    muted: own("--muted"),
+    grid: own("--grid"),
+    gap: own("--gap"),
+    panel: own("--panel"),
+    font: style.fontFamily,
+    size: parseFloat(style.fontSize),
+  };
 }
 
 /** @typedef {{left: number, top: number, width: number, height: number}} Box */
