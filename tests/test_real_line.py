@@ -25,7 +25,9 @@ def truth(folder: Path, most: int = 50) -> dict[str, int]:
     """The commonest hashtags of a recording that can be typed, and how many posts name each."""
     rows = (folder / "expected_counts.tsv").read_text().splitlines()[1:]
     named = {row.split("\t")[0]: int(row.split("\t")[1]) for row in rows}
-    typed = {tag: posts for tag, posts in named.items() if extract(f"#{tag}") == [tag] == [key(tag)]}
+    typed = {
+        tag: posts for tag, posts in named.items() if extract(f"#{tag}") == [tag] == [key(tag)]
+    }
     return dict(sorted(typed.items(), key=lambda item: -item[1])[:most])
 
 
@@ -42,7 +44,9 @@ async def reaches(app: App, expected: dict[str, int]) -> None:
     """Wait for the totals; when they do not come, say which differ."""
     status, told = await get(f"{app.url}/api/counts")
     end_sum = sum(expected.values())
-    await eventually(lambda: has_sum(app, end_sum), f"all {end_sum} are counted: {status} {told}", 60)
+    await eventually(
+        lambda: has_sum(app, end_sum), f"all {end_sum} are counted: {status} {told}", 60
+    )
     assert await shown(app) == expected
 
 
