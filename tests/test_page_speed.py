@@ -45,7 +45,6 @@ def test_first_load_is_small_and_the_second_one_smaller(browser: Browser, app: A
         ).removesuffix("page.js")
         shared = [page.request.get(f"{base}{name}.js").headers for name in ("worker", "hub")]
         worker = sum(int(headers["content-length"]) + 300 for headers in shared)
-        print(sum(first.values()), worker)
         assert 15_000 < sum(first.values()) + worker <= BYTES, first
         page.reload()
         again = dict(page.evaluate(sizes))
