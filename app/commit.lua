@@ -50,9 +50,9 @@ end
 local tick = cjson.decode(ARGV[7])
 local second = tonumber(redis.call('TIME')[1])
 
-local function whole(key, field)
-  local value = redis.call('HGET', key, field)
-  if value and not string.match(value, '^%d+$') then
+-- Up to 15 digits: exact as a double, and there is room to go on counting.
+local function whole(key, field, value)
+  if value and not (string.match(value, '^%d+$') and #value <= 15) then
     return 'the field ' .. field .. ' of ' .. key .. ' is not a whole number'
   end
 end
@@ -60,11 +60,10 @@ end
 local function minutes(tag) return '{hashtag}:minutes:' .. math.floor(second / DAY) .. ':' .. tag end
 local function hours(tag) return '{hashtag}:hours:' .. math.floor(second / MONTH) .. ':' .. tag end
 
-for tag, parts in pairs(tick.increments) do
-  for source in pairs(parts) do wrong = wrong or whole(by_source, tag .. ' ' .. source) end
-end
+local stored = redis.call('HGETALL', by_source)
+for i = 1, #stored, 2 do wrong = wrong or whole(by_source, stored[i], stored[i + 1]) end
 for _, tag in ipairs(tick.tracked) do
-  wrong = wrong or whole(totals, tag)
+  wrong = wrong or whole(totals, tag, redis.call('HGET', totals, tag))
     or expect(minutes(tag), 'string') or expect(hours(tag), 'string')
 end
 if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
@@ -119,7 +118,7 @@ end
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
 
 local split = {}
-local stored = redis.call('HGETALL', by_source)
+stored = redis.call('HGETALL', by_source)
 for i = 1, #stored, 2 do
   local tag, source = string.match(stored[i], '^(.*) (.-)$')
   if tag then

@@ -57,7 +57,8 @@ class Tick:
         Raises ValueError with a short reason when the text is no tick.
         """
         try:
-            raw = json.loads(text)
+            # a name that is no text, put there by a stranger, is not worth the tick
+            raw = json.loads(text.decode(errors="replace") if isinstance(text, bytes) else text)
             tick = cls(
                 id=id or checked_id(raw["id"]),
                 previous=str(raw["previous"]),

@@ -33,21 +33,14 @@ from app.messages import Tick, dumps, parse_id
 
 log = logging.getLogger(__name__)
 
+HERE = Path(__file__).parent
 TOTALS, SOURCES, STATE = "{hashtag}:totals", "{hashtag}:sources", "{hashtag}:state"
 LOG, TICKS = "{hashtag}:log", "{hashtag}:ticks"
-LEASE, STATES = "{hashtag}:lease", "{hashtag}:states"
+LEASE, STATES, SPENT = "{hashtag}:lease", "{hashtag}:states", "{hashtag}:spent"
 SPELLINGS, NAMES = "{hashtag}:spellings", "{hashtag}:names"
 LOG_SECONDS = 900
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
-
-SPENT = "{hashtag}:spent"
-SPEND = """
-local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
-local granted = math.min(tonumber(ARGV[1]), math.max(0, ARGV[2] - spent))
-redis.call('SET', KEYS[1], string.format('%.0f', math.max(0, spent + granted)), 'EX', 259200)
-return granted
-"""
 GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -102,15 +95,16 @@ class Store:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.script = redis.register_script(Path(__file__).with_name("commit.lua").read_text())
+        self.script = redis.register_script((HERE / "commit.lua").read_text())
+        self.spending = redis.register_script((HERE / "spend.lua").read_text())
         self.skipped = 0
         """Messages on the channel and entries in the log that were no ticks of ours."""
 
     async def load(self) -> State:
         """What the last commit left, by whomever."""
-        with store_lost():
+        with store_lost(STATE):
             stored: Any = await self.redis.hgetall(STATE)
-        return State.from_hash(stored)
+            return State.from_hash(stored)
 
     async def commit(
         self, seen: State, name: str, tick: Mapping[str, Any], writer: str = "", lease: float = 10
@@ -121,7 +115,7 @@ class Store:
         tick is in, by this call or by an earlier one whose answer was lost. Holds the
         writer's lease for so many seconds more; raises LeaseLost when another has it.
         """
-        with store_lost():
+        with store_lost(STATE):
             answer = await self.script(
                 keys=[TOTALS, SOURCES, STATE, LOG, TICKS, LEASE, STATES, SPELLINGS, NAMES],
                 args=[
@@ -138,9 +132,9 @@ class Store:
 
     async def writer(self) -> str:
         """Who holds the lease of the one writer; "" for nobody."""
-        with store_lost():
+        with store_lost(LEASE):
             held: Any = await self.redis.get(LEASE)
-        return (held or b"").decode()
+            return (held or b"").decode()
 
     async def take_lease(self, writer: str, seconds: float) -> bool:
         """Become the writer if nobody is."""
@@ -159,11 +153,11 @@ class Store:
         has its day in it, and is forgotten after three.
         """
         with store_lost():
-            return int(await self.redis.eval(SPEND, 1, f"{SPENT}:{name}", posts, ceiling))
+            return int(await self.spending(keys=[f"{SPENT}:{name}"], args=[posts, ceiling]))
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
-        with store_lost():
+        with store_lost(LOG):
             entries: Any = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
         return self._ticks(entries)
 
@@ -202,7 +196,7 @@ class Store:
 
     async def _since(self, last: str) -> tuple[str, list[Tick]]:
         """The id and the ticks after it; "" and all of the log where that has it no more."""
-        with store_lost():
+        with store_lost(LOG):
             entries: Any = await self.redis.xrange(LOG, min=last or "-")
         there = entries and entries[0][0].decode() == last
         return (last, self._ticks(entries[1:])) if there else ("", await self.ticks_after(""))
@@ -239,12 +233,16 @@ def is_after(id: str, other: str) -> bool:
 
 
 @contextmanager
-def store_lost() -> Iterator[None]:
-    """Every way in which Redis can fail us, as StoreLost with one sentence."""
+def store_lost(key: str = "") -> Iterator[None]:
+    """Every way in which Redis can fail us, as StoreLost with one sentence, about the key."""
     try:
         yield
+    except UnicodeDecodeError as error:
+        raise StoreLost(f"Redis: the Redis key {key} has bytes in it that are no text.") from error
     except (RedisError, OSError, TimeoutError) as error:
         text = str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
         if text.startswith("LEASE"):
             raise LeaseLost(text) from error
+        if text.startswith("WRONGTYPE") and key:
+            text = f"the Redis key {key} is of another type than ours"
         raise StoreLost(f"Redis: {text.rstrip('.')}.") from error

@@ -70,7 +70,9 @@ class Demo(Source):
     async def posts(self, cursor: str) -> AsyncIterator[Post]:
         """Posts as their time comes; after a pause, those of the last minute at once."""
         now = int(self.clock() / SLOT_SECONDS)
-        slot = max(int(cursor or now), now - int(CATCH_UP_SECONDS / SLOT_SECONDS))
+        slot = max(
+            int(cursor) if cursor.isdecimal() else now, now - int(CATCH_UP_SECONDS / SLOT_SECONDS)
+        )
         self.say("live", "demo data")
         while True:
             due = int(self.clock() / SLOT_SECONDS)

@@ -43,7 +43,7 @@ class Replay(Source):
             with path.open("rb") as file:
                 mark = fingerprint(file)
                 recording, _, offset = cursor.partition(":")
-                file.seek(int(offset) if recording == mark else 0)
+                file.seek(int(offset) if recording == mark and offset.isdecimal() else 0)
                 self.say("live", f"replaying {path.name}")
                 async for post, end in self.read(file):
                     yield replace(post, source=self.name, cursor=f"{mark}:{end}")
