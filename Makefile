@@ -1,5 +1,6 @@
 # make run    set everything up, then the whole of it at http://localhost:8000
 # make test   set everything up, then all tests
+# make soak   100 faults against all processes; others with FAULTS=200 SEED=7
 # make setup  only set up; quick, and without the network, once it is done
 
 SHELL := /bin/sh
@@ -13,13 +14,17 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 
-.PHONY: run test setup lock check clean
+.PHONY: run test soak setup lock check clean
 
 run: setup
 	@exec $(BIN)/python -m app
 
 test: setup $(VENV)/.test
 	@$(BIN)/python -m pytest
+
+soak: setup $(VENV)/.test
+	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \
+		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_soak.py
 
 check: setup $(VENV)/.test
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

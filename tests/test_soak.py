@@ -13,7 +13,8 @@ from pathlib import Path
 from judge import Judge
 from network import truth
 from servers import eventually
-from soak import TICK, WEBS, Viewer, World, schedule
+from soak import Viewer, schedule, suffer
+from world import TICK, WEBS, World
 
 from app.embedded import find_server
 from app.hashtags import extract, key
@@ -90,7 +91,7 @@ async def test_no_fault_loses_or_repeats_anything(recordings: Path, tmp_path: Pa
                 faults = schedule(SEED, FAULTS)
                 async with asyncio.TaskGroup() as lanes:
                     for _ in range(2):
-                        lanes.create_task(world.suffer(faults))
+                        lanes.create_task(suffer(world, faults))
                 await settled(world, viewers, expected)
             finally:
                 for task in tasks:

@@ -1,0 +1,161 @@
+"""An ingester that hangs, a web process that dies, viewers that do not read."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge import Judge, Ledger
+from servers import ROOT, App, Event, Process, RedisServer, eventually, free_port, viewing
+from test_faults import FAST, has
+from test_ingest import counted
+from test_store import commit
+from world import kill, state, stop, write
+
+from app.store import State, Store, connect
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    opened = Store(connect(redis_server.url))
+    yield opened
+    await opened.close()
+
+
+async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
+    store: Store, redis_server: RedisServer, tmp_path: Path, start_app: Callable[..., App]
+) -> None:
+    """SIGSTOP: the second one writes within ten seconds; the first one then stands by."""
+    settings = {
+        **FAST,
+        "SOURCES": "replay",
+        "REPLAY_FILE": write(tmp_path / "recording", 300),
+        "REDIS_URL": redis_server.url,
+    }
+    both = [start_app("ingest", **settings) for _ in range(2)]
+    await eventually(lambda: has(store, 20), "one of them counts")
+    first = await store.writer()
+    hung = next(each for each in both if f"/{each.popen.pid}/" in first)
+    stop(hung)
+    version = (await store.load()).version
+
+    async def replaced() -> bool:
+        writer = await store.writer()
+        return writer not in ("", first) and (await store.load()).version > version
+
+    await eventually(replaced, "the other one writes", 10)
+    assert state(hung) == "T"
+    hung.signal(signal.SIGCONT)
+    await eventually(lambda: "another ingester took over" in hung.output, "it stands by")
+    await counted(store, 300)
+    assert await store.writer() != first
+
+
+async def test_a_viewer_of_a_killed_web_process_resumes_at_the_other_one(
+    store: Store, redis_server: RedisServer, tmp_path: Path, start_app: Callable[..., App]
+) -> None:
+    """And back, as soon as that one serves again: no gap, no repeat, no new beginning."""
+    start_app(
+        "ingest",
+        **FAST,
+        SOURCES="replay",
+        REPLAY_FILE=write(tmp_path / "recording", 2000),
+        REDIS_URL=redis_server.url,
+    )
+    one, two = (start_app("web", **FAST, REDIS_URL=redis_server.url).started() for _ in range(2))
+    seen: list[Event] = []
+    await watch(one.url, seen, 5)
+    for _ in range(3):
+        kill(one)
+        await watch(two.url, seen, 5)
+        one = start_app("web", port=one.port, **FAST, REDIS_URL=redis_server.url)
+        await eventually(partial(serves, one.port), "it is back")
+        await watch(one.url, seen, 5)
+    ledger = Ledger()
+    ledger.add(await store.ticks_after(""))
+    judge = Judge(ledger, ["science"]).read(seen)
+    assert not judge.wrong
+    assert judge.histories == 0
+
+
+async def watch(url: str, seen: list[Event], events: int) -> None:
+    """Get so many events more, from where we are on."""
+    last = {"Last-Event-ID": seen[-1].id} if seen else {}
+    have = len(seen)
+    async with viewing(f"{url}/events", **last) as stream:
+        async for event in stream:
+            if event.data:
+                seen.append(event)
+            if len(seen) >= have + events:
+                return
+
+
+def serves(port: int) -> bool:
+    with socket.socket() as opened:
+        return opened.connect_ex(("127.0.0.1", port)) == 0
+
+
+UNREAD = """
+from app import server
+server.UNREAD_MILLISECONDS = 2000
+from app.__main__ import main
+main()
+"""
+VIEWERS = 20
+
+
+async def test_viewers_that_do_not_read_are_let_go_and_cost_no_memory(
+    store: Store, redis_server: RedisServer, tmp_path: Path, ending: ExitStack
+) -> None:
+    """With 2 s in the place of 30; meanwhile megabytes of ticks pass each of them by."""
+    port, large = free_port(), {"x": {"since": 1, "reason": "x" * 8_000}}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "BIND": f"127.0.0.1:{port}",
+        "REDIS_URL": redis_server.url,
+        "HASHTAGS": "science",
+        "TICK_SECONDS": "0.1",
+    }
+    web = ending.enter_context(Process(sys.executable, "-c", UNREAD, "web", cwd=tmp_path, env=env))
+    await eventually(lambda: serves(port), web.output)
+    now = await commit(store, State(), "first")
+    deaf = [ending.enter_context(not_reading(port)) for _ in range(VIEWERS)]
+    await eventually(lambda: len(queues(port)) >= VIEWERS, "all are connected")
+    before, stalled = peak(web), 0
+    for n in range(400):
+        now = await commit(store, now, f"c{n}", 1, details=large)
+        await asyncio.sleep(0.01)
+        stalled = max(stalled, sum(queue > 10_000 for queue in queues(port)))
+    assert stalled >= VIEWERS
+    await eventually(lambda: not queues(port), "all were let go")
+    assert peak(web) - before < 24
+    assert all(each.fileno() >= 0 for each in deaf)
+
+
+def not_reading(port: int) -> socket.socket:
+    opened = socket.socket()
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.connect(("127.0.0.1", port))
+    opened.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    return opened
+
+
+def queues(port: int) -> list[int]:
+    """The bytes that wait in the kernel for each open connection of the server's."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = f":{port:04X}"
+    return [int(r[4].partition(":")[0], 16) for r in rows if r[1].endswith(ours) and r[3] == "01"]
+
+
+def peak(process: Process) -> int:
+    """The most memory that the process ever had, in MiB."""
+    rows: Any = Path(f"/proc/{process.popen.pid}/status").read_text().splitlines()
+    return int(next(row for row in rows if row.startswith("VmHWM")).split()[1]) // 1024
