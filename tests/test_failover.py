@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 from judge import Judge, Ledger
+from links import Link
 from servers import ROOT, App, Event, Process, RedisServer, eventually, free_port, viewing
-from test_faults import FAST, has
-from test_ingest import counted
+from test_faults import FAST, between_ticks, has
+from test_ingest import Script, counted, ingesting
 from test_store import commit
 from world import kill, state, stop, write
 
+from app import ingest
 from app.store import State, Store, connect
 
 
@@ -56,6 +58,31 @@ async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
     await eventually(lambda: "another ingester took over" in hung.output, "it stands by")
     await counted(store, 300)
     assert await store.writer() != first
+
+
+async def test_an_ingester_without_network_is_replaced_and_does_no_harm_when_it_is_back(
+    store: Store, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No reply comes any more, nor an error: the other one writes, with a lease of a second
+    in the place of six; what the first one still has is not committed."""
+    monkeypatch.setattr(ingest, "LEASE_SECONDS", 1.0)
+    one, two = Script("a", True), Script("a", True)
+    async with Link(redis_server.port) as link:
+        through = Store(connect(link.url))
+        async with ingesting(through, one) as first, ingesting(store, two, opened=False):
+            await between_ticks(store, first)
+            link.dropping = True
+            for script in (one, two):
+                script.give(5)
+            await eventually(lambda: two.opened, "the other one writes", 10)
+            assert link.dropped
+            link.cut()
+            link.dropping = False
+            await eventually(lambda: "standing by" in first.trouble, "the first one stands by")
+            for script in (one, two):
+                script.give(1)
+            await counted(store, 6)
+        await through.close()
 
 
 async def test_a_viewer_of_a_killed_web_process_resumes_at_the_other_one(
