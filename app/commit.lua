@@ -50,9 +50,9 @@ end
 local tick = cjson.decode(ARGV[7])
 local second = tonumber(redis.call('TIME')[1])
 
--- Up to 15 digits: exact as a double, and there is room to go on counting.
+-- Up to 16 digits: there is room to go on counting.
 local function whole(key, field, value)
-  if value and not (string.match(value, '^%d+$') and #value <= 15) then
+  if value and not (string.match(value, '^%d+$') and #value <= 16) then
     return 'the field ' .. field .. ' of ' .. key .. ' is not a whole number'
   end
 end
