@@ -27,13 +27,13 @@ soak: setup $(VENV)/.test
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_soak.py
 
 check: setup $(VENV)/.test
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
 
 setup: $(VENV)/.app static/smoothie.js
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "hashtag pulse needs Python 3.11, 3.12 or 3.13, and none is on PATH." >&2; exit 1; }
-	@$(PYTHON) -c '$(FITS)' || { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@$(PYTHON) -c '$(FITS)' 2>/dev/null || { echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv' 2>/dev/null || { echo "$(PYTHON) lacks the venv module: install it (Debian: apt-get install python3-venv)." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { rm -rf $(VENV); \
 		$(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --quiet --python $(BIN)/python install pip; } || { \
@@ -54,12 +54,12 @@ $(VENV)/.npm: requirements-npm.txt | $(VENV)/.app
 	@command -v npm >/dev/null 2>&1 || { echo "installing npm ..."; $(PIP) -r requirements-npm.txt; }
 	@touch $@
 
-node_modules/.done: package.json package-lock.json | $(VENV)/.npm
+node_modules/.package-lock.json: package.json package-lock.json | $(VENV)/.npm
 	@echo "installing what the page needs ..."
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --silent
 	@touch $@
 
-static/smoothie.js: node_modules/.done
+static/smoothie.js: node_modules/.package-lock.json
 	@cp node_modules/smoothie/smoothie.js $@
 
 # Lock files without addresses, for every Python and platform at once; needs uv.

@@ -12,7 +12,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     messages.py   the two things that travel, Post and Tick
     settings.py   what may be chosen from outside
     retry.py      how long to wait before trying again
-    store.py      the Redis schema, and commit.lua, the one script that changes it
+    store.py      the Redis schema, and commit.lua, the one script that changes totals
     sources/      posts from each network
     counter.py    counts hashtags
     embedded.py   a private Redis when none is given
