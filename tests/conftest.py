@@ -6,12 +6,13 @@ says what.
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from network import Counting
 from servers import ROOT, App, RedisServer
 
 from app.embedded import find_server
@@ -66,3 +67,18 @@ def start_app(tmp_path: Path, ending: ExitStack) -> Callable[..., App]:
         return ending.enter_context(App(tmp_path, *command, **settings))
 
     return start
+
+
+@pytest.fixture
+async def counting(redis_server: RedisServer) -> AsyncIterator[Counting]:
+    """A real ingester for the test's sources, and a real Redis."""
+    opened = Counting(redis_server)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    """Whatever is entered here ends with the test, the last first."""
+    async with AsyncExitStack() as opened:
+        yield opened

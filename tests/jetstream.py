@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import WSMsgType, web
-from network import Server
+from network import Server, settings
+
+from app.sources.bluesky import Bluesky
 
 BEGIN = 1_760_000_000_000_000
+SECOND = 1_000_000
 
 
 class Network:
@@ -133,3 +136,23 @@ class Jetstream(Server):
     async def drain(socket: web.WebSocketResponse) -> None:
         async for _ in socket:
             pass
+
+
+def create(*tags: str, did: str = "did:plc:a", rkey: str = "r", **record: Any) -> dict[str, Any]:
+    """A new post with these hashtags in facets."""
+    features = [{"$type": "app.bsky.richtext.facet#tag", "tag": tag} for tag in tags]
+    facets = [{"index": {"byteStart": 0, "byteEnd": 9}, "features": [one]} for one in features]
+    commit = {
+        "rev": "3l", "operation": "create", "collection": "app.bsky.feed.post", "rkey": rkey,
+        "record": {"$type": "app.bsky.feed.post", "text": "x", "facets": facets, **record},
+    }  # fmt: skip
+    return {"did": did, "kind": "commit", "commit": commit}
+
+
+def numbered(posts: int, *tags: str, begin: int = 0) -> list[dict[str, Any]]:
+    return [create(*(tags or ("science",)), rkey=f"r{n}") for n in range(begin, begin + posts)]
+
+
+def source_of(*hosts: Jetstream, tracked: Any = ("science",), silence: float = 20.0) -> Bluesky:
+    urls = ",".join(host.url for host in hosts)
+    return Bluesky(settings(tracked, jetstream_url=urls), silence=silence)

@@ -8,13 +8,17 @@ connect, no replies in it; timelines by id, `since_id` giving the newest posts a
 import asyncio
 import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from network import Server
+from network import Server, settings, wire
 
+from app.sources.mastodon import Mastodon
+
+FOLDER = "mastodon_client_fixtures"
 TOKEN = "user-secret-token"
 FIRST_ID = 115_000_000_000_000_000
 Answer = tuple[int, dict[str, str], str]
@@ -43,9 +47,9 @@ class MastodonServer(Server):
     after five events; also "close", "half" (a line cut in the middle) and "silent".
     """
 
-    def __init__(self, clock: Clock, *faults: tuple[str, int], thump: float = 0.02) -> None:
+    def __init__(self, *faults: tuple[str, int], thump: float = 0.02) -> None:
         super().__init__()
-        self.clock, self.thump = clock, thump
+        self.clock, self.thump = Clock(), thump
         self.faults = deque(faults)
         self.fired: list[str] = []
         self.stream_answers: deque[Answer] = deque()
@@ -171,3 +175,35 @@ def status(number: int, *tags: str, **members: Any) -> dict[str, Any]:
         "reblog": None,
         **members,
     }
+
+
+def source_of(
+    server: MastodonServer, tracked: Any = ("science",), token: str = "", silence: float = 45.0
+) -> Mastodon:
+    chosen = settings(tracked, mastodon_url=server.url, mastodon_token=token)
+    return Mastodon(chosen, server.clock, silence=silence, pause=server.clock.pause)
+
+
+async def drained(source: Mastodon, cursor: str = "") -> None:
+    async with asyncio.timeout(20):
+        async for _ in source.posts(cursor):
+            pass
+
+
+def polls(server: MastodonServer, rounds: int = 1, tags: int = 1) -> Callable[[], bool]:
+    """Whether each of so many timelines was asked for so often from now on."""
+    before = len(server.asked)
+
+    def asked() -> bool:
+        later = [tag for _, tag, _ in server.asked[before:]]
+        return len(set(later)) == tags and min(map(later.count, set(later))) >= rounds
+
+    return asked
+
+
+def recorded(recordings: Path, renumber: bool = True) -> list[dict[str, Any]]:
+    """The recorded posts; by their ids they are in no order, so they can get others."""
+    posts = [json.loads(message["payload"]) for message in wire(recordings, FOLDER)]
+    if renumber:
+        posts = [post | {"id": status(n)["id"]} for n, post in enumerate(posts)]
+    return posts

@@ -135,6 +135,17 @@ async def test_a_server_that_ignores_min_id_is_no_trap() -> None:
     assert await read(timelines) == []
 
 
+def test_a_timeline_may_have_posts_that_spell_its_hashtag_otherwise() -> None:
+    """Mastodon's timeline of café has cafe as well: such a post is known there, too."""
+    ledger = Ledger(SERVER, ("café", "cafe"), "", 0)
+    ledger.windows = {"café": Window("0"), "cafe": Window("0")}
+    assert ledger.is_new(post(1, "cafe"), 0, asked="cafe")
+    assert not ledger.is_new(post(1, "cafe"), 0, asked="café")
+    assert ledger.is_new(post(2, "Kaffee"), 0, asked="café")
+    again = Ledger(SERVER, ("café",), ledger.mark(), 0)
+    assert list(again.windows["café"].seen) == [post(1).id, post(2).id]
+
+
 def test_what_is_known_is_bounded() -> None:
     """Also where a timeline cannot be read, and so never comes to an end."""
     ledger = Ledger(SERVER, ("a",), "", 0)

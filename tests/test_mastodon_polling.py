@@ -1,0 +1,160 @@
+"""Mastodon without a token: the timelines of a local server, asked for in turn."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from mastodon_api import FOLDER, MastodonServer, drained, polls, recorded, source_of, status
+from network import Counting, truth
+from servers import eventually
+
+from app.sources import SourceLost, mastodon
+
+
+async def test_polling_gives_the_recordings_true_counts(
+    recordings: Path, counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Seventy hashtags in turn, a post in several timelines once; never more than is allowed."""
+    expected = truth(recordings, FOLDER)
+    server = await stack.enter_async_context(MastodonServer())
+    source = source_of(server, expected)
+    async with counting.of(source):
+        await eventually(polls(server, tags=len(expected)), "it knows where the timelines end")
+        server.post(recorded(recordings))
+        await counting.reach(expected)
+        await eventually(polls(server, tags=len(expected)), "all were asked for again")
+        await counting.reach(expected)
+        assert (source.state, source.bad) == ("polling", 0)
+    assert server.tokens == {""}
+    times = [time for time, _, _ in server.asked]
+    paging = [time for time, _, query in server.asked if "since_id" in query or "min_id" in query]
+    assert most_within(times, 300) <= 300
+    assert len(paging) > 70
+    assert most_within(paging, 900) <= 300
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    return max(sum(begin <= time < begin + seconds for time in times) for begin in times)
+
+
+async def test_the_past_is_not_counted(counting: Counting, stack: AsyncExitStack) -> None:
+    """The first look at a timeline only learns where it ends."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.post([status(n) for n in range(100)])
+    async with counting.of(source_of(server)):
+        await eventually(polls(server, 2), "the timeline has been asked for twice")
+        server.post([status(100)])
+        await counting.reach({"science": 1})
+    assert server.asked[0][2] == {"limit": "1"}
+    assert server.asked[1][2] == {"limit": "40", "since_id": status(99)["id"]}
+
+
+async def test_more_than_a_page_is_read_to_its_end(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Upwards with min_id; errors and a restart in the middle lose nothing."""
+    server = await stack.enter_async_context(MastodonServer())
+    async with counting.of(source_of(server)):
+        await eventually(polls(server), "it knows where the timeline ends")
+    server.post([status(n) for n in range(500)])
+    server.timeline_answers.extend([None] * 3 + [(500, {}, "oops")] * 1000)
+    async with counting.of(source_of(server)):
+        await counting.reach({"science": 80})
+    server.timeline_answers.clear()
+    async with counting.of(source_of(server)):
+        await counting.reach({"science": 500})
+    assert sum("min_id" in query for _, _, query in server.asked) >= 12
+
+
+async def test_a_late_post_counts_too(counting: Counting, stack: AsyncExitStack) -> None:
+    """From another server, with an id below what was there before it: once, also restarted."""
+    server = await stack.enter_async_context(MastodonServer())
+    async with counting.of(source_of(server)):
+        await eventually(polls(server), "it knows where the timeline ends")
+        server.clock.stopped = True
+        server.post([status(n) for n in range(10, 30)])
+        await counting.reach({"science": 20})
+        server.post([status(5), status(15, id=status(15)["id"][:-1] + "9")])
+        await counting.reach({"science": 22})
+    async with counting.of(source_of(server)):
+        await eventually(polls(server), "it is read after a restart")
+        server.post([status(6)])
+        await counting.reach({"science": 23})
+
+
+async def test_a_quiet_timeline_is_not_read_again_and_again(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Ten minutes after the last post it is asked for what is newer than that one."""
+    server = await stack.enter_async_context(MastodonServer())
+    async with counting.of(source_of(server)):
+        await eventually(polls(server), "it knows where the timeline ends")
+        server.post([status(n) for n in range(5)])
+        await counting.reach({"science": 5})
+        newest = status(4)["id"]
+        await eventually(
+            lambda: server.asked[-1][2].get("since_id") == newest, "the end is reached"
+        )
+        server.post([status(5)])
+        await counting.reach({"science": 6})
+
+
+async def test_a_post_with_several_hashtags_counts_once_across_a_restart(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Found in the first timeline, known in the second, by the cursor alone."""
+    server = await stack.enter_async_context(MastodonServer())
+    tags = ("science", "football")
+    async with counting.of(source_of(server, tags)):
+        await eventually(polls(server, tags=2), "it knows where the timelines end")
+        server.post([status(n, *tags) for n in range(3)])
+        await eventually(lambda: counting.totals(), "they are counted")
+    async with counting.of(source_of(server, tags)):
+        await eventually(polls(server, 2, tags=2), "both are asked for again")
+        await counting.reach({"science": 3, "football": 3})
+
+
+async def test_a_hashtag_that_nobody_has_used_is_empty(stack: AsyncExitStack) -> None:
+    """Older servers answer 404 for it, in JSON; another 404 is no Mastodon server."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.timeline_answers.append((404, {}, '{"error":"Record not found"}'))
+    posts = source_of(server).posts("")
+    await anext(posts)
+    server.post([status(1)])
+    assert (await anext(posts)).id == status(1)["id"]
+    await posts.aclose()
+
+
+async def test_a_limit_is_kept_before_it_is_reached(stack: AsyncExitStack) -> None:
+    """With one request left and two minutes to go, the next one waits two minutes."""
+    server = await stack.enter_async_context(MastodonServer())
+    reset = datetime.fromtimestamp(server.clock.now + 120, UTC)
+    told = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset.isoformat()}
+    server.timeline_answers.append((200, told, "[]"))
+    posts = source_of(server).posts("")
+    for _ in range(2):
+        await anext(posts)
+    assert server.clock.waits == [0.0, 120.0]
+    await posts.aclose()
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", '{"error":1}', "[", "5", "null", "[" * 50_000])
+async def test_what_is_no_timeline_is_said(stack: AsyncExitStack, body: str) -> None:
+    """An address that is no Mastodon server's must not look as if it worked."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.timeline_answers.append((200, {}, body))
+    with pytest.raises(SourceLost, match="no timeline"):
+        await drained(source_of(server))
+
+
+async def test_a_server_that_hangs_is_lost(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that does not come is no reason to wait for ever."""
+    monkeypatch.setattr(mastodon, "PAGE_SECONDS", 0.2)
+    server = await stack.enter_async_context(MastodonServer())
+    server.timeline_answers.append((0, {}, ""))
+    with pytest.raises(SourceLost, match="was silent"):
+        await drained(source_of(server))
+    assert not server.timeline_answers
