@@ -149,7 +149,7 @@ def test_two_views(page: Page) -> None:
         "() => hashtagPulse.known.live.series.get('science').map(([at, total]) => [at, total])"
     )
     assert data[0] in known
-    assert data[-1][1] >= data[0][1] > 100
+    assert data[-1][1] >= data[0][1] > 0
     assert "view=total" in page.url
 
 
@@ -216,6 +216,42 @@ def test_colours_are_the_same_after_a_reload_and_for_a_part(browser: Browser, ap
     with opened(browser, f"{app.url}/?tags=football") as page:
         assert page.evaluate(pen) == before
         assert list(rows(page)) == ["#football"]
+
+
+def test_a_source_at_its_budget_breaks_the_line_and_says_so(page: Page) -> None:
+    """With no source alive totals stand still: that is drawn as a gap, never as zero."""
+    page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+    page.evaluate("""() => {
+        const page = hashtagPulse, {known} = page;
+        page.link.listener.counts = page.link.listener.history = () => {};
+        let {at} = known.live, {counts} = known.tick;
+        const x = (state, reason = '') => ({sources: {x: state}, details: {x: {since: at, reason}}});
+        known.clock.offset += 60e3;
+        for (let i = 0; i < 40; i++) page.counts({at: at += 500, counts, ...x('budget', 'budget reached until 00:00 UTC')});
+        for (let i = 0; i < 40; i++) {
+            counts = {...counts, science: counts.science + 1};
+            page.counts({at: at += 500, counts, ...x('live')});
+        }
+    }""")
+    reasons = page.evaluate(
+        "() => hashtagPulse.known.shownGaps(hashtagPulse.past).map(gap => gap.reason)"
+    )
+    assert "x: budget reached until 00:00 UTC" in reasons
+    before, after = page.evaluate(LINES, "science")[-2:]
+    assert after[0][0] - before[-1][0] >= 20_000
+    assert min(value for _, value in after) > 0
+    page.wait_for_function("() => sources.textContent === 'x live'")
+
+
+def test_a_memory_that_cannot_be_had_is_said_in_a_sentence(page: Page) -> None:
+    """The server's own reason is shown, and is gone when another range is chosen."""
+    answer = {"status": 503, "json": {"error": "Redis: connection refused."}}
+    page.route("**/api/history*", lambda route: route.fulfill(**answer))
+    page.get_by_role("button", name="24 hours", exact=True).click()
+    page.wait_for_function("() => notice.textContent.endsWith('Redis: connection refused.')")
+    page.unroute("**/api/history*")
+    page.get_by_role("button", name="5 minutes", exact=True).click()
+    page.wait_for_function("() => notice.hidden")
 
 
 def test_an_ingester_that_stops_is_seen_and_named(
