@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from conftest import missing
 from servers import ROOT
 
 PROMISED = ("3.11", "3.12", "3.13")
@@ -61,5 +62,5 @@ def environment(version: str) -> str:
             text=True,
         )
     if made.returncode:
-        pytest.skip(f"no environment for Python {version}: {made.stderr[-300:]}")
+        missing(f"an environment for Python {version}: {made.stderr[-300:]}")
     return str(folder / "bin" / "python")
