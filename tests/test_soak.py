@@ -8,10 +8,12 @@ import os
 import random
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from judge import Judge
 from network import truth
+from redis.exceptions import RedisError
 from servers import eventually
 from soak import Viewer, schedule, suffer
 from world import TICK, WEBS, World
@@ -115,7 +117,9 @@ async def settled(world: World, viewers: list[Viewer], expected: dict[str, int])
     """Wait for the totals, see that they stay so, and that every viewer has them."""
 
     async def counted() -> bool:
-        return sum((await world.totals()).values()) >= sum(expected.values())
+        with suppress(RedisError):  # it may have been the last one hit
+            return sum((await world.totals()).values()) >= sum(expected.values())
+        return False
 
     def seen(viewer: Viewer) -> bool:
         mine = {tag: expected[tag] for tag in viewer.tags}
