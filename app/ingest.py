@@ -88,7 +88,7 @@ class Ingester:
             except LeaseLost as lost:
                 self.complain(f"another ingester took over: {lost}")
             except asyncio.CancelledError:
-                await asyncio.wait_for(self.finish(group), LAST_COMMIT_SECONDS)
+                await self.finish(group)
                 raise
             finally:
                 for reader in self.readers.values():
@@ -99,10 +99,11 @@ class Ingester:
         for reader in self.readers.values():
             reader.cancel()
         try:
-            await self.commit(group)
-            await self.store.give_lease(self.name)
-        except StoreLost as lost:
-            log.warning("the last tick is not stored: %s", lost)
+            async with asyncio.timeout(LAST_COMMIT_SECONDS):
+                await self.commit(group)
+                await self.store.give_lease(self.name)
+        except (StoreLost, TimeoutError) as lost:
+            log.warning("the last tick is not stored: %s", str(lost) or "Redis does not answer")
 
     async def first_state(self) -> State:
         """What Redis holds, as soon as it answers."""

@@ -205,3 +205,31 @@ def test_bug_of_ours_ends_the_process_loudly(
 def listens(port: int) -> bool:
     with socket.socket() as opened:
         return opened.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize("state", ["hung", "down", "down since the start"])
+def test_app_ends_when_redis_cannot_be_had(
+    start: Callable[..., App], tmp_path: Path, ending: ExitStack, state: str
+) -> None:
+    """A Redis that is hung or gone keeps nobody: the end is as clean and as soon."""
+    server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
+    if state == "down since the start":
+        server.end()
+    app = start(HASHTAGS="science", REDIS_URL=server.url).started()
+    viewer = Viewer(app.port)
+    if state != "down since the start":
+        wait_until(lambda: b"event: counts" in viewer.received, "ticks arrive")
+    if state == "hung":
+        server.signal(signal.SIGSTOP)
+    elif state == "down":
+        server.end()
+    wait_until(lambda: "W app.feed: Redis" in app.output, f"it is noticed: {app.output}")
+    end_cleanly(app, signal.SIGTERM)
+    assert_said_goodbye(viewer.ended())
+
+
+def test_app_that_is_still_starting_ends(start: Callable[..., App], tmp_path: Path) -> None:
+    """A signal before the page is served is heeded as well."""
+    app = start(HASHTAGS="science", REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    wait_until(lambda: "hashtag pulse" in app.output, "it starts")
+    end_cleanly(app, signal.SIGTERM)
