@@ -58,6 +58,8 @@ def main() -> None:
                     runner.run(run(command, settings, config))
     except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
         sys.exit(f"hashtag pulse: {error}")
+    except KeyboardInterrupt:  # before, or without, a handler of our own
+        sys.exit(130)
 
 
 def arguments() -> argparse.Namespace:
@@ -123,11 +125,15 @@ async def run(command: str, settings: Settings, config: ServerConfig | None) -> 
 
 @asynccontextmanager
 async def ingesting(settings: Settings, opened: Store, stop: asyncio.Event) -> AsyncIterator[None]:
-    for warning in await redis_warnings(opened):
-        log.warning("%s", warning)
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(sources, opened, settings.hashtags, settings.tick_seconds)
-    async with running(ingester.run(), stop):
+
+    async def ingest() -> None:
+        for warning in await redis_warnings(opened):
+            log.warning("%s", warning)
+        await ingester.run()
+
+    async with running(ingest(), stop):
         yield
 
 

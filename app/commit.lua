@@ -43,7 +43,7 @@ end
 if version ~= ARGV[1] or commit ~= ARGV[2] then
   return redis.call('HGETALL', state)
 end
-if not string.match(version, '^%d+$') then
+if version ~= '0' and not string.match(version, '^[1-9]%d*$') then
   return redis.error_reply('FOREIGN the version in ' .. state .. ' is not a whole number')
 end
 
@@ -52,7 +52,7 @@ local second = tonumber(redis.call('TIME')[1])
 
 -- Up to 16 digits: there is room to go on counting.
 local function whole(key, field, value)
-  if value and not (string.match(value, '^%d+$') and #value <= 16) then
+  if value and value ~= '0' and not (string.match(value, '^[1-9]%d*$') and #value <= 16) then
     return 'the field ' .. field .. ' of ' .. key .. ' is not a whole number'
   end
 end

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from random import random
 from weakref import WeakValueDictionary
 
@@ -146,7 +147,9 @@ class Feed:
         while not self.closing and self.clock() < end:
             news = selection.news
             if self.is_ahead(position) and self.clock() < begun + BEHIND_SECONDS:
-                await news.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(TIMER_SECONDS):
+                        await news.wait()
                 continue
             position, due = self.due(selection, position, history)
             if not due and owed:

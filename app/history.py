@@ -141,19 +141,28 @@ async def source_gaps(store: Store, begin: int, now: int) -> list[Gap]:
     with store_lost():
         entries: Any = await store.redis.xrevrange(STATES, max=str(begin), count=1)
         entries += await store.redis.xrange(STATES, min=f"({begin}")
-    changes = [
-        (int(id.split(b"-")[0]), json.loads(entry[b"sources"]), json.loads(entry[b"details"]))
-        for id, entry in entries
-    ]
+    changes = [change for id, entry in entries if (change := read_change(id, entry))]
     ends = [*(at for at, _, _ in changes[1:]), now][: len(changes)]
     gaps: list[Gap] = []
-    for (at, sources, details), end in zip(changes, ends, strict=True):
+    for (at, sources, reasons), end in zip(changes, ends, strict=True):
         down = [name for name, state in sources.items() if state not in WORKING]
         if down and end > begin and end - max(at, begin) >= SHORTEST_GAP:
-            why = "; ".join(f"{n}: {details[n]['reason'] or sources[n]}" for n in down)
+            why = "; ".join(f"{name}: {reasons.get(name) or sources[name]}" for name in down)
             gap = {"from": max(at, begin), "to": end, "reason": why}
             gaps.append({**gap, "all": len(down) == len(sources)})
     return gaps
+
+
+def read_change(
+    id: bytes, entry: Mapping[bytes, bytes]
+) -> tuple[int, dict[str, str], dict[str, str]] | None:
+    """When, each source's state, and each one's reason; None for an entry that is not ours."""
+    try:
+        sources, details = json.loads(entry[b"sources"]), json.loads(entry[b"details"])
+        reasons = {str(name): str(about["reason"]) for name, about in details.items()}
+        return int(id.split(b"-")[0]), {str(n): str(s) for n, s in sources.items()}, reasons
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def as_csv(told: Mapping[str, Any]) -> str:

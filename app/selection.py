@@ -61,12 +61,12 @@ class Selection:
         made_for = (newest.id, seconds)
         if self.past[0] != made_for:
             oldest = newest.at - seconds * 1000
-            recent = [tick for tick in ticks if tick.at >= oldest]
+            shown = [(tick, self.totals(tick)) for tick in ticks if tick.at >= oldest]
             told = {
                 "at": newest.at,
                 "tick": newest.seconds,
                 "series": {
-                    tag: [(tick.at, tick.counts[tag]) for tick in recent if tag in tick.counts]
+                    tag: [(tick.at, totals[tag]) for tick, totals in shown if tag in totals]
                     for tag in self.tags
                 },
                 "names": {tag: newest.names[tag] for tag in self.tags if tag in newest.names},

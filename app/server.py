@@ -150,7 +150,9 @@ def listening(address: str, backlog: int) -> str:
         raise ValueError("no text")
     if address.startswith(("unix:", "fd://")):
         return address
-    host, _, port = address.rpartition(":")
+    host, colon, port = address.rpartition(":")
+    if not colon:  # a port alone would open it to the whole network
+        raise ValueError("no host")
     if not 0 <= int(port) <= 65535:  # the system would take it modulo 65536
         raise ValueError("no such port")
     family, kind, protocol, _, target = socket.getaddrinfo(

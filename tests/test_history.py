@@ -7,7 +7,7 @@ import pytest
 from servers import RedisServer, get
 
 from app.history import HOURS, MINUTES, MOST_POINTS, RANGES, as_csv, missing, past, points, step_of
-from app.store import State, Store, connect
+from app.store import STATES, State, Store, connect
 
 
 @pytest.fixture
@@ -96,6 +96,19 @@ async def test_time_without_a_source_is_null_and_says_why(store: Store, monkeypa
     assert gap["reason"] == "x: budget reached"
     assert gap["all"]
     assert gap["to"] == now + 30 * 60_000
+
+
+async def test_a_foreign_entry_among_the_states_is_passed_over(store: Store) -> None:
+    """Whatever somebody put there, the past is answered."""
+    await commit(store, State(), "a", 3)
+    for entry in (
+        {"x": "y"},
+        {"sources": "[", "details": "{}"},
+        {"sources": "[]", "details": "{}"},
+    ):
+        await store.redis.xadd(STATES, entry)
+    told = await past(store, [], ["science"], "1h", await server_time(store))
+    assert any(total == 3 for _, total in told["series"]["science"])
 
 
 async def test_a_table_for_a_spreadsheet(store: Store) -> None:

@@ -159,6 +159,15 @@ async def test_a_total_that_is_no_number_is_named_and_left_alone(
     assert await keys(store.redis) == before
 
 
+async def test_a_total_with_leading_zeros_is_not_ours(store: Store) -> None:
+    """HINCRBY would fail on it in the middle of the writes, and JSON has no such number."""
+    await store.redis.hset(TOTALS, "サッカー", "007")
+    before = await keys(store.redis)
+    with pytest.raises(StoreLost, match="is not a whole number"):
+        await store.commit(State(), "a", tick({"science": {"x": 1}, "サッカー": {"x": 1}}))
+    assert await keys(store.redis) == before
+
+
 async def test_a_full_or_read_only_redis_changes_nothing(store: Store) -> None:
     """Out of memory, and a replica: the error is a sentence, and no part of the tick is in."""
     state = await commit(store, State(), "a", 1)

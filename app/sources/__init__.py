@@ -62,6 +62,7 @@ class Source(ABC):
 
     def say(self, state: str, reason: str = "") -> None:
         """Change the state; said once in the log, however often it is said here."""
+        reason = reason.encode(errors="replace").decode()  # a file's name may be no text
         if (state, reason) != (self.state, self.reason):
             self.state, self.reason, self.since = state, reason, self.clock()
             log.info("%s: %s%s", self.name, state, f" ({reason})" if reason else "")
