@@ -207,23 +207,28 @@ def listens(port: int) -> bool:
         return opened.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize("state", ["hung", "down", "down since the start"])
+@pytest.mark.parametrize("state", ["hung", "down", "hung at the start", "down at the start"])
 def test_app_ends_when_redis_cannot_be_had(
     start: Callable[..., App], tmp_path: Path, ending: ExitStack, state: str
 ) -> None:
     """A Redis that is hung or gone keeps nobody: the end is as clean and as soon."""
     server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
-    if state == "down since the start":
-        server.end()
+
+    def fail() -> None:
+        hangs = "hung" in state
+        server.signal(signal.SIGSTOP if hangs else signal.SIGKILL)
+        stat = Path(f"/proc/{server.popen.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ", "it fails")
+
+    if "start" in state:
+        fail()
     app = start(HASHTAGS="science", REDIS_URL=server.url).started()
     viewer = Viewer(app.port)
-    if state != "down since the start":
+    if "start" not in state:
         wait_until(lambda: b"event: counts" in viewer.received, "ticks arrive")
-    if state == "hung":
-        server.signal(signal.SIGSTOP)
-    elif state == "down":
-        server.end()
-    wait_until(lambda: "W app.feed: Redis" in app.output, f"it is noticed: {app.output}")
+        fail()
+    if "down" in state:
+        wait_until(lambda: "W app.feed: Redis" in app.output, f"it is noticed: {app.output}")
     end_cleanly(app, signal.SIGTERM)
     assert_said_goodbye(viewer.ended())
 
