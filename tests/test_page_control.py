@@ -55,7 +55,7 @@ def test_pause_and_back_to_live(page: Page) -> None:
     page.get_by_role("button", name="pause").click()
     page.mouse.move(5, 5)
     assert page.locator("#back").inner_text() == "paused · back to live"
-    points = "() => hashtagPulse.chart.series.get('science').at(-1).data.length"
+    points = "() => hashtagPulse.chart.series.get('science').at(-1).data.at(-1)[0]"
     before = page.evaluate(points)
     assert stands(page)
     assert page.evaluate(points) == before
