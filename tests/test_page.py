@@ -8,6 +8,8 @@ from browser import POINTS, launched, opened, rows
 from playwright.sync_api import Browser, Page
 from servers import App, RedisServer, free_port, wait_until
 
+# with more hashtags there are fewer ticks without news, which are not sent
+MANY = "science,football," + ",".join(f"tag{n}" for n in range(8))
 STILL_THERE = "() => { window.stillTheSamePage = true }"
 
 
@@ -21,7 +23,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """The whole of it on the demo source, shared by the tests that only look."""
     folder = tmp_path_factory.mktemp("page")
-    with App(folder, HASHTAGS="science,football", TICK_SECONDS="0.2") as started:
+    with App(folder, HASHTAGS=MANY, TICK_SECONDS="0.2") as started:
         yield started.started()
 
 

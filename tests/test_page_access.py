@@ -1,17 +1,14 @@
 """For everybody: axe-core, the live region, less motion; in a real Chromium, on real processes."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from browser import DESKTOP, PHONE, launched, opened
 from conftest import missing
 from playwright.sync_api import Browser
-from servers import ROOT, App, RedisServer
-from yesterday import remember
-
-from app.embedded import find_server
+from servers import ROOT, App
+from yesterday import app_with_past
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +26,8 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("access")
-    with ExitStack() as ending:
-        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
-        remember(redis.url, ["science", "football"], 200)
-        settings = {"REDIS_URL": redis.url, "HASHTAGS": "science,football"}
-        yield ending.enter_context(App(folder, **settings)).started()
+    with app_with_past(tmp_path_factory.mktemp("app"), ["science", "football"], 200) as started:
+        yield started
 
 
 SIZES = {"phone": PHONE, "desktop": DESKTOP}

@@ -6,17 +6,14 @@ set: otherwise every run of the tests would change files.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import launched, opened
 from playwright.sync_api import Browser
-from servers import ROOT, App, RedisServer
-from yesterday import remember
-
-from app.embedded import find_server
+from servers import ROOT, App
+from yesterday import app_with_past
 
 KEEP = os.environ.get("PICTURES") == "1"
 DOWN = range(190, 211)
@@ -47,13 +44,10 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    folder = tmp_path_factory.mktemp("pictures")
-    tags = ("science", "football", "블랙핑크")
-    with ExitStack() as ending:
-        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
-        remember(redis.url, tags, 375, DOWN, by=3)
-        settings = {"REDIS_URL": redis.url, "HASHTAGS": ",".join(tags), "DEMO_SEED": 1}
-        yield ending.enter_context(App(folder, **settings)).started()
+    with app_with_past(
+        tmp_path_factory.mktemp("app"), ["science", "football", "블랙핑크"], down=DOWN, by=3
+    ) as started:
+        yield started
 
 
 @pytest.mark.parametrize(("name", "query", "options"), PICTURES, ids=[p[0] for p in PICTURES])

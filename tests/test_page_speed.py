@@ -1,15 +1,12 @@
 """Fast and small: bytes, the first line, frames, memory; in a real Chromium."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 from browser import launched, opened
 from playwright.sync_api import Browser, CDPSession
-from servers import App, RedisServer
-from yesterday import remember
-
-from app.embedded import find_server
+from servers import App
+from yesterday import app_with_past
 
 MANY = [f"tag{n}" for n in range(20)]
 BYTES = 60 * 1024
@@ -23,13 +20,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """Twenty hashtags with a full past."""
-    folder = tmp_path_factory.mktemp("speed")
-    with ExitStack() as ending:
-        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
-        remember(redis.url, MANY, 375)
-        settings = {"REDIS_URL": redis.url, "HASHTAGS": ",".join(MANY)}
-        yield ending.enter_context(App(folder, **settings)).started()
+    with app_with_past(tmp_path_factory.mktemp("app"), MANY) as started:
+        yield started
 
 
 def test_first_load_is_small_and_the_second_one_smaller(browser: Browser, app: App) -> None:

@@ -3,14 +3,30 @@
 import asyncio
 import struct
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from servers import App, RedisServer
+
+from app.embedded import find_server
 from app.sources.demo import SLOT_SECONDS, posts_in
 from app.store import Store, connect
 
 TICK = 0.5
+
+
+@contextmanager
+def app_with_past(
+    folder: Path, tags: Sequence[str], seconds: int = 375, down: range = range(0), by: int = 1
+) -> Iterator[App]:
+    """All of it on the demo source, over a Redis that has such a past."""
+    with RedisServer(find_server(), folder / "redis") as redis:
+        remember(redis.url, tags, seconds, down, by)
+        with App(folder, REDIS_URL=redis.url, HASHTAGS=",".join(tags)) as app:
+            yield app.started()
 
 
 def remember(

@@ -1,0 +1,149 @@
+"""Ranges and gaps: what the page shows of the past; in a real Chromium."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from browser import launched, opened
+from playwright.sync_api import Browser, Page
+from servers import App, RedisServer, free_port
+from yesterday import remember, remember_days
+
+from app.embedded import find_server
+
+DOWN = range(180, 201)
+LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Six minutes of demo posts, with the ingester down for 21 s in the middle."""
+    folder = tmp_path_factory.mktemp("reading")
+    tags = ("science", "football", "블랙핑크")
+    with ExitStack() as ending:
+        redis = ending.enter_context(RedisServer(find_server(), folder / "redis"))
+        remember(redis.url, tags, 375, DOWN)
+        remember_days(redis.url, "football", 7, 40)
+        settings = {"REDIS_URL": redis.url, "HASHTAGS": ",".join(tags)}
+        yield ending.enter_context(App(folder, **settings)).started()
+
+
+@pytest.fixture
+def page(browser: Browser, app: App) -> Iterator[Page]:
+    with opened(browser, app.url) as shown:
+        yield shown
+
+
+def test_the_past_is_there_at_once_and_a_gap_is_no_zero(page: Page) -> None:
+    """The line breaks where the ingester was down, and nowhere is it drawn as zero."""
+    before, after = page.evaluate(LINES, "science")[-2:]
+    assert after[0][0] - before[-1][0] > 20_000
+    assert page.evaluate("() => hashtagPulse.known.shownGaps(hashtagPulse.past)").__len__() >= 1
+    assert min(value for _, value in before + after) > 0
+    page.wait_for_function("""() => hashtagPulse.known.shownGaps(hashtagPulse.past)
+        .some(gap => gap.reason === 'ingester was down' && gap.to - gap.from > 19e3 && gap.to - gap.from < 24e3)""")
+
+
+def test_the_gap_is_shaded(page: Page) -> None:
+    """The paper behind the lines has the colour of a gap where nothing is known."""
+    page.wait_for_function("""() => {
+        const {paper, chart, known, past} = hashtagPulse;
+        const gap = known.shownGaps(past).find(({reason}) => reason === 'ingester was down');
+        const {left, top, width, height} = paper.box;
+        const x = left + width * (1 - (chart.edge - (gap.from + gap.to) / 2) / chart.shown.range);
+        const dot = paper.context.getImageData(x * devicePixelRatio, (top + height * 0.47) * devicePixelRatio, 1, 1).data;
+        const wanted = getComputedStyle(document.body).getPropertyValue('--gap').match(/\\w\\w/g).map(c => parseInt(c, 16));
+        return wanted.every((c, i) => Math.abs(c - dot[i]) < 3);
+    }""")
+
+
+def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> None:
+    """One minute to fifteen come from the stream; each button shows as much time as it says."""
+    for name, seconds in [("1 minute", 60), ("15 minutes", 900), ("5 minutes", 300)]:
+        page.get_by_role("button", name=name, exact=True).click()
+        assert page.evaluate("() => hashtagPulse.chart.shown.range") == seconds * 1000
+        assert (
+            page.get_by_role("button", name=name, exact=True).get_attribute("aria-pressed")
+            == "true"
+        )
+    assert page.evaluate("() => hashtagPulse.seconds") == 900
+
+
+@pytest.mark.parametrize(("name", "least"), [("1 hour", 50), ("24 hours", 400), ("7 days", 400)])
+def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least: int) -> None:
+    """Days of 40 posts a minute are a level line at 40, and the stream keeps it up to date."""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_function("() => hashtagPulse.past !== hashtagPulse.known.live")
+    line = page.evaluate(LINES, "football")[0]
+    assert len(line) >= least
+    assert {round(value) for _, value in line[1:-8]} == {40}
+    at = page.evaluate("() => hashtagPulse.past.at")
+    page.wait_for_function("at => hashtagPulse.past.at > at", arg=at)
+    ends = "() => hashtagPulse.chart.series.get('football').at(-1).data.length"
+    before = page.evaluate(ends)
+    page.wait_for_function("at => hashtagPulse.past.at > at + 3000", arg=at)
+    assert page.evaluate(ends) <= before + 2 + 8, "a tick moves the newest point and adds none"
+
+
+def test_a_source_at_its_budget_breaks_the_line_and_says_so(page: Page) -> None:
+    """With no source alive totals stand still: that is drawn as a gap, never as zero."""
+    page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+    page.evaluate("""() => {
+        const page = hashtagPulse, {known} = page;
+        page.link.listener.counts = page.link.listener.history = () => {};
+        let {at} = known.live, {counts} = known.tick;
+        const x = (state, reason = '') => ({sources: {x: state}, details: {x: {since: at, reason}}});
+        known.clock.offset += 60e3;
+        for (let i = 0; i < 40; i++) page.counts({at: at += 500, counts, ...x('budget', 'budget reached until 00:00 UTC')});
+        for (let i = 0; i < 40; i++) {
+            counts = {...counts, science: counts.science + 1};
+            page.counts({at: at += 500, counts, ...x('live')});
+        }
+    }""")
+    reasons = page.evaluate(
+        "() => hashtagPulse.known.shownGaps(hashtagPulse.past).map(gap => gap.reason)"
+    )
+    assert "x: budget reached until 00:00 UTC" in reasons
+    before, after = page.evaluate(LINES, "science")[-2:]
+    assert after[0][0] - before[-1][0] >= 20_000
+    assert min(value for _, value in after) > 0
+    page.wait_for_function("() => sources.textContent === 'x live'")
+
+
+def test_a_memory_that_cannot_be_had_is_said_in_a_sentence(page: Page) -> None:
+    """The server's own reason is shown, and is gone when another range is chosen."""
+    answer = {"status": 503, "json": {"error": "Redis: connection refused."}}
+    page.route("**/api/history*", lambda route: route.fulfill(**answer))
+    page.get_by_role("button", name="24 hours", exact=True).click()
+    page.wait_for_function("() => notice.textContent.endsWith('Redis: connection refused.')")
+    page.unroute("**/api/history*")
+    page.get_by_role("button", name="5 minutes", exact=True).click()
+    page.wait_for_function("() => notice.hidden")
+
+
+def test_an_ingester_that_stops_is_seen_and_named(
+    browser: Browser, redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """Amber, then red with the server's own reason; a gap in the line; and all well again."""
+    settings = {"REDIS_URL": redis_server.url, "HASHTAGS": "science"}
+    remember(redis_server.url, ["science"], 100)
+    web = start_app("web", port=free_port(), **settings).started()
+    ingester = start_app("ingest", **settings)
+    with opened(browser, web.url) as page:
+        page.wait_for_function("() => badge.dataset.level === 'live'")
+        ingester.end()
+        page.wait_for_function("() => badge.dataset.level === 'late'")
+        page.wait_for_function("() => badge.dataset.level === 'stale'")
+        page.wait_for_function("() => badge.textContent.includes('is an ingester running?')")
+        ended = page.evaluate("() => hashtagPulse.known.live.at")
+        assert page.evaluate("() => hashtagPulse.known.missing().reason") == "ingester was down"
+        start_app("ingest", **settings)
+        page.wait_for_function("() => badge.dataset.level === 'live'")
+        holes = page.evaluate("() => hashtagPulse.known.live.holes()")
+        assert [hole["from"] for hole in holes] == [ended]

@@ -1,0 +1,133 @@
+"""Sharing what the page shows: links, embedding, taking away; in a real Chromium."""
+
+import csv
+import io
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from browser import launched, opened
+from playwright.sync_api import Browser, Page
+from servers import App
+from yesterday import app_with_past
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    with launched(chromium) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with app_with_past(tmp_path_factory.mktemp("app"), ["science", "football"]) as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, app: App) -> Iterator[Page]:
+    with opened(browser, app.url) as shown:
+        yield shown
+
+
+def test_a_link_shows_the_same(browser: Browser, page: Page) -> None:
+    """Hashtags, view, range and what is hidden are in the address."""
+    page.get_by_role("button", name="total").click()
+    page.get_by_role("button", name="1 minute", exact=True).click()
+    page.get_by_role("button", name="#football").click()
+    choice = "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
+    with opened(browser, page.url) as other:
+        assert other.evaluate(choice) == page.evaluate(choice) == ["total", "1m", "football"]
+        pressed = other.locator("#ranges [aria-pressed=true]")
+        assert pressed.inner_text() == "1 m"
+
+
+def test_hashtags_in_the_link_are_the_ones_shown(browser: Browser, app: App) -> None:
+    """However they are spelt; one that is not tracked is named in a sentence."""
+    with opened(browser, f"{app.url}/?tags=%23SCIENCE,curling") as page:
+        assert page.evaluate("() => hashtagPulse.table.order") == ["science"]
+        assert page.locator("#notice").inner_text() == "Not tracked here: #curling."
+        assert page.title() == "#science · hashtag pulse"
+
+
+def test_share_copies_the_link_or_hands_it_on(browser: Browser, app: App) -> None:
+    """The clipboard where there is no Web Share, and the browser's own way where there is."""
+    grant = {"permissions": ["clipboard-read", "clipboard-write"]}
+    with opened(browser, f"{app.url}/?view=total", **grant) as page:
+        page.evaluate("() => { navigator.share = undefined }")
+        page.locator("#share").click()
+        page.wait_for_function("() => notice.textContent === 'link copied'")
+        assert page.evaluate("() => navigator.clipboard.readText()") == page.url
+        page.evaluate("() => { navigator.share = async what => { window.shared = what } }")
+        page.locator("#share").click()
+        page.wait_for_function("() => window.shared?.url === location.href")
+
+
+def test_what_is_on_screen_can_be_taken_as_csv(page: Page) -> None:
+    """A row for each moment in sight, a column for each visible hashtag."""
+    page.get_by_role("button", name="total").click()
+    page.get_by_role("button", name="#football").click()
+    with page.expect_download() as got:
+        page.locator("#csv").click()
+    table = list(csv.reader(io.StringIO(got.value.path().read_text())))
+    assert table[0] == ["time", "#science"]
+    assert 500 < len(table) < 700
+    assert got.value.suggested_filename.endswith(".csv")
+
+
+def test_what_is_on_screen_can_be_taken_as_a_picture(page: Page, tmp_path: Path) -> None:
+    """A PNG with the lines on it."""
+    with page.expect_download() as got:
+        page.locator("#png").click()
+    assert got.value.path().read_bytes().startswith(b"\x89PNG")
+    assert got.value.path().stat().st_size > 10_000
+
+
+@pytest.fixture
+def elsewhere(app: App, tmp_path: Path) -> Iterator[str]:
+    """Another site, with our two pages in frames."""
+    frames = [
+        f"<iframe id={name} src='{app.url}/{path}'></iframe>"
+        for name, path in [("a", "embed?tags=football"), ("b", "")]
+    ]
+    (tmp_path / "index.html").write_text("".join(frames))
+    to_folder = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), to_folder) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_only_the_embedded_page_may_be_framed(browser: Browser, elsewhere: str) -> None:
+    """Another site can frame /embed and nothing else; it shows its hashtags and no controls."""
+    context = browser.new_context()
+    page, refused = context.new_page(), []
+    page.on("console", lambda said: refused.append(said.text))
+    page.goto(elsewhere)
+    frame = page.frame_locator("#a")
+    frame.locator("#rows tr").first.wait_for(state="attached")
+    assert frame.locator("#rows bdi").all_inner_texts() == ["#football"]
+    assert frame.locator(".controls").is_hidden()
+    assert frame.get_by_role("link").get_attribute("href") == "./?tags=football"
+    assert page.frame_locator("#b").locator("#rows").count() == 0
+    assert any("frame-ancestors 'none'" in text for text in refused)
+    context.close()
+
+
+def test_a_link_has_a_preview(page: Page, app: App) -> None:
+    """Title, description and a picture that is there, at an address that others can use."""
+    meta = (
+        "name => document.querySelector(`meta[property='${name}'], meta[name='${name}']`).content"
+    )
+    assert page.evaluate(meta, "og:title") == "#science, #football · hashtag pulse"
+    assert page.evaluate(meta, "description").startswith("#science, #football, live")
+    image = page.evaluate(meta, "og:image")
+    assert image.startswith(f"{app.url}/static/")
+    assert page.request.get(image).headers["content-type"] == "image/png"
+    icon = page.locator("link[rel=icon]").get_attribute("href")
+    assert page.request.get(f"{app.url}/{icon}").ok
