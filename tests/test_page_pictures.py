@@ -56,7 +56,9 @@ def test_picture(
 ) -> None:
     """The page with three lines, a gap and its reason; not an empty or a broken one."""
     with opened(browser, f"{app.url}/{query}", **options) as page:
-        page.wait_for_function("() => badge.dataset.level === 'live' && sources.children.length")
+        page.wait_for_function(
+            "() => badge.textContent.startsWith('live · 0') && sources.children.length"
+        )
         page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
         page.wait_for_function(
             "() => hashtagPulse.chart.valueAt('science', hashtagPulse.chart.edge)"
