@@ -34,7 +34,7 @@ log = logging.getLogger("app")
 
 LAST_RESORT_SECONDS = 5
 """After the signal to stop, whatever hangs is left to the kernel."""
-CANCEL_SECONDS = 1.2
+CANCEL_SECONDS = 1.0
 """Longer than a part needs to end, so that its last words are not cut."""
 
 

@@ -32,7 +32,7 @@ from app.store import LOG_SECONDS, LeaseLost, State, Store, StoreLost
 
 log = logging.getLogger(__name__)
 
-LAST_COMMIT_SECONDS = 1.0
+LAST_COMMIT_SECONDS = 0.7
 
 
 @dataclass(frozen=True)
