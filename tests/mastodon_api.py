@@ -56,6 +56,7 @@ class MastodonServer(Server):
         self.timeline_answers: deque[Answer | None] = deque()
         self.statuses: dict[str, dict[str, Any]] = {}
         self.streams: list[asyncio.Queue[bytes]] = []
+        self.tells_limits = True
         self.connects = 0
         self.asked: list[tuple[float, str, dict[str, str]]] = []
         self.tokens: set[str] = set()
@@ -144,6 +145,8 @@ class MastodonServer(Server):
 
     def limits(self) -> dict[str, str]:
         """What is left of the limit on paging, told as Mastodon does."""
+        if not self.tells_limits:
+            return {}
         begin = self.clock() // 900 * 900
         used = sum(time >= begin and "limit" in query for time, _, query in self.asked)
         reset = datetime.fromtimestamp(begin + 900, UTC)

@@ -160,6 +160,8 @@ def test_what_is_known_is_bounded() -> None:
 def test_what_is_old_is_done() -> None:
     """Ten minutes after it was seen a post is not asked for again; what was not read, is."""
     window = Window("1000000000")
+    window.add("999999999", 0)
+    assert not window.seen, "below what is done nothing is asked for"
     for n in range(1, 9):
         window.add(post(n).id, n)
     window.trim(LATE_SECONDS + 5, read_to=post(3).id)

@@ -168,7 +168,8 @@ async def test_a_line_without_an_end_ends_the_stream(stack: AsyncExitStack) -> N
     posts = source_of(server, token=TOKEN).posts("")
     server_writes = asyncio.create_task(endless(server))
     with pytest.raises(SourceLost, match="more than 1048576 bytes"):
-        await anext(posts)
+        async with asyncio.timeout(20):
+            await anext(posts)
     await server_writes
 
 

@@ -45,8 +45,8 @@ class Window:
     def trim(self, now: float, read_to: str) -> None:
         """Move up what is done, now that the timeline was read up to this id."""
         for id in sorted(self.seen, key=order):
-            late = now - self.seen[id] < LATE_SECONDS and len(self.seen) <= LATE_POSTS
-            if late or order(id) > order(read_to):
+            young = now - self.seen[id] < LATE_SECONDS and len(self.seen) <= LATE_POSTS
+            if young or order(id) > order(read_to):
                 break
             self.close(id)
 
