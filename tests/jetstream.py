@@ -18,6 +18,15 @@ from app.sources.bluesky import Bluesky
 BEGIN = 1_760_000_000_000_000
 SECOND = 1_000_000
 
+BAD: list[bytes] = [
+    b"", b"{", b"null", b"[]", b'"#tag"', b"\xff\xfe", b"[" * 50_000,
+    b'{"time_us":1e999,"commit":{}, "x":"\\u0061"}',
+    b'{"did":"a","time_us":"x","commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":["science"]}}}',
+    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":5}}}',
+    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","x":"\\u0061"}}',
+    b'{"time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"facets":[{"features":["facet#tag"]}]}}}',
+]  # fmt: skip
+
 
 class Network:
     """All events in their order, so many microseconds apart; each is on every host."""

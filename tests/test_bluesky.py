@@ -7,10 +7,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from jetstream import BEGIN, SECOND, Jetstream, Network, create, numbered, source_of
+from jetstream import BAD, BEGIN, SECOND, Jetstream, Network, create, numbered, source_of
 from network import Counting, truth, wire
 from servers import App, RedisServer, eventually
-from test_bluesky_wire import BAD
 
 from app.sources import SourceLost
 from app.sources.bluesky import (

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jetstream import BEGIN, SECOND, create
+from jetstream import BAD, BEGIN, SECOND, create
 
 from app.messages import Post
 from app.settings import SettingsError, read
@@ -22,15 +22,6 @@ from app.sources.bluesky import (
     may_have_hashtags,
     parse,
 )
-
-BAD: list[bytes] = [
-    b"", b"{", b"null", b"[]", b'"#tag"', b"\xff\xfe", b"[" * 50_000,
-    b'{"time_us":1e999,"commit":{}, "x":"\\u0061"}',
-    b'{"did":"a","time_us":"x","commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":["science"]}}}',
-    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":5}}}',
-    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","x":"\\u0061"}}',
-    b'{"time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"facets":[{"features":["facet#tag"]}]}}}',
-]  # fmt: skip
 
 
 @pytest.mark.parametrize("bad", BAD)
