@@ -1,8 +1,6 @@
 """The private Redis: it lives and dies with us, and what was counted outlives both."""
 
 import asyncio
-import fcntl
-import json
 import os
 import shutil
 import signal
@@ -10,16 +8,13 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
+from embedded_server import alive, lock_is_free, server_process
 from servers import App, wait_until
 
 from app.embedded import DataInUse, embedded, find_server
-from app.store import TOTALS, StoreLost
-
-POSTS = 2000
+from app.store import StoreLost
 
 
 @pytest.fixture(autouse=True)
@@ -27,54 +22,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Each test in a folder of its own; a socket's path is short only from there."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-
-
-def ask(*command: str) -> Any:
-    """What the embedded server in ./data answers; nothing where none does."""
-    try:
-        with redis.Redis(unix_socket_path="data/redis.sock") as client:
-            return client.execute_command(*command)
-    except redis.RedisError:
-        return None
-
-
-def server_process() -> int:
-    found = ask("INFO", "server")
-    return int(found["process_id"]) if found else 0
-
-
-def alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
-
-
-def lock_is_free() -> bool:
-    with Path("data/lock").open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
-def total() -> int:
-    return int(ask("HGET", TOTALS, "science") or 0)
-
-
-@pytest.fixture
-def recording(tmp_path: Path) -> dict[str, Any]:
-    """Settings that replay a file of posts of X, a thousand a second, each with #science."""
-    file = tmp_path / "posts.jsonl"
-    with file.open("w") as into:
-        for n in range(POSTS):
-            at = f"2024-01-01T00:{n // 60000:02}:{n // 1000 % 60:02}.{n % 1000:03}Z"
-            tags = {"hashtags": [{"start": 0, "end": 8, "tag": "science"}]}
-            post = {"id": str(n + 1), "text": "#science", "created_at": at, "entities": tags}
-            into.write(json.dumps({"data": post}) + "\n")
-    return {"SOURCES": "replay", "REPLAY_FILE": file, "TICK_SECONDS": "0.1"}
 
 
 async def test_server_lives_as_long_as_the_block(redis_binary: str) -> None:
@@ -185,70 +132,6 @@ def test_without_the_wheel_a_server_on_path_is_used(
     for name in ("valkey-server", "redis-server"):
         shutil.copy("/bin/true", here / name)
         assert find_server() == str(here / name)
-
-
-def test_app_that_is_killed_takes_its_server_along(
-    start_app: Callable[..., App], recording: dict[str, Any]
-) -> None:
-    """After kill -9 of the app its server ends by itself, and no post is lost or counted twice."""
-    app = start_app(**recording)
-    wait_until(lambda: total() > 100, f"it counts: {app.output}")
-    process = server_process()
-    app.signal(signal.SIGKILL)
-    app.popen.wait()
-    wait_until(lambda: not alive(process) and lock_is_free(), "the server ends by itself")
-    again = start_app(**recording)
-    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
-    wait_until(lambda: total() >= POSTS, "all are counted")
-    assert again.stop() == 0, again.output
-    assert_counted_once()
-
-
-def test_no_post_is_lost_when_the_server_is_killed(
-    start_app: Callable[..., App], recording: dict[str, Any]
-) -> None:
-    """After kill -9 of the server alone the app has it back, and every post counts once."""
-    app = start_app(**recording)
-    for more in (100, 600, 1100):
-        wait_until(lambda more=more: total() > more, f"it counts: {app.output}")
-        os.kill(process := server_process(), signal.SIGKILL)
-        wait_until(lambda gone=process: server_process() not in (0, gone), "it is back")
-    assert app.output.count("The embedded Redis ended") == 3
-    wait_until(lambda: "has ended" in app.output, f"the recording is read: {app.output}")
-    wait_until(lambda: total() >= POSTS, f"all are counted: {app.output}")
-    assert app.stop() == 0, app.output
-    assert "Traceback" not in app.output
-    assert_counted_once()
-
-
-def test_file_that_was_cut_short_loads(
-    start_app: Callable[..., App], recording: dict[str, Any]
-) -> None:
-    """Where a crash of the machine cut the file in mid-write, the rest loads, and posts
-    that were in the lost part are read again."""
-    app = start_app(**recording)
-    wait_until(lambda: total() > 500, f"it counts: {app.output}")
-    os.kill(server_process(), signal.SIGKILL)
-    app.signal(signal.SIGKILL)
-    app.popen.wait()
-    wait_until(lock_is_free, "all is over")
-    [file] = Path("data/appendonlydir").glob("*.incr.aof")
-    os.truncate(file, file.stat().st_size - 1000)
-    again = start_app(**recording)
-    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
-    wait_until(lambda: total() >= POSTS, "all are counted")
-    assert again.stop() == 0, again.output
-    assert_counted_once()
-
-
-def assert_counted_once() -> None:
-    """A last look at what is stored: each of the posts, none of them twice."""
-
-    async def stored() -> Any:
-        async with embedded(Path("data")) as client:
-            return await client.hget(TOTALS, "science")
-
-    assert int(asyncio.run(stored())) == POSTS
 
 
 def test_second_app_in_the_folder_says_so(start_app: Callable[..., App]) -> None:

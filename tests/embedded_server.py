@@ -1,0 +1,39 @@
+"""A look from outside at the embedded server in ./data of the current folder."""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+import redis
+
+
+def ask(*command: str) -> Any:
+    """What the embedded server in ./data answers; nothing where none does."""
+    try:
+        with redis.Redis(unix_socket_path="data/redis.sock") as client:
+            return client.execute_command(*command)
+    except redis.RedisError:
+        return None
+
+
+def server_process() -> int:
+    found = ask("INFO", "server")
+    return int(found["process_id"]) if found else 0
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+
+
+def lock_is_free() -> bool:
+    with Path("data/lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -1,0 +1,98 @@
+"""What was counted outlives the embedded server, the app, and a crash of the machine."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embedded_server import alive, ask, lock_is_free, server_process
+from posts import replaying
+from servers import App, wait_until
+
+from app.embedded import embedded
+from app.store import TOTALS
+
+POSTS = 2000
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Each test in a folder of its own; a socket's path is short only from there."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+
+
+def total() -> int:
+    return int(ask("HGET", TOTALS, "science") or 0)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> dict[str, Any]:
+    return replaying(tmp_path / "posts.jsonl", POSTS, speed="1")
+
+
+def test_app_that_is_killed_takes_its_server_along(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """After kill -9 of the app its server ends by itself, and no post is lost or counted twice."""
+    app = start_app(**recording)
+    wait_until(lambda: total() > 100, f"it counts: {app.output}")
+    process = server_process()
+    app.signal(signal.SIGKILL)
+    app.popen.wait()
+    wait_until(lambda: not alive(process) and lock_is_free(), "the server ends by itself")
+    again = start_app(**recording)
+    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
+    wait_until(lambda: total() >= POSTS, "all are counted")
+    assert again.stop() == 0, again.output
+    assert_counted_once()
+
+
+def test_no_post_is_lost_when_the_server_is_killed(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """After kill -9 of the server alone the app has it back, and every post counts once."""
+    app = start_app(**recording)
+    for more in (100, 600, 1100):
+        wait_until(lambda more=more: total() > more, f"it counts: {app.output}")
+        os.kill(process := server_process(), signal.SIGKILL)
+        wait_until(lambda gone=process: server_process() not in (0, gone), "it is back")
+    assert app.output.count("The embedded Redis ended") == 3
+    wait_until(lambda: "has ended" in app.output, f"the recording is read: {app.output}")
+    wait_until(lambda: total() >= POSTS, f"all are counted: {app.output}")
+    assert app.stop() == 0, app.output
+    assert "Traceback" not in app.output
+    assert_counted_once()
+
+
+def test_file_that_was_cut_short_loads(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """Where a crash of the machine cut the file in mid-write, the rest loads, and posts
+    that were in the lost part are read again."""
+    app = start_app(**recording)
+    wait_until(lambda: total() > 500, f"it counts: {app.output}")
+    os.kill(server_process(), signal.SIGKILL)
+    app.signal(signal.SIGKILL)
+    app.popen.wait()
+    wait_until(lock_is_free, "all is over")
+    [file] = Path("data/appendonlydir").glob("*.incr.aof")
+    os.truncate(file, file.stat().st_size - 1000)
+    again = start_app(**recording)
+    wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
+    wait_until(lambda: total() >= POSTS, "all are counted")
+    assert again.stop() == 0, again.output
+    assert_counted_once()
+
+
+def assert_counted_once() -> None:
+    """A last look at what is stored: each of the posts, none of them twice."""
+
+    async def stored() -> Any:
+        async with embedded(Path("data")) as client:
+            return await client.hget(TOTALS, "science")
+
+    assert int(asyncio.run(stored())) == POSTS
