@@ -1,7 +1,6 @@
 """A look from outside at the embedded server in ./data of the current folder."""
 
 import fcntl
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,10 @@ def server_process() -> int:
 
 def alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    return "\nState:\tZ" not in status
 
 
 def lock_is_free() -> bool:
