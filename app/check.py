@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from app.sources import Source, SourceLost
+from app.sources.budget import DOLLARS_A_POST, DOLLARS_A_REQUEST
 from app.store import Store, StoreLost, store_lost
 
 FIRST_POSTS_SECONDS = 10.0
@@ -64,11 +65,11 @@ def price_of(source: str, settings: Settings) -> str:
     if source != "x":
         return ""
     if settings.x_mode == "counts":
-        day = 0.005 * 1440 * len(settings.hashtags)
+        day = DOLLARS_A_REQUEST * 1440 * len(settings.hashtags)
         return f"x: costs ${day:,.2f} a day in counts mode, whatever the number of posts."
-    most = 0.005 * settings.x_posts_per_day
+    most = DOLLARS_A_POST * settings.x_posts_per_day
     return (
-        f"x: costs $0.005 for every post read, at most ${most:,.2f} a day "
+        f"x: costs ${DOLLARS_A_POST} for every post read, at most ${most:,.2f} a day "
         f"(X_POSTS_PER_DAY={settings.x_posts_per_day})."
     )
 

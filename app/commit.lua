@@ -60,8 +60,16 @@ end
 local function minutes(tag) return '{hashtag}:minutes:' .. math.floor(second / DAY) .. ':' .. tag end
 local function hours(tag) return '{hashtag}:hours:' .. math.floor(second / MONTH) .. ':' .. tag end
 
+local split = {}
 local stored = redis.call('HGETALL', by_source)
-for i = 1, #stored, 2 do wrong = wrong or whole(by_source, stored[i], stored[i + 1]) end
+for i = 1, #stored, 2 do
+  wrong = wrong or whole(by_source, stored[i], stored[i + 1])
+  local tag, source = string.match(stored[i], '^(.*) (.-)$')
+  if tag then
+    split[tag] = split[tag] or {}
+    split[tag][source] = stored[i + 1]
+  end
+end
 for _, tag in ipairs(tick.tracked) do
   wrong = wrong or whole(totals, tag, redis.call('HGET', totals, tag))
     or expect(minutes(tag), 'string') or expect(hours(tag), 'string')
@@ -72,9 +80,12 @@ if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 
 redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
 for tag, parts in pairs(tick.increments) do
+  split[tag] = split[tag] or {}
   for source, posts in pairs(parts) do
     redis.call('HINCRBY', totals, tag, posts)
-    redis.call('HINCRBY', by_source, tag .. ' ' .. source, posts)
+    local field = tag .. ' ' .. source
+    redis.call('HINCRBY', by_source, field, posts)
+    split[tag][source] = redis.call('HGET', by_source, field) -- HINCRBY answers with a double
   end
 end
 for tag, written in pairs(tick.spellings or {}) do
@@ -117,15 +128,6 @@ end
 -- The JSON is joined by hand because cjson would write a whole number of 15 digits as 1e+14.
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
 
-local split = {}
-stored = redis.call('HGETALL', by_source)
-for i = 1, #stored, 2 do
-  local tag, source = string.match(stored[i], '^(.*) (.-)$')
-  if tag then
-    split[tag] = split[tag] or {}
-    split[tag][source] = stored[i + 1]
-  end
-end
 local counts, parts, names_shown = {}, {}, {}
 for _, tag in ipairs(tick.tracked) do
   local name, members = cjson.encode(tag) .. ':', {}

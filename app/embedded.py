@@ -182,7 +182,10 @@ async def kept(redis: Redis, server: str, folder: Path, lock: int) -> AsyncItera
             close(keeper)
             await asyncio.sleep(backoff.next())
             await gone(redis)
-            keeper = await start(server, folder, lock)
+            try:
+                keeper = await start(server, folder, lock)
+            except OSError as error:  # no process or memory to be had: the next try may have it
+                log.error("The embedded Redis cannot be started: %s", error)
 
     keeping = None
     try:

@@ -146,7 +146,7 @@ class Feed:
         yield sse.retry(RETRY_MILLISECONDS) + opening
         while not self.closing and self.clock() < end:
             news = selection.news
-            if self.is_ahead(position) and self.clock() < begun + BEHIND_SECONDS:
+            if self.clock() < begun + BEHIND_SECONDS and self.is_ahead(position):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TIMER_SECONDS):
                         await news.wait()

@@ -223,9 +223,6 @@ class Store:
                 log.warning("skipped %d messages in Redis so far: %s", self.skipped, error)
             return None
 
-    async def close(self) -> None:
-        await self.redis.aclose()
-
 
 def is_after(id: str, other: str) -> bool:
     """Whether the stream id comes later; "" comes before all."""

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from quart import Quart, Response, make_response, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from app.embedded import store
 from app.feed import Feed
@@ -92,7 +93,8 @@ def built(settings: Settings, feed: Feed) -> Quart:
     async def events() -> Response:
         selection = selected(settings, feed)
         history = seconds_of_history()
-        if not accepts_events(request.headers.get("Accept", "*/*")):
+        wants = request.accept_mimetypes
+        if wants and wants["text/event-stream"] <= 0:
             raise Refused(406, "This is an event stream: accept text/event-stream.")
         last_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id", "")
         # HEAD must not start the stream: it would run for ever with nobody to read it
@@ -152,8 +154,9 @@ def built(settings: Settings, feed: Feed) -> Quart:
         return await json({"error": f"There is nothing at {request.path}."}, 404)
 
     @app.errorhandler(405)
-    async def not_allowed(error: Exception) -> Response:
-        return await json({"error": f"{request.path} is for reading: use GET."}, 405)
+    async def not_allowed(error: MethodNotAllowed) -> Response:
+        allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+        return await json({"error": f"{request.path} is for reading: use GET."}, 405, allowed)
 
     return app
 
@@ -200,9 +203,3 @@ def seconds_of_history() -> float:
     if not 0 <= seconds <= LOG_SECONDS:
         raise Refused(400, f"history={text!r}: expected seconds from 0 to {LOG_SECONDS}.")
     return seconds
-
-
-def accepts_events(accept: str) -> bool:
-    """Whether an Accept header lets an event stream through."""
-    types = {part.partition(";")[0].strip().lower() for part in accept.split(",")}
-    return not types.isdisjoint({"text/event-stream", "text/*", "*/*", ""})

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import launched
 from network import Counting
+from playwright.sync_api import Browser
 from servers import ROOT, App, RedisServer
 
 from app.embedded import find_server
@@ -37,6 +39,13 @@ def recordings() -> Path:
 def chromium() -> str:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     return path or missing("Chromium")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One Chromium for a file: Playwright's own loop must not meet an asyncio test's."""
+    with launched(chromium) as running:
+        yield running
 
 
 @pytest.fixture(params=["bundled", "redis-server"])

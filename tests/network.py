@@ -113,4 +113,4 @@ class Counting:
             await pipe.execute()
 
     async def aclose(self) -> None:
-        await self.store.close()
+        await self.store.redis.aclose()

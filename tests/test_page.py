@@ -4,19 +4,13 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import pytest
-from browser import POINTS, launched, opened, rows
+from browser import POINTS, opened, rows
 from playwright.sync_api import Browser, Page
 from servers import App, RedisServer, free_port, wait_until
 
 # with more hashtags there are fewer ticks without news, which are not sent
 MANY = "science,football," + ",".join(f"tag{n}" for n in range(8))
 STILL_THERE = "() => { window.stillTheSamePage = true }"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -4,17 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import DESKTOP, PHONE, launched, opened
+from browser import DESKTOP, PHONE, opened
 from conftest import missing
 from playwright.sync_api import Browser
 from servers import ROOT, App
 from yesterday import app_with_past
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import DESKTOP, PHONE, READY, launched, opened
+from browser import DESKTOP, PHONE, READY, opened
 from playwright.sync_api import Browser, Page
 from servers import App
 from yesterday import app_with_past
 
 EDGE = "() => hashtagPulse.chart.edge"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
-from browser import READY, launched, opened
+from browser import READY, opened
 from playwright.sync_api import Browser, Page
 from servers import App, free_port, wait_until
 from web_line import WebLine
@@ -17,12 +17,6 @@ MANY = "science,football," + ",".join(f"tag{n}" for n in range(8))
 CUT_SECONDS = 60 if os.environ.get("CI") == "true" else 0
 LIVE = "() => badge.dataset.level === 'live'"
 TIMES = "() => hashtagPulse.known.live.series.get('science').map(([at]) => at)"
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import launched, opened
+from browser import opened
 from playwright.sync_api import Browser
 from servers import ROOT, App
 from yesterday import app_with_past
@@ -34,12 +34,6 @@ PICTURES: list[tuple[str, str, dict[str, Any]]] = [
     ),
     ("static/preview.png", "?wall", {"viewport": {"width": 1200, "height": 630}}),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

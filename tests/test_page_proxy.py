@@ -4,16 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import POINTS, launched, opened, rows
+from browser import POINTS, opened, rows
 from playwright.sync_api import Browser
 from proxies import Nginx
 from servers import App
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from browser import launched, opened
+from browser import opened
 from playwright.sync_api import Browser, Page
 from servers import App, RedisServer, free_port
 from yesterday import remember, remember_days
@@ -13,12 +13,6 @@ from app.embedded import find_server
 
 DOWN = range(180, 201)
 LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

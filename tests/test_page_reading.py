@@ -3,19 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import PHONE, launched, opened, rows
+from browser import PHONE, opened, rows
 from playwright.sync_api import Browser, Page
 from servers import App, wait_until
 from yesterday import app_with_past
 
 DOWN = range(180, 201)
 LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import PHONE, launched, opened, rows
+from browser import PHONE, opened, rows
 from playwright.sync_api import Browser, Page
 from servers import App, wait_until
 
@@ -23,12 +23,6 @@ EVIL = (
     "__proto__",
     "constructor",
 )
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

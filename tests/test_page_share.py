@@ -9,16 +9,10 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from browser import launched, opened
+from browser import opened
 from playwright.sync_api import Browser, Page
 from servers import App
 from yesterday import app_with_past
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -3,19 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from browser import launched, opened
+from browser import opened
 from playwright.sync_api import Browser, CDPSession
 from servers import App
 from yesterday import app_with_past
 
 MANY = [f"tag{n}" for n in range(20)]
 BYTES = 60 * 1024
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with launched(chromium) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -112,6 +112,8 @@ async def test_headers_of_the_stream(app: App) -> None:
         ("events?history=nan", "*/*", 400, "history='nan'"),
         ("events?by=colour", "*/*", 400, "by='colour': expected source"),
         ("events", "text/html", 406, "accept text/event-stream"),
+        ("events", "text/event-stream;q=0, text/html", 406, "accept text/event-stream"),
+        ("events", "*/*;q=0", 406, "accept text/event-stream"),
         ("api/counts?tags=%3Cimg%3E", "*/*", 400, "is not a hashtag"),
         ("nothing", "*/*", 404, "There is nothing at /nothing."),
     ],
@@ -141,6 +143,7 @@ async def test_writing_methods_are_refused(app: App) -> None:
     async with aiohttp.ClientSession() as session, session.post(f"{app.url}/events") as response:
         assert response.status == 405
         assert "use GET" in (await response.json())["error"]
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 async def test_ready_and_healthy(app: App) -> None:

@@ -61,7 +61,7 @@ async def ticks(url: str, tags: tuple[str, ...], seconds: int, down: range, by: 
         slot = int(at / SLOT_SECONDS)
         if int(n * TICK) not in down:
             state = await store.commit(state, f"c{n}", tick(at, tags, increments), "tests/0/", 1)
-    await store.close()
+    await store.redis.aclose()
 
 
 def tick(at: float, tags: Sequence[str], increments: dict[str, dict[str, int]]) -> dict[str, Any]:

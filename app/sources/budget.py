@@ -14,6 +14,8 @@ from app.store import Store, StoreLost
 
 log = logging.getLogger(__name__)
 
+DOLLARS_A_POST = DOLLARS_A_REQUEST = 0.005
+"""What X charges for a post of its stream, and for a request of its counts (August 2026)."""
 BLOCK = 25
 DAY = 86_400
 

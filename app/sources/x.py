@@ -22,7 +22,7 @@ from app.hashtags import keyed
 from app.messages import Post
 from app.retry import XWaits
 from app.sources import Source, SourceLost, milliseconds, said
-from app.sources.budget import Budget
+from app.sources.budget import DOLLARS_A_POST, Budget
 from app.sources.x_wire import Gateway, OneConnection, described, refusal
 
 RULE_TAG = "hashtag-pulse"
@@ -32,7 +32,6 @@ STALL_SECONDS = 25.0
 LONGEST_LINE = 2**20
 """A long post has 25,000 characters, of up to 12 bytes where they are escaped."""
 IDS_REMEMBERED = 20_000
-DOLLARS_A_POST = 0.005
 
 
 def parse(message: dict[str, Any]) -> Post | None:

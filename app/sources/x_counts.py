@@ -57,7 +57,7 @@ class XCounts(X):
     def begin(self, cursor: str) -> dict[str, int]:
         """Up to which second each hashtag is counted; the past of a new one is not."""
         now = int(self.clock())
-        known: dict[str, int] = json.loads(cursor) if cursor else {}
+        known = known_minutes(cursor)
         oldest = int(now - REACH) // MINUTE * MINUTE
         start = now // MINUTE * MINUTE
         return {tag: max(known.get(tag, start), oldest) for tag in self.settings.hashtags}
@@ -104,6 +104,15 @@ class XCounts(X):
     def pause(self) -> float:
         """Seconds until the next minute is over and settled."""
         return MINUTE - (self.clock() - SETTLE_SECONDS) % MINUTE
+
+
+def known_minutes(cursor: str) -> dict[str, int]:
+    """What a cursor says; nothing for one that is not ours."""
+    try:
+        found = json.loads(cursor or "{}")
+        return {tag: int(second) // MINUTE * MINUTE for tag, second in found.items()}
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return {}
 
 
 def moment(second: int) -> datetime:
