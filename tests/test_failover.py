@@ -28,7 +28,7 @@ from app.store import State, Store, connect
 async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     opened = Store(connect(redis_server.url))
     yield opened
-    await opened.close()
+    await opened.redis.aclose()
 
 
 async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
@@ -82,7 +82,7 @@ async def test_an_ingester_without_network_is_replaced_and_does_no_harm_when_it_
             for script in (one, two):
                 script.give(1)
             await counted(store, 6)
-        await through.close()
+        await through.redis.aclose()
 
 
 async def test_a_viewer_of_a_killed_web_process_resumes_at_the_other_one(

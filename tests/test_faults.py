@@ -48,7 +48,7 @@ async def store(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr(store_module, "ANSWER_SECONDS", 0.3)
     opened = Store(connect(redis.url))
     yield opened
-    await opened.close()
+    await opened.redis.aclose()
 
 
 def again(redis: RedisServer) -> RedisServer:
@@ -171,7 +171,7 @@ async def test_the_reply_to_a_commit_is_dropped(store: Store, link: Link) -> Non
             link.cut()
             link.dropping = False
             await counted(store, posts)
-    await through.close()
+    await through.redis.aclose()
 
 
 async def between_ticks(store: Store, ingester: Ingester) -> None:
@@ -198,7 +198,7 @@ async def test_a_reply_that_comes_too_late(store: Store, link: Link) -> None:
         assert ingester.trying
         link.delay = 0.0
         await counted(store, 1)
-    await through.close()
+    await through.redis.aclose()
 
 
 async def test_the_link_breaks_again_and_again(store: Store, link: Link) -> None:
@@ -210,7 +210,7 @@ async def test_the_link_breaks_again_and_again(store: Store, link: Link) -> None
             await eventually(link.cut, "a connection was cut")
             await asyncio.sleep(0.003 * (n % 7))  # at another moment each time
         await counted(store, 29)
-    await through.close()
+    await through.redis.aclose()
 
 
 FLOOD = "for n = 1, 200 do redis.call('PUBLISH', KEYS[1], ARGV[1]) end"
