@@ -31,6 +31,7 @@ export class Hub {
   join(port) {
     this.ports.set(port, null);
     port.onmessage = (/** @type {{data: unknown}} */ { data }) => this.hear(port, data);
+    port.postMessage({ link: this.link }); // that we are here, before there is any news
   }
 
   /** @private @param {Port} port @param {any} said */

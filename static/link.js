@@ -6,6 +6,9 @@ import { Feed } from "./feed.js";
 /** @typedef {import("./feed.js").Listener} Listener */
 /** @typedef {{open(tags: string[], seconds: number): void, wake(): void}} Source */
 
+/** So long a worker may be silent that is only asked to say that it is there, milliseconds. */
+const PATIENCE = 5000;
+
 export class Link {
   /** @param {string} url @param {Listener} listener */
   constructor(url, listener) {
@@ -37,22 +40,29 @@ export class Link {
   shared() {
     try {
       const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module" });
-      worker.onerror = () => this.alone();
-      return this.through(worker.port);
+      const alone = () => this.alone(worker.port, silent);
+      const silent = setTimeout(alone, PATIENCE);
+      worker.onerror = alone;
+      return this.through(worker.port, silent);
     } catch {
       return null; // not in this browser, or not here
     }
   }
 
-  /** @private  The worker could not be started. */
-  alone() {
+  /** @private  The worker could not be started, or hangs. @param {MessagePort} port @param {number} silent */
+  alone(port, silent) {
+    clearTimeout(silent);
+    if (!port.onmessage) return; // that was so before
+    port.onmessage = null;
+    port.postMessage({ bye: true });
     this.source = this.own();
     if (this.wish) this.source.open(...this.wish);
   }
 
-  /** @private @param {MessagePort} port @returns {Source} */
-  through(port) {
+  /** @private @param {MessagePort} port @param {number} silent @returns {Source} */
+  through(port, silent) {
     port.onmessage = ({ data }) => {
+      clearTimeout(silent);
       if (data.link) this.listener.link(data.link);
       if (data.history) this.listener.history(data.history);
       if (data.counts) this.listener.counts(data.counts);

@@ -135,6 +135,19 @@ def test_a_worker_that_cannot_start_is_done_without(browser: Browser, line: WebL
     context.close()
 
 
+def test_a_worker_that_never_answers_is_done_without(browser: Browser, line: WebLine) -> None:
+    """Neither an error nor a word comes from it: the page waits a little, then opens its own."""
+    context = browser.new_context()
+    context.add_init_script("""
+        window.SharedWorker = class { constructor() { window.asked = true; this.port = new MessageChannel().port1; } };
+    """)
+    page = context.new_page()
+    page.goto(line.url)
+    page.wait_for_function(READY)
+    assert page.evaluate("() => window.asked")
+    context.close()
+
+
 @pytest.mark.parametrize("hours", [-5, 3])
 def test_a_wrong_clock_in_the_browser_does_no_harm(browser: Browser, app: App, hours: int) -> None:
     """The lines are where they belong, and the page is no hours behind or ahead."""

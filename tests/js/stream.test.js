@@ -167,9 +167,9 @@ test("tabs that want the same share one stream, and a late one is told all that 
   listener.counts({ at: 1500, counts: { science: 3 }, sources: {} });
   const late = tab([], 375);
   assert.deepEqual(opened, [["", 375]]);
-  assert.deepEqual(late.got[0], { link: "open" });
-  assert.deepEqual(late.got[1].history.series.science, [[500, 1], [1000, 2], [1500, 3]]);
-  assert.equal(late.got[2].counts.at, 1500);
+  assert.deepEqual(late.got[0], { link: "open" }, "that the worker is there, before the tab asks");
+  assert.deepEqual(late.got[2].history.series.science, [[500, 1], [1000, 2], [1500, 3]]);
+  assert.equal(late.got[3].counts.at, 1500);
 });
 
 test("a tab that wants more makes it one stream of everything wanted", () => {
