@@ -21,6 +21,8 @@ The way of the data, and the file for each step of it, in the order of reading:
     sse.py        a server-sent event as bytes
     selection.py  each recent tick as bytes, for viewers that chose the same hashtags
     feed.py       one subscription and one log of recent ticks for all open pages
+    viewer.py     what one open page is sent, from its first byte to its last
+    express.py    ticks straight to a connection, past the server's layers
     history.py    totals of the past
     page.py       the page and its files
     web.py        the event stream and the JSON

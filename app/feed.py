@@ -1,21 +1,18 @@
 """One subscription and one shared log of recent ticks for all open pages.
 
-A viewer is a position in the log and nothing more: no queue, so one that reads slowly
-costs an integer, not memory. Viewers that chose the same hashtags share a Selection, where
-each tick becomes bytes once. A viewer whose connection was blocked is handed the newest
-totals when it can read again; any other gets every tick in which its totals changed.
+A viewer (app/viewer.py) is a position in the log and nothing more: no queue, so one that
+reads slowly costs an integer, not memory. Viewers that chose the same hashtags share a
+Selection, where each tick becomes bytes once.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from random import random
 from weakref import WeakValueDictionary
 
-from app import sse
 from app.messages import Tick, parse_id
 from app.retry import Backoff
 from app.selection import Selection
@@ -23,14 +20,7 @@ from app.store import LOG_SECONDS, Store, StoreLost
 
 log = logging.getLogger(__name__)
 
-RETRY_MILLISECONDS = 2000
-BLOCKED_SECONDS = 1.0
-BEHIND_SECONDS = 3.0
-"""So long a viewer waits for a tick that it has from another process and we do not have yet."""
 TIMER_SECONDS = 0.5
-STREAM_SECONDS = 3600
-"""A stream ends after about so long, so that viewers spread over new web processes; each at
-a time of its own, and a browser comes back by itself without missing a tick."""
 
 
 class Feed:
@@ -63,8 +53,11 @@ class Feed:
         """One timer for all viewers: whatever Redis does, they hear of us."""
         while True:
             await asyncio.sleep(TIMER_SECONDS)
-            for selection in list(self.selections.values()):
-                selection.hear(None, None, self.clock())
+            self.beat()
+
+    def beat(self) -> None:
+        for selection in list(self.selections.values()):
+            selection.beat(self.newest, self.clock())
 
     async def follow(self, store: Store) -> None:
         """Take in every tick; come back when the store was lost."""
@@ -81,21 +74,40 @@ class Feed:
                 await asyncio.sleep(backoff.next())
 
     def hear(self, tick: Tick | None) -> None:
-        """Take in the next tick; None is a moment without one."""
-        before = self.ticks[-1] if self.ticks else None
-        if tick:
-            if before and begins_anew(before, tick):
-                self.ticks.clear()
-                self.arrived.clear()
-            self.ticks.append(tick)
-            self.arrived.append(self.clock())
-            while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
-                self.ticks.popleft()
-                self.arrived.popleft()
-            self.heard = self.clock() if self.loaded else self.heard
-        self.loaded = self.loaded or tick is None
+        """Take in the next tick; None says that all that Redis has is taken in."""
+        if tick is None:
+            return self.load()
+        before = self.newest
+        anew = bool(before and begins_anew(before, tick))
+        if anew:
+            self.ticks.clear()
+            self.arrived.clear()
+        self.ticks.append(tick)
+        self.arrived.append(self.clock())
+        while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
+            self.ticks.popleft()
+            self.arrived.popleft()
+        self.heard = self.clock() if self.loaded else self.heard
+        if self.loaded:
+            self.tell(tick, changes(before, tick), anew)
+
+    def load(self) -> None:
+        """The log is read: what the viewers did not hear of until now is theirs."""
+        if not self.loaded:
+            self.loaded = True
+            for selection in list(self.selections.values()):
+                selection.wake()
+            self.beat()
+
+    def tell(self, tick: Tick, changed: Collection[str], anew: bool) -> None:
         for selection in list(self.selections.values()):
-            selection.hear(tick, before, self.clock())
+            if anew:
+                selection.begin_anew()
+            selection.hear(tick, changed, self.clock())
+
+    @property
+    def newest(self) -> Tick | None:
+        return self.ticks[-1] if self.ticks else None
 
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""
@@ -118,7 +130,7 @@ class Feed:
         """End every stream, each with a time of its own for coming back."""
         self.closing = True
         for selection in list(self.selections.values()):
-            selection.wake()
+            selection.close()
 
     def selection(self, tags: tuple[str, ...], by_source: bool) -> Selection:
         """The selection of these hashtags, the same one for all who ask."""
@@ -127,60 +139,8 @@ class Feed:
         if found is None:
             found = self.selections[key] = Selection(tags, by_source)
             found.told = self.clock()
+            found.settled = self.ticks[-1].id if self.ticks else ""
         return found
-
-    async def stream(
-        self, selection: Selection, last_id: str = "", history: float = 0
-    ) -> AsyncIterator[bytes]:
-        """What one viewer is sent, from its first byte to its last.
-
-        last_id: the id of the last event it has, "" for none; history: seconds of past
-        that it wants first. An id that the log does not have counts as too old, unless it is
-        later than what we have: then another process was quicker, or we have just begun.
-        """
-        begun = self.clock()
-        end = begun + STREAM_SECONDS * (0.75 + 0.5 * self.chance())
-        position, owed, opening = last_id, False, sse.comment("resuming")
-        if not self.is_ahead(last_id):
-            position, opening = self.opening(selection, last_id, history)
-        yield sse.retry(RETRY_MILLISECONDS) + opening
-        while not self.closing and self.clock() < end:
-            news = selection.news
-            if self.clock() < begun + BEHIND_SECONDS and self.is_ahead(position):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TIMER_SECONDS):
-                        await news.wait()
-                continue
-            position, due = self.due(selection, position, history)
-            if not due and owed:
-                due = self.now(selection)
-            owed = not due
-            if due:
-                yield due
-                if self.is_slow(position):
-                    position, owed = self.ticks[-1].id, True
-            else:
-                await news.wait()
-        yield sse.retry(int(500 + 3500 * self.chance()))
-
-    def opening(self, selection: Selection, last_id: str, history: float) -> tuple[str, bytes]:
-        """Where a new viewer begins, and what it is sent first."""
-        position = self.ticks[-1].id if self.ticks else ""
-        missed = self.after(last_id) if last_id else None
-        if missed is None:
-            return position, self.anew(selection, history or (LOG_SECONDS if last_id else 0))
-        return position, b"".join(selection.frame(tick) for tick in missed)
-
-    def due(self, selection: Selection, position: str, history: float) -> tuple[str, bytes]:
-        """Where a viewer at this position comes to, and what it is sent on the way."""
-        if not self.ticks:
-            return position, b""
-        missed = self.after(position) if position else None
-        newest = self.ticks[-1].id
-        if missed is None:
-            return newest, self.anew(selection, LOG_SECONDS if position else history)
-        frames = [selection.frame(tick) for tick in missed if tick.id not in selection.quiet]
-        return newest, b"".join(frames)
 
     def is_ahead(self, id: str) -> bool:
         """Whether the id is of a tick that comes after all that we have."""
@@ -191,20 +151,10 @@ class Feed:
         except ValueError:
             return False
 
-    def is_slow(self, position: str) -> bool:
-        """Whether the tick after this position came long ago, so that its viewer must be slow;
-        had we ourselves been stopped, it would have come just now."""
-        missed = self.after(position) or []
-        came = self.arrived[-len(missed)] if missed else self.clock()
-        return self.clock() - came > BLOCKED_SECONDS
-
-    def anew(self, selection: Selection, seconds: float) -> bytes:
-        """The past of so many seconds (0 for none), and the current totals."""
-        past = selection.history(self.ticks, seconds) if seconds and self.ticks else b""
-        return past + self.now(selection)
-
-    def now(self, selection: Selection) -> bytes:
-        return selection.frame(self.ticks[-1]) if self.ticks else sse.comment("no tick yet")
+    def waited(self, id: str) -> float:
+        """Seconds since the tick after this one came to us; 0 where none has."""
+        missed = self.after(id)
+        return self.clock() - self.arrived[-len(missed)] if missed else 0.0
 
     def after(self, id: str) -> list[Tick] | None:
         """The ticks after the one with this id, in order; None when the log does not have it."""
@@ -223,3 +173,12 @@ def begins_anew(before: Tick, tick: Tick) -> bool:
     """
     fell = any(total < before.counts.get(tag, 0) for tag, total in tick.counts.items())
     return fell or tick.previous != before.id
+
+
+def changes(before: Tick | None, tick: Tick) -> Collection[str]:
+    """The hashtags whose totals are not what they were in the tick before."""
+    if before is None:
+        return tick.counts.keys()
+    return tick.counts.keys() ^ before.counts.keys() | {
+        tag for tag, total in tick.counts.items() if total != before.counts.get(tag)
+    }

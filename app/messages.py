@@ -50,6 +50,9 @@ class Tick:
     sources: Mapping[str, str]
     details: Mapping[str, Mapping[str, Any]]
 
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     @classmethod
     def from_json(cls, text: bytes | str, id: str = "") -> "Tick":
         """Read what the commit script wrote (app/store.py); id where it is not in the text.

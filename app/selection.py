@@ -1,15 +1,33 @@
-"""The viewers that chose the same hashtags, and each recent tick as bytes for them."""
+"""The viewers that chose the same hashtags, and each recent tick as bytes for them.
+
+What a tick costs is shared as far as it can be: every total is written as text once for all
+selections, an event is joined from those texts once for all viewers of a selection, and
+viewers on the express lane (app/express.py) are handed the very same bytes.
+"""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any, Protocol
 
 from app import sse
 from app.messages import Tick, dumps
 
 REPEAT_SECONDS = 4.0
 """Unchanged totals are sent again after this long, well within the promised 5 s."""
-FRAMES_KEPT = 128
+FRAMES_KEPT = 16
+
+
+class Rider(Protocol):
+    """A viewer on the express lane, as a selection sees it (app/viewer.py)."""
+
+    transport: asyncio.WriteTransport
+    chunked: bool
+    position: str
+    unread: int
+
+    def due(self) -> bytes: ...
+    def end(self) -> None: ...
 
 
 class Selection:
@@ -17,43 +35,117 @@ class Selection:
 
     def __init__(self, tags: tuple[str, ...], by_source: bool = False) -> None:
         self.tags, self.by_source = tags, by_source
+        self.wanted = frozenset(tags)
         self.frames: dict[str, bytes] = {}
         self.quiet: dict[str, None] = {}
         self.past: tuple[object, bytes] = ((), b"")
         self.news = asyncio.Event()
         self.told = 0.0
+        self.settled = ""
+        """The newest tick that all riders have, or that had nothing new for them."""
+        self.riders: set[Rider] = set()
+        self.behind: set[Rider] = set()
+        """Riders that lack a tick or more; their position says from where."""
+
+    def hear(self, tick: Tick, changed: Container[str], now: float) -> None:
+        """Hand the tick to all when one of their totals changed, or was not told for long."""
+        news = any(tag in changed for tag in self.tags)
+        if not news:
+            keep(self.quiet, tick.id, None)
+        if news or now - self.told >= REPEAT_SECONDS:
+            self.tell(tick, now)
+        self.settled = tick.id
+        self.catch_up(tick)
+
+    def beat(self, newest: Tick | None, now: float) -> None:
+        """What time alone brings: the repeat, and who can read again."""
+        if now - self.told >= REPEAT_SECONDS:
+            if newest:
+                self.tell(newest, now)
+            else:
+                self.wake()
+        self.settled = newest.id if newest else ""
+        for rider in self.behind:
+            rider.unread += rider.transport.get_write_buffer_size() > 0
+        self.catch_up(newest)
+
+    def tell(self, tick: Tick, now: float) -> None:
+        """Hand the tick to every viewer that has all before it and can take it."""
+        self.told = now
+        self.wake()
+        if not self.riders:
+            return
+        plain = self.frame(tick)
+        chunk = sse.chunk(plain)
+        blocked = []
+        for rider in self.riders:
+            transport = rider.transport
+            if transport.get_write_buffer_size() or transport.is_closing():
+                blocked.append(rider)
+            else:
+                transport.write(chunk if rider.chunked else plain)
+        self.fall_behind(blocked)
+
+    def wake(self) -> None:
+        """Let every viewer that is not on the express lane look for what is new to it."""
+        self.news, news = asyncio.Event(), self.news
+        news.set()
+
+    def fall_behind(self, riders: Sequence[Rider]) -> None:
+        for rider in riders:
+            rider.position, rider.unread = self.settled, 0
+        self.riders.difference_update(riders)
+        self.behind.update(riders)
+
+    def begin_anew(self) -> None:
+        """What the riders have leads to nothing that follows: each is told afresh."""
+        self.fall_behind(list(self.riders))
+
+    def catch_up(self, newest: Tick | None) -> None:
+        for rider in list(self.behind):
+            self.bring_up(rider, newest)
+
+    def bring_up(self, rider: Rider, newest: Tick | None) -> None:
+        """Hand a rider what it lacks, if it can take it."""
+        transport = rider.transport
+        if not newest or transport.get_write_buffer_size() or transport.is_closing():
+            return
+        if due := rider.due():
+            transport.write(sse.chunk(due) if rider.chunked else due)
+        rider.unread = 0
+        if rider.position == self.settled:
+            self.behind.discard(rider)
+            self.riders.add(rider)
+
+    def close(self) -> None:
+        """End every stream."""
+        self.wake()
+        for rider in self.riders | self.behind:
+            rider.end()
+
+    def join(self, rider: Rider, newest: Tick | None) -> None:
+        self.behind.add(rider)
+        self.bring_up(rider, newest)
+
+    def leave(self, rider: Rider) -> None:
+        self.riders.discard(rider)
+        self.behind.discard(rider)
 
     def totals(self, tick: Tick) -> dict[str, object]:
         """What this selection shows of a tick."""
         counts: Mapping[str, object] = tick.by_source if self.by_source else tick.counts
         return {tag: counts[tag] for tag in self.tags if tag in counts}
 
-    def hear(self, tick: Tick | None, before: Tick | None, now: float) -> None:
-        """Wake the viewers when their totals changed, or were not told for long."""
-        changed = tick is not None
-        if tick and before and self.totals(tick) == self.totals(before):
-            changed = False
-            keep(self.quiet, tick.id, None)
-        if changed or now - self.told >= REPEAT_SECONDS:
-            self.told = now
-            self.wake()
-
-    def wake(self) -> None:
-        """Let every viewer look for what is new to it."""
-        self.news, news = asyncio.Event(), self.news
-        news.set()
-
     def frame(self, tick: Tick) -> bytes:
         """The tick as an event; made once, however many viewers want it."""
-        if tick.id not in self.frames:
-            told = {
-                "at": tick.at,
-                "counts": self.totals(tick),
-                "sources": tick.sources,
-                "details": tick.details,
-            }
-            keep(self.frames, tick.id, sse.event(dumps(told), "counts", tick.id))
-        return self.frames[tick.id]
+        found = self.frames.get(tick.id)
+        if found is None:
+            texts = written(tick)
+            parts = texts.by_source if self.by_source else texts.counts
+            counts = ",".join([parts[tag] for tag in self.tags if tag in parts])
+            found = sse.event(f"{texts.before}{counts}{texts.after}", "counts", tick.id)
+            keep(self.frames, tick.id, found)
+        return found
 
     def history(self, ticks: Sequence[Tick], seconds: float) -> bytes:
         """The totals of the last seconds as one event, by the newest tick's time."""
@@ -73,6 +165,27 @@ class Selection:
             }
             self.past = made_for, sse.event(dumps(told), "history", newest.id)
         return self.past[1]
+
+
+class Written:
+    """The texts that a tick's events are joined from, each made when it is first wanted."""
+
+    def __init__(self, tick: Tick) -> None:
+        self.tick = tick
+        self.before = f'{{"at":{tick.at},"tick":{dumps(tick.seconds)},"counts":{{'
+        about = {"sources": tick.sources, "details": tick.details}
+        self.after = f"}},{dumps(about)[1:]}"
+
+    @cached_property
+    def counts(self) -> dict[str, str]:
+        return {tag: f"{dumps(tag)}:{total}" for tag, total in self.tick.counts.items()}
+
+    @cached_property
+    def by_source(self) -> dict[str, str]:
+        return {tag: f"{dumps(tag)}:{dumps(part)}" for tag, part in self.tick.by_source.items()}
+
+
+written = lru_cache(maxsize=256)(Written)
 
 
 def keep(cache: dict[str, Any], id: str, value: Any) -> None:

@@ -114,6 +114,7 @@ class Settings:
     )
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
+    express_lane: str = setting("on", "on or off", one_of("on", "off"))
     x_bearer_token: str = setting("", "the bearer token of an X app", token, secret=True)
     x_api_url: str = setting(
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")

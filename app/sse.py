@@ -23,6 +23,11 @@ def event(data: str, name: str = "", id: str = "") -> bytes:
     return ("\n".join(lines) + "\n\n").encode()
 
 
+def chunk(data: bytes) -> bytes:
+    """The data as one chunk of a chunked body (RFC 9112, section 7.1); not for no data."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 def retry(milliseconds: int) -> bytes:
     """How long a browser waits before it connects again."""
     return f"retry: {milliseconds}\n\n".encode()

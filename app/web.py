@@ -14,6 +14,7 @@ from quart import Quart, Response, make_response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from app.embedded import store
+from app.express import Express, board
 from app.feed import Feed
 from app.hashtags import NotAHashtag, typed_list
 from app.history import RANGES, as_csv, past
@@ -22,6 +23,7 @@ from app.page import ROOT, add_page
 from app.selection import Selection
 from app.settings import Settings, SettingsError, load
 from app.store import LOG_SECONDS, Store, StoreLost
+from app.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ def built(settings: Settings, feed: Feed) -> Quart:
         template_folder=str(ROOT / "templates"),
     )
     app.extensions["feed"] = feed
+    if settings.express_lane == "on":
+        app.asgi_app = Express(app.asgi_app)  # type: ignore[method-assign]
     add_page(app, settings)
 
     @app.get("/events")
@@ -99,7 +103,7 @@ def built(settings: Settings, feed: Feed) -> Quart:
         last_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id", "")
         # HEAD must not start the stream: it would run for ever with nobody to read it
         head = request.method == "HEAD"
-        body = b"" if head else feed.stream(selection, last_id, history)
+        body = b"" if head else streamed(Viewer(feed, selection, last_id, history), request.scope)
         response = await made(body, 200, STREAM_HEADERS)
         response.timeout = None  # Quart would cut the stream after a minute
         return response
@@ -159,6 +163,15 @@ def built(settings: Settings, feed: Feed) -> Quart:
         return await json({"error": f"{request.path} is for reading: use GET."}, 405, allowed)
 
     return app
+
+
+def streamed(viewer: Viewer, scope: Any) -> AsyncIterator[bytes]:
+    """The stream's body: its first bytes where the rest goes by the express lane, else all."""
+    return opening(viewer) if board(scope, viewer) else viewer.stream()
+
+
+async def opening(viewer: Viewer) -> AsyncGenerator[bytes, None]:
+    yield viewer.first()
 
 
 async def json(told: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

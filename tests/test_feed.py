@@ -9,6 +9,7 @@ from typing import Any
 from app.feed import Feed
 from app.messages import Tick
 from app.selection import Selection
+from app.viewer import Viewer
 
 
 def tick(n: int, previous: int | None = None, **counts: int) -> Tick:
@@ -34,7 +35,7 @@ class Clock:
         return self.now
 
 
-class Viewer:
+class Reader:
     """A stream that is read by the test; what it got, as (event, id, data)."""
 
     def __init__(self, stream: AsyncIterator[bytes]) -> None:
@@ -73,11 +74,14 @@ def feed_with(*ticks: Tick) -> tuple[Feed, Clock]:
     feed = Feed(0.5, clock=clock, chance=lambda: 0.5)
     for each in ticks:
         feed.hear(each)
+    if ticks:
+        feed.hear(None)
     return feed, clock
 
 
-def view(feed: Feed, *tags: str, last_id: str = "", history: float = 0) -> Viewer:
-    return Viewer(feed.stream(feed.selection(tags or ("a",), False), last_id, history))
+def view(feed: Feed, *tags: str, last_id: str = "", history: float = 0) -> Reader:
+    selection = feed.selection(tags or ("a",), False)
+    return Reader(Viewer(feed, selection, last_id, history).stream())
 
 
 async def test_a_new_viewer_gets_the_totals_at_once() -> None:
@@ -126,7 +130,7 @@ async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:
     assert (id, told["counts"]) == ("9-0", {"a": 1})
     assert await viewer.waits()
     clock.now += 4.5
-    feed.hear(None)
+    feed.beat()
     assert (await viewer.then())[0][1] == "9-0"
 
 
@@ -177,7 +181,7 @@ async def test_a_tick_that_nobody_else_has_is_not_awaited_for_long() -> None:
     assert await viewer.read() == []
     assert await viewer.waits()
     clock.now += 4.5
-    feed.hear(None)
+    feed.beat()
     got = await viewer.then()
     assert [(name, id) for name, id, _ in got] == [("history", "7-0"), ("counts", "7-0")]
     assert await viewer.waits()
@@ -192,6 +196,7 @@ async def test_a_viewer_that_came_before_the_log_gets_the_totals_once() -> None:
         assert await each.waits()
     for n in range(1, 200):
         feed.hear(tick(n, a=n))
+    feed.hear(None)
     assert [(name, id) for name, id, _ in await viewer.then()] == [("counts", "199-0")]
     assert [name for name, _, _ in await past.then()] == ["history", "counts"]
 
@@ -325,6 +330,7 @@ async def test_before_the_first_tick_a_viewer_waits_alive() -> None:
     viewer = view(feed, history=10)
     assert await viewer.read() == []
     assert await viewer.waits()
+    feed.hear(None)
     feed.hear(tick(1, a=1))
     got = await viewer.then()
     assert got[-1][:2] == ("counts", "1-0")
@@ -332,7 +338,9 @@ async def test_before_the_first_tick_a_viewer_waits_alive() -> None:
 
 def test_readiness_is_about_ticks_that_arrive() -> None:
     """Old ticks read from the log at the start are no sign of a working ingester."""
-    feed, clock = feed_with(tick(1, a=1), tick(2, a=2))
+    feed, clock = feed_with()
+    feed.hear(tick(1, a=1))
+    feed.hear(tick(2, a=2))
     assert "is an ingester running?" in feed.why_not_ready()
     feed.hear(None)
     assert feed.why_not_ready()
