@@ -24,7 +24,7 @@ from app.embedded import DATA, DataInUse, store
 from app.feed import Feed
 from app.ingest import Ingester
 from app.record import record, recording
-from app.server import CannotStart, ServerConfig, server_config, shown
+from app.server import CannotStart, ServerConfig, prepare_for_many, server_config, shown
 from app.settings import Settings, SettingsError, check_sources, load
 from app.sources import Source, SourceLost, pick
 from app.store import Store, StoreLost
@@ -147,6 +147,7 @@ async def serving(
 ) -> None:
     """Serve until told to stop; then end every stream first, which lets the server end."""
     feed = Feed(settings.tick_seconds)
+    prepare_for_many()
 
     async def drained() -> None:
         await stop.wait()

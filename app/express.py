@@ -11,6 +11,7 @@ server, or in a Hypercorn whose insides are others than those of 0.18 (a test wo
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 import h11
@@ -21,6 +22,8 @@ from hypercorn.protocol.http_stream import HTTPStream
 from app.viewer import Viewer
 
 KEY = "hashtag_pulse.express"
+FRAMING = frozenset({b"content-length", b"transfer-encoding", b"content-encoding"})
+"""Headers of a body that is not simply one chunk after another."""
 
 
 def transport_behind(send: Any) -> asyncio.WriteTransport | None:
@@ -44,28 +47,61 @@ def transport_behind(send: Any) -> asyncio.WriteTransport | None:
 class Ride:
     """One request that may go by the express lane: what Quart makes of it."""
 
-    def __init__(self, send: Any, transport: asyncio.WriteTransport, chunked: bool) -> None:
-        self.send, self.transport, self.chunked = send, transport, chunked
+    __slots__ = (
+        "chunked",
+        "gone",
+        "kept",
+        "open",
+        "receive",
+        "send",
+        "transport",
+        "viewer",
+        "wait",
+    )
+
+    def __init__(
+        self, receive: Any, send: Any, transport: asyncio.WriteTransport, chunked: bool
+    ) -> None:
+        self.receive, self.send, self.transport, self.chunked = receive, send, transport, chunked
         self.viewer: Viewer | None = None
-        self.open = self.gone = False
+        self.wait: asyncio.Timeout | None = None
+        self.open = self.gone = self.kept = False
+
+    async def hear(self) -> Any:
+        """Hypercorn's messages for Quart, and, once Quart has sent all it has, that the client
+        went away: Quart 0.23 waits for that. When it does go, it must not be missed."""
+        try:
+            async with asyncio.timeout(0 if self.kept else None) as self.wait:
+                message = await self.receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        finally:
+            self.wait = None
+        self.gone = self.gone or message["type"] == "http.disconnect"
+        return message
 
     async def pass_on(self, message: Any) -> None:
         """Quart's messages, without the one that would end the body of a stream."""
         if message["type"] == "http.response.start":
-            framed = {bytes(name).lower() for name, _ in message["headers"]} & {
-                b"content-length", b"transfer-encoding", b"content-encoding",
-            }  # fmt: skip
+            headers = same(tuple(message["headers"]))
+            framed = {name for name, _ in headers} & FRAMING
             self.open = bool(self.viewer) and message["status"] == 200 and not framed
-        if message.get("more_body") or message["type"] != "http.response.body" or not self.open:
+            message = {**message, "headers": headers}
+        last = message["type"] == "http.response.body" and not message.get("more_body")
+        if not (last and self.open):
             await self.send(message)
+            return
+        self.kept = True
+        if self.wait:
+            self.wait.reschedule(asyncio.get_running_loop().time())
 
-    async def go(self, viewer: Viewer, receive: Any) -> None:
+    async def go(self, viewer: Viewer) -> None:
         """Let the feed write to the connection until the viewer goes or its time is over."""
         viewer.transport, viewer.chunked = self.transport, self.chunked
         try:
-            async with asyncio.timeout(viewer.left()) as viewer.limit:
+            async with asyncio.timeout(0 if viewer.is_over() else None) as viewer.limit:
                 viewer.selection.join(viewer, viewer.feed.newest)
-                while (await receive())["type"] != "http.disconnect":
+                while (await self.receive())["type"] != "http.disconnect":
                     pass
         except TimeoutError:
             viewer.selection.leave(viewer)
@@ -87,18 +123,17 @@ class Express:
         if transport is None:
             await self.app(scope, receive, send)
             return
-        ride = scope[KEY] = Ride(send, transport, scope["http_version"] == "1.1")
+        ride = scope[KEY] = Ride(receive, send, transport, scope["http_version"] == "1.1")
+        await self.app(scope, ride.hear, ride.pass_on)
+        del scope[KEY]
+        if ride.viewer and ride.open and not ride.gone:
+            await ride.go(ride.viewer)
 
-        async def hear() -> Any:
-            message = await receive()
-            ride.gone = ride.gone or message["type"] == "http.disconnect"
-            return message
 
-        await self.app(scope, hear, ride.pass_on)
-        viewer, ride.viewer = ride.viewer, None
-        scope.pop(KEY)
-        if viewer and ride.open and not ride.gone:
-            await ride.go(viewer, receive)
+@lru_cache(maxsize=64)
+def same(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Equal headers as one object: Hypercorn keeps them as long as the stream goes on."""
+    return headers
 
 
 def board(scope: Any, viewer: Viewer) -> bool:

@@ -27,6 +27,7 @@ class Rider(Protocol):
     unread: int
 
     def due(self) -> bytes: ...
+    def is_over(self) -> bool: ...
     def end(self) -> None: ...
 
 
@@ -65,6 +66,9 @@ class Selection:
             else:
                 self.wake()
         self.settled = newest.id if newest else ""
+        for rider in [*self.riders, *self.behind]:
+            if rider.is_over():
+                rider.end()
         for rider in self.behind:
             rider.unread += rider.transport.get_write_buffer_size() > 0
         self.catch_up(newest)

@@ -100,7 +100,7 @@ class Viewer:
         """All of it, piece by piece, for a server that takes the next when it has sent one."""
         feed, owed = self.feed, False
         yield self.first()
-        while not feed.closing and feed.clock() < self.ends:
+        while not self.is_over():
             news = self.selection.news
             due = self.due()
             if not due and owed and not feed.is_ahead(self.position):
@@ -121,10 +121,11 @@ class Viewer:
             async with asyncio.timeout(TIMER_SECONDS if ahead else None):
                 await news.wait()
 
-    def left(self) -> float:
-        """Seconds until the stream is to end."""
-        return 0.0 if self.feed.closing else max(0.0, self.ends - self.feed.clock())
+    def is_over(self) -> bool:
+        """Whether the stream is to end."""
+        return self.feed.closing or self.feed.clock() >= self.ends
 
     def end(self) -> None:
         """End its stream on the express lane."""
+        self.selection.leave(self)
         self.limit.reschedule(asyncio.get_running_loop().time())

@@ -13,9 +13,11 @@ FIRST_SECONDS = 1.0
 """How soon after the request the first event comes: what the README promises."""
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    with App(tmp_path_factory.mktemp("curl"), HASHTAGS="science,サッカー") as started:
+@pytest.fixture(scope="module", params=["on", "off"])
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """With the express lane and without it."""
+    chosen = {"HASHTAGS": "science,サッカー", "EXPRESS_LANE": request.param}
+    with App(tmp_path_factory.mktemp("curl"), **chosen) as started:
         yield started.started()
 
 

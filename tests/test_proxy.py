@@ -3,83 +3,24 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError
 from conftest import missing
-from hypercorn.asyncio import serve
 from proxies import Nginx, bundled, debians
+from served import Site, serving
 from servers import RedisServer, events_of, eventually, free_port, get, viewing
 
-from app.feed import Feed
-from app.server import ServerConfig, server_config
-from app.settings import read
-from app.store import State, Store, connect
-from app.web import create_app
+LANES = ("on", "off")
+"""With the express lane and without it."""
 
 
-class Site:
-    """The web app on a real socket, in this process; a test publishes its ticks one by one."""
-
-    def __init__(self, store: Store, redis_url: str) -> None:
-        self.port = free_port()
-        self.settings = read({"REDIS_URL": redis_url, "BIND": f"127.0.0.1:{self.port}"})
-        self.config: ServerConfig = server_config(self.settings)
-        self.config.graceful_timeout = 0.2
-        self.feed, self.store, self.state = Feed(0.5), store, State()
-
-    async def run(self, stop: asyncio.Event) -> None:
-        async def stopped() -> None:
-            await stop.wait()
-            self.feed.close()
-            asyncio.get_running_loop().call_later(0.1, self.config.cut)
-
-        await serve(create_app(self.settings, self.feed), self.config, shutdown_trigger=stopped)
-
-    async def publish(self, science: int = 1) -> None:
-        tick: dict[str, Any] = {
-            "at": int(time.time() * 1000),
-            "tick": 0.5,
-            "tracked": ["science", "football"],
-            "increments": {"science": {"demo": science}} if science else {},
-            "cursors": {},
-            "sources": {"demo": "live"},
-            "details": {},
-        }
-        name = f"commit {int(self.state.version) + 1}"
-        self.state = await self.store.commit(self.state, name, tick)
-
-    @property
-    def connections(self) -> int:
-        """How many are open; closed ones may stay in memory for a while."""
-        accepted = [one for listener in self.config.listeners for one in listener.accepted]
-        return sum(one.fileno() >= 0 for one in accepted)
-
-
-@asynccontextmanager
-async def serving(redis_url: str) -> AsyncIterator[Site]:
-    redis = connect(redis_url)
-    site, stop = Site(Store(redis), redis_url), asyncio.Event()
-    await site.publish()
-    async with asyncio.TaskGroup() as group:
-        feed = group.create_task(site.feed.run(site.store))
-        server = group.create_task(site.run(stop))
-        try:
-            await eventually(lambda: site.feed.loaded, "the feed is loaded")
-            yield site
-        finally:
-            stop.set()
-            await asyncio.wait([server], timeout=10)
-            feed.cancel()
-    await redis.aclose()
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
+@pytest.fixture(params=LANES)
+async def site(request: pytest.FixtureRequest, redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with serving(redis_server.url, lane=request.param) as opened:
         yield opened
 
 

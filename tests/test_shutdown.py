@@ -140,14 +140,15 @@ def test_app_with_open_streams_ends(
     assert_gone(server, tmp_path)
 
 
+@pytest.mark.parametrize("lane", ["on", "off"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_web_with_open_streams_ends(
-    start: Callable[..., App], number: int, tmp_path: Path, ending: ExitStack
+    start: Callable[..., App], number: int, lane: str, tmp_path: Path, ending: ExitStack
 ) -> None:
     """`python -m app web` ends as well, and the ingester beside it goes on until told too."""
     server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
     ingester = start("ingest", REDIS_URL=server.url)
-    web = start("web", REDIS_URL=server.url).started()
+    web = start("web", REDIS_URL=server.url, EXPRESS_LANE=lane).started()
     end_with_streams(web, number)
     assert ingester.running and server.running
     end_cleanly(ingester, number)

@@ -1,6 +1,6 @@
 """What the web process answers, over a real socket, from a real ingester and Redis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -11,11 +11,12 @@ from servers import ROOT, App, Event, RedisServer, eventually, get, viewing
 from app.embedded import find_server
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> App:
-    """Ingester and web together on the demo source, shared by the tests that only read."""
-    folder = tmp_path_factory.mktemp("web")
-    with App(folder, HASHTAGS="science,football,サッカー", TICK_SECONDS="0.1") as started:
+@pytest.fixture(scope="module", params=["on", "off"])
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Ingester and web together on the demo source, shared by the tests that only read; once
+    with the express lane and once without."""
+    chosen = {"HASHTAGS": "science,football,サッカー", "TICK_SECONDS": "0.1"}
+    with App(tmp_path_factory.mktemp("web"), EXPRESS_LANE=request.param, **chosen) as started:
         yield started.started()
 
 
@@ -25,7 +26,7 @@ async def test_stream_begins_with_retry_then_totals_then_ticks(app: App) -> None
         assert (await anext(events)).retry == 2000
         first, second = await anext(events), await anext(events)
     assert first.name == second.name == "counts"
-    assert set(first.data) == {"at", "counts", "sources", "details"}
+    assert set(first.data) == {"at", "tick", "counts", "sources", "details"}
     assert list(first.data["counts"]) == ["science", "football", "サッカー"]
     assert first.data["sources"] == {"demo": "live"}
     assert first.id < second.id
