@@ -26,10 +26,12 @@ The way of the data, and the file for each step of it, in the order of reading:
     history.py    totals of the past
     page.py       the page and its files
     web.py        the event stream and the JSON
+    stop.py       when a process is to end
     server.py     Hypercorn, on sockets of our own
+    workers.py    several web processes on one port
     check.py      what to see before going live
     record.py     recordings to replay
-    __main__.py   builds the parts; owns logging, signals and the end
+    __main__.py   builds the parts; owns logging and the order of the end
 
 Each imports only from those above it.
 """

@@ -1,17 +1,15 @@
 """`python -m app` runs ingester and web together, `python -m app ingest` or `web` one alone;
 `check` is for before going live, `record` for a recording to replay.
 
-Builds the parts; owns logging, signals and the end.
+Builds the parts; owns logging and the order of the end.
 """
 
 import argparse
 import asyncio
 import logging
-import os
-import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, closing, nullcontext
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,16 +22,24 @@ from app.embedded import DATA, DataInUse, store
 from app.feed import Feed
 from app.ingest import Ingester
 from app.record import record, recording
-from app.server import CannotStart, ServerConfig, prepare_for_many, server_config, shown
+from app.server import (
+    CannotStart,
+    ServerConfig,
+    prepare_for_many,
+    server_config,
+    shared_configs,
+    shown,
+)
 from app.settings import Settings, SettingsError, check_sources, load
 from app.sources import Source, SourceLost, pick
+from app.stop import stop_event, stop_with_parent
 from app.store import Store, StoreLost
 from app.web import create_app
+from app.workers import run_workers
 
 log = logging.getLogger("app")
 
-LAST_RESORT_SECONDS = 5
-"""After the signal to stop, whatever hangs is left to the kernel."""
+MOST_WORKERS = 64
 CANCEL_SECONDS = 1.0
 """Longer than a part needs to end, so that its last words are not cut."""
 
@@ -52,10 +58,17 @@ def main() -> None:
                 sys.exit(0 if runner.run(checked(settings)) else 1)
             elif command == "record":
                 runner.run(recorded(settings, chosen.source, chosen.file))
+            elif command == "web" and chosen.workers > 1:
+                with ExitStack() as stack:
+                    shared = shared_configs(settings, chosen.workers)
+                    for each in shared:
+                        stack.enter_context(closing(each))
+                    runner.run(run_beside(settings, shared))
             else:
                 serves = command != "ingest"
                 with closing(server_config(settings)) if serves else nullcontext() as config:
-                    runner.run(run(command, settings, config))
+                    child = command == "web" and chosen.beside_parent
+                    runner.run(run(command, settings, config, child))
     except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
         sys.exit(f"hashtag pulse: {error}")
     except KeyboardInterrupt:  # before, or without, a handler of our own
@@ -68,12 +81,20 @@ def arguments() -> argparse.Namespace:
     parser.set_defaults(command="all")
     commands.add_parser("all", help="ingest and web in one process; what no command means")
     commands.add_parser("ingest", help="count posts")
-    commands.add_parser("web", help="serve the page")
+    web = commands.add_parser("web", help="serve the page")
+    web.add_argument("--workers", type=workers, default=1, help="how many processes on one port")
+    web.add_argument("--beside-parent", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("check", help="try what the settings name, before going live")
     record = commands.add_parser("record", help="write what a source receives, for replay")
     record.add_argument("--source", required=True, choices=["x", "bluesky", "mastodon"])
     record.add_argument("file", type=Path)
     return parser.parse_args()
+
+
+def workers(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 1 to {MOST_WORKERS}")
+    return int(text)
 
 
 async def checked(settings: Settings) -> bool:
@@ -110,17 +131,32 @@ def picked(settings: Settings, opened: Store, name: str) -> Source:
     return pick(name, settings, opened)
 
 
-async def run(command: str, settings: Settings, config: ServerConfig | None) -> None:
+async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> None:
+    """Several web processes, and the embedded Redis, if there is to be one, with us."""
+    stop = stop_event()
+    async with store(settings, join=True):
+        log.info("%s", greeting("web", settings, configs[0]))
+        await run_workers(configs, stop)
+    log.info("stopped")
+
+
+async def run(
+    command: str, settings: Settings, config: ServerConfig | None, child: bool = False
+) -> None:
     """Start the parts in the data's order and end them in the reverse one."""
     stop = stop_event()
+    if child:
+        stop_with_parent(stop)
     async with store(settings, join=command != "all") as opened:
-        log.info("%s", greeting(command, settings, config))
+        if not child:
+            log.info("%s", greeting(command, settings, config))
         async with ingesting(settings, opened, stop) if command != "web" else nothing():
             if config:
                 await serving(settings, opened, config, stop)
             else:
                 await stop.wait()
-    log.info("stopped")
+    if not child:
+        log.info("stopped")
 
 
 @asynccontextmanager
@@ -176,34 +212,6 @@ async def running(part: Coroutine[Any, Any, None], stop: asyncio.Event) -> Async
             await asyncio.wait([task], timeout=CANCEL_SECONDS)
         if not task.cancelled():
             task.result()
-
-
-class Stop(asyncio.Event):
-    """Set when we are to end; when that hangs, the kernel is left to do it."""
-
-    def set(self) -> None:
-        if not self.is_set():
-            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, os._exit, 1)
-        super().set()
-
-
-def stop_event() -> asyncio.Event:
-    """Set by SIGTERM or Ctrl-C; a second Ctrl-C ends us at once.
-
-    A second SIGTERM is usual and means no more than the first: make hands it on to us,
-    when all of its process group was sent one already.
-    """
-    stop = Stop()
-    loop = asyncio.get_running_loop()
-
-    def on_signal(number: signal.Signals) -> None:
-        if stop.is_set() and number is signal.SIGINT:
-            os._exit(1)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 def greeting(command: str, settings: Settings, config: ServerConfig | None) -> str:

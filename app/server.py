@@ -5,6 +5,7 @@ import gc
 import os
 import resource
 import socket
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -77,9 +78,25 @@ class ServerConfig(Config):
             listener.close()
 
 
-def server_config(settings: Settings) -> ServerConfig:
+def shared_configs(settings: Settings, number: int) -> list[ServerConfig]:
+    """So many configs, each with sockets of its own on the same addresses.
+
+    Where the system does not share connections out among them, with the same sockets.
+    Raises CannotStart like server_config().
+    """
+    linux = sys.platform == "linux"
+    server_config(settings).close()  # a port that others have, too, could be shared with them
+    first = server_config(settings, shared=linux)
+    if not linux or any(one.family == socket.AF_UNIX for one in first.listeners):
+        return [first] * number
+    addresses = ",".join("{}:{}".format(*one.getsockname()[:2]) for one in first.listeners)
+    return [first, *(server_config(settings, True, addresses) for _ in range(number - 1))]
+
+
+def server_config(settings: Settings, shared: bool = False, bind: str = "") -> ServerConfig:
     """hypercorn.toml, with sockets that we opened ourselves.
 
+    bind: the addresses, instead of what the settings or the file say.
     Raises CannotStart for a file that cannot be read, a setting that Hypercorn does not
     have (it would be ignored silently), and an address that cannot be had.
     """
@@ -94,12 +111,13 @@ def server_config(settings: Settings) -> ServerConfig:
         choose(config, name, value, file)
     check_certificate(config, file)
     config.loglevel = "WARNING"  # it would announce the sockets by their numbers
-    addresses = [settings.bind] if settings.bind else config.bind
-    source = "BIND" if settings.bind else f"{file}: bind"
+    bind = bind or settings.bind
+    addresses = bind.split(",") if bind else config.bind
+    source = "BIND" if bind else f"{file}: bind"
     bound = []
     for address in addresses:
         with usable(source, address):
-            bound.append(listening(address, config.backlog))
+            bound.append(listening(address.strip(), config.backlog, shared))
     config.bind = bound
     with usable(source, ", ".join(addresses)):
         config.open()
@@ -156,7 +174,7 @@ def usable(source: str, address: str) -> Iterator[None]:
         raise CannotStart(f"{source}={address!r} cannot be used: {why}.") from error
 
 
-def listening(address: str, backlog: int) -> str:
+def listening(address: str, backlog: int, shared: bool = False) -> str:
     """Open a TCP address for Hypercorn as "fd://N"; other kinds of address are its own affair.
 
     The options count on every accepted connection: a viewer that takes nothing for half a
@@ -182,6 +200,8 @@ def listening(address: str, backlog: int) -> str:
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         opened.bind(target)
         opened.listen(backlog)
         return f"fd://{opened.detach()}"

@@ -1,0 +1,48 @@
+"""When a process is to end: a signal says so, or the parent that is gone."""
+
+import asyncio
+import os
+import signal
+import sys
+
+LAST_RESORT_SECONDS = 5
+"""After the signal to stop, whatever hangs is left to the kernel."""
+
+
+class Stop(asyncio.Event):
+    """Set when we are to end; when that hangs, the kernel is left to do it."""
+
+    def set(self) -> None:
+        if not self.is_set():
+            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, os._exit, 1)
+        super().set()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C; a second Ctrl-C ends us at once.
+
+    A second SIGTERM is usual and means no more than the first: make hands it on to us,
+    when all of its process group was sent one already.
+    """
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set() and number is signal.SIGINT:
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def stop_with_parent(stop: asyncio.Event) -> None:
+    """Stop when the pipe from the parent, our standard input, is closed (app/workers.py)."""
+    loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def closed() -> None:
+        loop.remove_reader(pipe)
+        stop.set()
+
+    loop.add_reader(pipe, closed)
