@@ -117,7 +117,7 @@ def server_config(settings: Settings, shared: bool = False, bind: str = "") -> S
     bound = []
     for address in addresses:
         with usable(source, address):
-            bound.append(listening(address.strip(), config.backlog, shared))
+            bound.append(listening(address, config.backlog, shared))
     config.bind = bound
     with usable(source, ", ".join(addresses)):
         config.open()
@@ -185,7 +185,7 @@ def listening(address: str, backlog: int, shared: bool = False) -> str:
         raise ValueError("no text")
     if address.startswith(("unix:", "fd://")):
         return address
-    host, colon, port = address.rpartition(":")
+    host, colon, port = address.strip().rpartition(":")
     if not colon:  # a port alone would open it to the whole network
         raise ValueError("no host")
     if not 0 <= int(port) <= 65535:  # the system would take it modulo 65536

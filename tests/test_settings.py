@@ -21,6 +21,7 @@ WRONG = {
         "http://[",
     ],
     "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
+    "EXPRESS_LANE": ["fast", "1"],
     "X_MODE": ["fast", "0"],
     "X_POSTS_PER_DAY": ["-1", "many", "1.5", "1e6"],
     "JETSTREAM_URL": ["http://h", "wss://", ",", "wss://good,nonsense"],

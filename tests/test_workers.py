@@ -101,7 +101,9 @@ def test_processes_end_with_a_parent_that_is_killed(web: App, server: RedisServe
     web.wait()
     wait_until(lambda: all(map(gone, processes(web))), "both have ended")
     with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(("127.0.0.1", web.port))
+        opened.listen()
 
 
 def test_embedded_redis_is_shared(start_app: Callable[..., App]) -> None:
