@@ -10,10 +10,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from random import random
 from weakref import WeakValueDictionary
 
 from app.messages import Tick, parse_id
+from app.pace import Pace
 from app.retry import Backoff
 from app.selection import Selection
 from app.store import LOG_SECONDS, Store, StoreLost
@@ -33,6 +35,10 @@ class Feed:
         chance: Callable[[], float] = random,
     ) -> None:
         self.seconds, self.clock, self.chance = seconds, clock, chance
+        self.pace = Pace(seconds, "handing a tick to all viewers")
+        self.untold: set[str] = set()
+        """The hashtags whose totals changed since the viewers were last told."""
+        self.due = float("-inf")
         self.ticks: deque[Tick] = deque()
         self.arrived: deque[float] = deque()
         """When each of the ticks came to us."""
@@ -78,32 +84,41 @@ class Feed:
         if tick is None:
             return self.load()
         before = self.newest
-        anew = bool(before and begins_anew(before, tick))
-        if anew:
+        if self.pace.is_stretched:
+            tick = replace(tick, seconds=self.pace.lasts)
+        if before and begins_anew(before, tick):
             self.ticks.clear()
             self.arrived.clear()
+            for selection in list(self.selections.values()):
+                selection.begin_anew()
         self.ticks.append(tick)
         self.arrived.append(self.clock())
         while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
             self.ticks.popleft()
             self.arrived.popleft()
         self.heard = self.clock() if self.loaded else self.heard
-        if self.loaded:
-            self.tell(tick, changes(before, tick), anew)
+        self.untold.update(changes(before, tick))
+        if self.loaded and self.clock() >= self.due:
+            self.tell(tick)
 
     def load(self) -> None:
         """The log is read: what the viewers did not hear of until now is theirs."""
         if not self.loaded:
             self.loaded = True
+            self.untold.clear()
             for selection in list(self.selections.values()):
                 selection.wake()
             self.beat()
 
-    def tell(self, tick: Tick, changed: Collection[str], anew: bool) -> None:
+    def tell(self, tick: Tick) -> None:
+        """Hand the tick to all viewers; while that takes too long, not every tick."""
+        begun = self.clock()
         for selection in list(self.selections.values()):
-            if anew:
-                selection.begin_anew()
-            selection.hear(tick, changed, self.clock())
+            selection.hear(tick, self.untold, begun)
+        self.untold.clear()
+        if news := self.pace.took(self.clock() - begun):
+            log.warning("%s", news)
+        self.due = begun + self.pace.lasts if self.pace.is_stretched else begun
 
     @property
     def newest(self) -> Tick | None:

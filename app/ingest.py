@@ -26,6 +26,7 @@ from uuid import uuid4
 
 from app.counter import Counter
 from app.lease import LEASE_SECONDS, become_writer, holder
+from app.pace import Pace
 from app.retry import Backoff
 from app.sources import Source, SourceLost
 from app.store import LOG_SECONDS, LeaseLost, State, Store, StoreLost
@@ -55,7 +56,8 @@ class Ingester:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sources = {source.name: source for source in sources}
-        self.store, self.tracked, self.seconds, self.clock = store, tracked, seconds, clock
+        self.store, self.tracked, self.clock = store, tracked, clock
+        self.pace = Pace(seconds, "storing a tick")
         self.name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
         self.lease = max(LEASE_SECONDS, 3 * seconds)
         self.made: deque[Commit] = deque(maxlen=int(LOG_SECONDS / seconds))
@@ -120,14 +122,15 @@ class Ingester:
         assert this
         due = loop.time()
         while True:
-            due = max(due + self.seconds, loop.time())
+            due = max(due + self.pace.lasts, loop.time())
             await asyncio.sleep(due - loop.time())
-            await self.commit(group)
+            if await self.commit(group) and (news := self.pace.took(loop.time() - due)):
+                log.warning("%s", news)
             if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes
                 raise asyncio.CancelledError
 
-    async def commit(self, group: asyncio.TaskGroup) -> None:
-        """Bring the store up to date; when it cannot be had, the next tick tries again."""
+    async def commit(self, group: asyncio.TaskGroup) -> bool:
+        """Bring the store up to date; False when it cannot be had: the next tick tries again."""
         try:
             if self.trying is None or await self.put(self.trying, group):
                 await self.put(Commit(uuid4().hex[:12], self.cut()), group)
@@ -138,6 +141,8 @@ class Ingester:
             self.complain(str(lost))
         else:
             self.complain("")
+            return True
+        return False
 
     async def is_taken(self) -> bool:
         """Whether the other writer lives: a Redis that came back older may name a dead one."""
@@ -151,7 +156,7 @@ class Ingester:
         sources = self.sources.values()
         return {
             "at": int(self.clock() * 1000),
-            "tick": self.seconds,
+            "tick": self.pace.lasts,
             "tracked": self.tracked,
             "increments": increments,
             "spellings": self.counter.cut_spellings(),

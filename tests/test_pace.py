@@ -1,0 +1,95 @@
+"""Overload stretches ticks and says so, instead of falling behind."""
+
+import asyncio
+
+import pytest
+from links import Link
+from servers import RedisServer, eventually
+from test_feed import Clock, events, tick
+
+from app.feed import Feed
+from app.ingest import Ingester
+from app.pace import SHARE, Pace
+from app.selection import Selection
+from app.settings import read
+from app.sources import pick
+from app.store import Store, connect
+from app.viewer import Viewer
+
+
+def test_a_tick_that_is_slow_by_chance_changes_nothing() -> None:
+    """One in a while is no overload."""
+    pace = Pace(0.5, "work")
+    said = [pace.took(1.0 if n % 10 == 0 else 0.05) for n in range(100)]
+    assert not any(said) and pace.lasts == 0.5
+
+
+def test_ticks_last_as_long_as_they_need_and_no_longer_than_that() -> None:
+    """With some air; said once when it begins and once when it is over."""
+    pace = Pace(0.5, "work")
+    said = [pace.took(2.0) for _ in range(50)]
+    assert pace.lasts == pytest.approx(2.0 / SHARE, rel=0.01)
+    assert [bool(each) for each in said].count(True) == 1
+    assert next(filter(None, said)).startswith("overload: work takes ")
+    said = [pace.took(0.01) for _ in range(50)]
+    assert pace.lasts == 0.5
+    assert list(filter(None, said)) == ["the overload is over: ticks last 0.5 s again"]
+
+
+async def test_an_ingester_whose_commits_are_slow_makes_fewer_ticks(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each says how long it lasted, the log says why; when it is over, all is as chosen again."""
+    async with Link(redis_server.port) as link:
+        store, slow = Store(connect(redis_server.url)), Store(connect(link.url))
+        ingester = Ingester([pick("demo", read({}))], slow, ("science",), 0.05)
+        task = asyncio.create_task(ingester.run())
+
+        async def lasted(least: float, most: float) -> bool:
+            ticks = await store.ticks_after("")
+            return bool(ticks) and least <= ticks[-1].seconds <= most
+
+        await eventually(lambda: lasted(0.05, 0.05), "ticks as chosen")
+        link.delay = 0.1
+        await eventually(lambda: lasted(0.1, 1.0), "stretched ticks")
+        assert link.delayed
+        assert "overload: storing a tick takes" in caplog.text
+        link.delay = 0.0
+        await eventually(lambda: lasted(0.05, 0.05), "ticks as chosen again")
+        assert "the overload is over: ticks last 0.05 s again" in caplog.text
+        task.cancel()
+        await asyncio.wait([task])
+        await slow.redis.aclose()
+        await store.redis.aclose()
+
+
+async def test_a_web_process_that_cannot_keep_up_hands_over_fewer_ticks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whole ones, the newest at the time, which say how long they lasted."""
+    clock = Clock()
+    feed = Feed(0.5, clock=clock, chance=lambda: 0.5)
+    feed.hear(tick(1, a=1))
+    feed.hear(None)
+    viewer = Viewer(feed, feed.selection(("a",), False))
+    stream = viewer.stream()
+    assert events(await anext(stream))[0][1] == "1-0"
+    hear = Selection.hear
+
+    def slowly(*arguments: object) -> None:
+        hear(*arguments)  # type: ignore[arg-type]
+        clock.now += 1.0
+
+    monkeypatch.setattr(Selection, "hear", slowly)
+    told = []
+    for n in range(2, 60):
+        before = clock.now
+        feed.hear(tick(n, a=n))
+        told += [n] if clock.now > before else []
+        clock.now = max(clock.now, n * 0.5)
+    assert "overload: handing a tick to all viewers takes" in caplog.text
+    assert len(told) < 40
+    got = events(await anext(stream))
+    assert got[-1][2]["counts"] == {"a": 59}
+    assert got[-1][2]["tick"] > 1
+    await stream.aclose()  # type: ignore[attr-defined]
