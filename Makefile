@@ -1,6 +1,7 @@
 # make run    set everything up, then the whole of it at http://localhost:8000
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes; others with FAULTS=200 SEED=7
+# make bench  how fast it is, beside others; a part of it with ONLY=frames
 # make setup  only set up; quick, and without the network, once it is done
 
 SHELL := /bin/sh
@@ -14,7 +15,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 
-.PHONY: run test soak setup lock check clean
+.PHONY: run test soak bench setup lock check clean
 
 run: setup
 	@exec $(BIN)/python -m app
@@ -25,6 +26,10 @@ test: setup $(VENV)/.test
 soak: setup $(VENV)/.test
 	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 tests/test_soak.py
+
+# A peer that cannot be installed is named in the table; ours is measured in any case.
+bench: setup $(VENV)-bench/.done
+	@$(BIN)/python -m bench $(ONLY)
 
 check: setup $(VENV)/.test
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
@@ -49,6 +54,12 @@ $(VENV)/.test: requirements-test.txt $(VENV)/.app
 	@$(PIP) -r requirements-test.txt
 	@touch $@
 
+$(VENV)-bench/.done: requirements-bench.txt | $(BIN)/python
+	@echo "installing what is measured beside it ..."
+	@$(BIN)/python -m venv --without-pip $(VENV)-bench
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check --python $(VENV)-bench/bin/python \
+		install --require-hashes -r $< && touch $@ || true
+
 # Without npm on the machine a wheel brings one; it is large, so only then.
 $(VENV)/.npm: requirements-npm.txt | $(VENV)/.app
 	@command -v npm >/dev/null 2>&1 || { echo "installing npm ..."; $(PIP) -r requirements-npm.txt; }
@@ -69,7 +80,8 @@ lock:
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements.txt --group test -o requirements-test.txt
 	$(LOCK) --group npm -o requirements-npm.txt
+	$(LOCK) --group bench -o requirements-bench.txt
 	npm install --package-lock-only --silent
 
 clean:
-	rm -rf $(VENV) node_modules static/smoothie.js
+	rm -rf $(VENV) $(VENV)-bench node_modules static/smoothie.js

@@ -1,0 +1,80 @@
+"""`python -m bench [PART ...]`, or `make bench`: measures, and prints one table.
+
+    processes.py  programs that are started, their CPU and memory
+    viewers.py    the load generator; viewers.c, answer.h and counting.h are its insides
+    frame.py      what every server sends
+    feeder.py     what feeds them
+    servers.py    ours and the peers; peers/ has those that are our own programs
+    report.py     the table
+    frames.py     what a delivered frame costs
+
+Figures of different runs or machines do not compare; the ratios within a run do, because
+the servers are measured in turns.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.frames import frames
+from bench.processes import ROOT, Cannot
+from bench.report import Report
+from bench.servers import SERVERS
+
+PARTS = ["frames"]
+
+
+def main() -> None:
+    chosen = arguments()
+    report = Report()
+    try:
+        for part in chosen.parts or PARTS:
+            run(part, report, chosen)
+    except Cannot as cannot:
+        sys.exit(f"bench: {cannot}")
+    except KeyboardInterrupt:
+        sys.stderr.write("ended early: the table has what was measured\n")
+    report.write(chosen.out)
+    sys.stdout.write(report.table() + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure, beside peers.",
+        epilog="Each option may stand in the environment too: ROUNDS=3 make bench.",
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+
+    def option(name: str, kind: Any, default: Any, meaning: str) -> None:
+        chosen = os.environ.get(name.upper()) or default
+        parser.add_argument(f"--{name}", type=kind, default=chosen, help=meaning)
+
+    option("rounds", int, 5, "turns of each server")
+    option("seconds", float, None, "how long a turn is watched")
+    option("viewers", str, "500,5000", "a comma list, for frames")
+    option("rate", float, 2, "frames a second, for frames")
+    option("servers", str, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
+    option("out", Path, ROOT / "data" / "bench.json", "where the figures go as JSON")
+    chosen = parser.parse_args()
+    for name in chosen.parts:
+        if name not in PARTS:
+            parser.error(f"{name!r}: expected one of {', '.join(PARTS)}.")
+    chosen.servers = chosen.servers.split(",")
+    for name in chosen.servers:
+        if name not in SERVERS:
+            parser.error(f"{name!r}: expected one of {', '.join(SERVERS)}.")
+    chosen.viewers = [int(count) for count in chosen.viewers.split(",")]
+    return chosen
+
+
+def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
+    if part == "frames":
+        seconds = chosen.seconds or 6
+        frames(report, chosen.viewers, chosen.rounds, seconds, chosen.rate, chosen.servers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Programs that the bench starts: each on loopback, ended by its own handle, its CPU counted."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+HERE = ROOT / "bench"
+FILES_AN_ENDPOINT = 64
+"""Open files that a program needs beside its connections, with room to spare."""
+
+
+class Cannot(Exception):
+    """Something cannot be measured here; the message is one sentence."""
+
+
+class Program:
+    """A child process in a session of its own, its output in a file of the folder."""
+
+    def __init__(self, folder: Path, *command: str | Path, **env: str) -> None:
+        self.log = folder / f"{Path(command[0]).name}-{free_port()}.log"
+        with self.log.open("wb") as out:
+            self.popen = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=folder,
+                env={**os.environ, **env},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                start_new_session=True,
+                text=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def ask(self, line: str) -> str:
+        """Write a line; the line that answers."""
+        assert self.popen.stdin and self.popen.stdout
+        self.popen.stdin.write(line + "\n")
+        self.popen.stdin.flush()
+        answer = self.popen.stdout.readline()
+        if not answer:
+            raise Cannot(f"{self.popen.args[0]} ended: {self.output()}")
+        return answer
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")[-2000:]
+
+    def listens(self, port: int, seconds: float = 30) -> None:
+        """Wait until it does. Two programs cannot have one port, so it ends or it has it."""
+
+        def answers() -> bool:
+            if self.popen.poll() is not None:
+                raise Cannot(f"{self.popen.args[0]} ended: {self.output()}")
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return True
+            return False
+
+        wait_until(answers, f"{self.popen.args[0]} listens", seconds)
+
+    def stop(self, seconds: float = 20) -> None:
+        """Tell it to end; what does not, and what it started, is killed."""
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                self.popen.wait(seconds)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.popen.wait()
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that come from it: an nginx's workers, ours with --workers."""
+    children: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (task / "children").read_text().split())
+    return [pid, *(member for child in children for member in family(child))]
+
+
+def cpu(pid: int) -> float:
+    """Seconds of user and system time of the process and its family, to the nanosecond."""
+    total = 0.0
+    for member in family(pid):
+        with suppress(OSError):
+            total += time.clock_gettime((~member << 3) | 2)  # its CPU clock, as glibc names it
+    return total
+
+
+def memory(pid: int) -> float:
+    """Bytes of the process and its family, shared pages divided among those that share them."""
+    total = 0
+    for member in family(pid):
+        with suppress(OSError):
+            lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
+            total += next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return total * 1024
+
+
+def allow_files(connections: int) -> None:
+    """Let us and our children open so many. Raises Cannot."""
+    wanted = connections + FILES_AN_ENDPOINT
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    except (ValueError, OSError) as error:
+        raise Cannot(f"{wanted} open files are not allowed here, only {hard}.") from error
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """The program of bench/NAME.c. Raises Cannot without a C compiler."""
+    program = folder / Path(name).name
+    if not program.exists():
+        try:
+            subprocess.run(
+                ["cc", "-O2", "-Wall", "-Wextra", "-o", program, HERE / f"{name}.c"],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+        except FileNotFoundError as error:
+            raise Cannot(
+                "A C compiler is needed (Debian: apt-get install gcc libc6-dev)."
+            ) from error
+        except subprocess.CalledProcessError as error:
+            raise Cannot(f"{name}.c cannot be compiled: {error.stderr}") from error
+    return program
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise Cannot(f"Not within {seconds:g} s: {what}.")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as opened:
+        opened.bind(("127.0.0.1", 0))
+        return int(opened.getsockname()[1])
+
+
+def machine() -> dict[str, str]:
+    """What it ran on; nothing private."""
+    models = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cores": str(len(os.sched_getaffinity(0))),
+        "cpu": models[0] if models else sysconfig.get_platform(),
+        "python": sys.version.split()[0],
+        "kernel": os.uname().release,
+    }

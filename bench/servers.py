@@ -1,0 +1,148 @@
+"""Ours and its peers as running servers: each is a context that is fed so many frames a second."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded import find_server
+from bench.processes import HERE, ROOT, Cannot, Program, compiled, free_port
+
+APP = Path(os.environ.get("BENCH_APP") or ROOT).resolve()
+"""The tree whose app is measured; another one than this for a comparison."""
+HASHTAGS = "science,football"
+NCHAN_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
+NCHAN = """
+load_module {module};
+daemon off;
+worker_processes {workers};
+worker_rlimit_nofile {files};
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections {files}; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  server {{
+    listen 127.0.0.1:{port} backlog=2048;
+    location = /events {{ nchan_subscriber eventsource; nchan_channel_id posts; }}
+    location = /publish {{
+      nchan_publisher http;
+      nchan_channel_id posts;
+      nchan_message_buffer_length 10;
+      keepalive_requests 1000000;
+    }}
+  }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that is running and fed; CPU is counted of the process and its family."""
+
+    pid: int
+    port: int
+    path: str = "/events"
+    redis: str = ""
+
+
+Starting = Callable[[Path, float], AbstractContextManager[Server]]
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """A Redis as the private one is set up; its URL."""
+    port = free_port()
+    options = ["--bind", "127.0.0.1", "--save", ""]
+    options += ["--appendonly", "yes", "--appendfsync", "everysec"]
+    with Program(folder, find_server(), "--port", str(port), *options) as redis:
+        redis.listens(port)
+        yield f"redis://127.0.0.1:{port}"
+
+
+@contextmanager
+def web(folder: Path, redis: str, rate: float, hashtags: str, port: int = 0) -> Iterator[Program]:
+    """Our web process, at the port."""
+    settings = {
+        "PYTHONPATH": str(APP),
+        "BIND": f"127.0.0.1:{port}",
+        "REDIS_URL": redis,
+        "HASHTAGS": hashtags,
+        "TICK_SECONDS": f"{min(10, max(0.1, 1 / rate)):g}",
+    }
+    with Program(folder, sys.executable, "-m", "app", "web", **settings) as program:
+        program.listens(port)
+        yield program
+
+
+def feeder(folder: Path, *arguments: object) -> Program:
+    command = [sys.executable, "-m", "bench.feeder", *map(str, arguments)]
+    return Program(folder, *command, PYTHONPATH=str(ROOT))
+
+
+@contextmanager
+def ours(folder: Path, rate: float, posts: float = 0, hashtags: str = HASHTAGS) -> Iterator[Server]:
+    port = free_port()
+    with (
+        redis_server(folder) as url,
+        web(folder, url, rate, hashtags, port) as program,
+        feeder(folder, "store", url, rate, posts, hashtags),
+    ):
+        yield Server(program.pid, port, redis=url)
+
+
+@contextmanager
+def c_loop(folder: Path, rate: float) -> Iterator[Server]:
+    port = free_port()
+    with Program(folder, compiled("peers/loop", folder), str(port), str(rate)) as program:
+        program.listens(port)
+        yield Server(program.pid, port)
+
+
+@contextmanager
+def bare_asyncio(folder: Path, rate: float) -> Iterator[Server]:
+    with python_peer(folder, Path(sys.executable), "bare_asyncio", rate) as server:
+        yield server
+
+
+@contextmanager
+def nchan(folder: Path, rate: float, workers: int = 1) -> Iterator[Server]:
+    modules = [Path(at) / "ngx_nchan_module.so" for at in NCHAN_MODULES]
+    module = next((file for file in modules if file.exists()), None)
+    if not module:
+        raise Cannot("nchan is not installed (Debian: apt-get install nginx libnginx-mod-nchan).")
+    port = free_port()
+    settings = folder / "nginx.conf"
+    settings.write_text(
+        NCHAN.format(module=module, folder=folder, port=port, workers=workers, files=20_000)
+    )
+    path = os.environ.get("PATH", "") + ":/usr/sbin"
+    with Program(folder, "nginx", "-p", folder, "-c", settings, PATH=path) as program:
+        program.listens(port)
+        with feeder(folder, "nchan", port, rate):
+            yield Server(program.pid, port)
+
+
+@contextmanager
+def python_peer(folder: Path, python: Path, name: str, rate: float, **env: str) -> Iterator[Server]:
+    port = free_port()
+    command = [python, HERE / "peers" / f"{name}.py", str(port), str(rate)]
+    with Program(folder, *command, PYTHONPATH=str(ROOT), **env) as program:
+        program.listens(port)
+        yield Server(program.pid, port)
+
+
+OURS = "ours"
+SERVERS: dict[str, Starting] = {
+    OURS: ours,
+    "C loop": c_loop,
+    "asyncio": bare_asyncio,
+    "nchan": nchan,
+}
