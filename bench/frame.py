@@ -18,8 +18,13 @@ def told(number: int) -> str:
     )
 
 
+def id_of(number: int) -> str:
+    """Rises with every frame."""
+    return f"{time.time_ns() // 1_000_000}-{number}"
+
+
 def frame(number: int) -> bytes:
-    return f"id: {time.time_ns() // 1_000_000}-0\nevent: counts\ndata: {told(number)}\n\n".encode()
+    return f"id: {id_of(number)}\nevent: counts\ndata: {told(number)}\n\n".encode()
 
 
 async def beat(rate: float, each: Callable[[int], object]) -> None:
@@ -33,12 +38,13 @@ async def beat(rate: float, each: Callable[[int], object]) -> None:
 
 
 class News:
-    """The newest frame, for generators that wait for it."""
+    """The newest frame, whole and in its parts, for generators that wait for it."""
 
     def __init__(self) -> None:
-        self.newest, self.came = b"", asyncio.Event()
+        self.id, self.told, self.newest = "", "", b""
+        self.came = asyncio.Event()
 
     def tell(self, number: int) -> None:
-        self.newest = frame(number)
+        self.id, self.told, self.newest = id_of(number), told(number), frame(number)
         self.came, came = asyncio.Event(), self.came
         came.set()

@@ -27,7 +27,8 @@ class Program:
     """A child process in a session of its own, its output in a file of the folder."""
 
     def __init__(self, folder: Path, *command: str | Path, **env: str) -> None:
-        self.log = folder / f"{Path(command[0]).name}-{free_port()}.log"
+        self.name = " ".join(Path(word).name for word in command[:2])
+        self.log = folder / f"{self.name}-{free_port()}.log"
         with self.log.open("wb") as out:
             self.popen = subprocess.Popen(
                 [str(word) for word in command],
@@ -51,23 +52,25 @@ class Program:
         self.popen.stdin.flush()
         answer = self.popen.stdout.readline()
         if not answer:
-            raise Cannot(f"{self.popen.args[0]} ended: {self.output()}")
+            raise self.ended()
         return answer
 
-    def output(self) -> str:
-        return self.log.read_text(errors="replace")[-2000:]
+    def ended(self) -> Cannot:
+        """What it said last, for one that should not have ended."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return Cannot(f"{self.name} ended: {lines[-1] if lines else 'without a word'}")
 
     def listens(self, port: int, seconds: float = 30) -> None:
         """Wait until it does. Two programs cannot have one port, so it ends or it has it."""
 
         def answers() -> bool:
             if self.popen.poll() is not None:
-                raise Cannot(f"{self.popen.args[0]} ended: {self.output()}")
+                raise self.ended()
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 return True
             return False
 
-        wait_until(answers, f"{self.popen.args[0]} listens", seconds)
+        wait_until(answers, f"{self.name} listens", seconds)
 
     def stop(self, seconds: float = 20) -> None:
         """Tell it to end; what does not, and what it started, is killed."""

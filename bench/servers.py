@@ -12,6 +12,7 @@ from bench.processes import HERE, ROOT, Cannot, Program, compiled, free_port
 
 APP = Path(os.environ.get("BENCH_APP") or ROOT).resolve()
 """The tree whose app is measured; another one than this for a comparison."""
+BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 HASHTAGS = "science,football"
 NCHAN_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
 NCHAN = """
@@ -107,12 +108,6 @@ def c_loop(folder: Path, rate: float) -> Iterator[Server]:
 
 
 @contextmanager
-def bare_asyncio(folder: Path, rate: float) -> Iterator[Server]:
-    with python_peer(folder, Path(sys.executable), "bare_asyncio", rate) as server:
-        yield server
-
-
-@contextmanager
 def nchan(folder: Path, rate: float, workers: int = 1) -> Iterator[Server]:
     modules = [Path(at) / "ngx_nchan_module.so" for at in NCHAN_MODULES]
     module = next((file for file in modules if file.exists()), None)
@@ -131,12 +126,39 @@ def nchan(folder: Path, rate: float, workers: int = 1) -> Iterator[Server]:
 
 
 @contextmanager
-def python_peer(folder: Path, python: Path, name: str, rate: float, **env: str) -> Iterator[Server]:
+def python_peer(
+    folder: Path, name: str, argument: object, python: Path = BENCH_PYTHON
+) -> Iterator[Server]:
+    """A program of peers/, by default in the environment that only the bench has."""
+    if not python.exists():
+        raise Cannot(f"{name} is not installed: make bench does it, if it can.")
     port = free_port()
-    command = [python, HERE / "peers" / f"{name}.py", str(port), str(rate)]
-    with Program(folder, *command, PYTHONPATH=str(ROOT), **env) as program:
+    command = [python, HERE / "peers" / f"{name}.py", str(port), str(argument)]
+    with Program(folder, *command, PYTHONPATH=str(ROOT)) as program:
         program.listens(port)
         yield Server(program.pid, port)
+
+
+@contextmanager
+def design_2014(folder: Path, rate: float) -> Iterator[Server]:
+    with (
+        redis_server(folder) as url,
+        python_peer(folder, "design_2014", url) as server,
+        feeder(folder, "pubsub", url, rate),
+    ):
+        yield server
+
+
+def bare_asyncio(folder: Path, rate: float) -> AbstractContextManager[Server]:
+    return python_peer(folder, "bare_asyncio", rate, Path(sys.executable))
+
+
+def plain_quart(folder: Path, rate: float) -> AbstractContextManager[Server]:
+    return python_peer(folder, "plain_quart", rate, Path(sys.executable))
+
+
+def starlette(folder: Path, rate: float) -> AbstractContextManager[Server]:
+    return python_peer(folder, "on_uvicorn", rate)
 
 
 OURS = "ours"
@@ -145,4 +167,7 @@ SERVERS: dict[str, Starting] = {
     "C loop": c_loop,
     "asyncio": bare_asyncio,
     "nchan": nchan,
+    "sse-starlette": starlette,
+    "plain Quart": plain_quart,
+    "2014 design": design_2014,
 }

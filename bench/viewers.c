@@ -6,6 +6,7 @@
  *   connect RATE PENDING SECONDS open all that are closed, so many a second and so many waiting
  *                                for their first event at most; those that had events say so
  *                                with Last-Event-ID. Answers when each has had one, or in time.
+ *   served                       how many are connected and had an event
  *   start                        wait for a quiet moment, then count from nothing
  *   stop                         wait for a quiet moment, then tell what was counted
  *
@@ -212,6 +213,7 @@ int main(int argc, char **argv) {
     if (!fgets(command, sizeof command, stdin)) return 0;
     if (sscanf(command, "connect %lf %d %lf", &rate, &most, &limit) == 3)
       connect_all(rate, most, limit);
+    else if (!strcmp(command, "served\n")) printf("%d\n", served);
     else if (!strcmp(command, "start\n")) start();
     else if (!strcmp(command, "stop\n")) stop();
   }

@@ -73,6 +73,10 @@ class Viewers(Program):
             raise Cannot(f"Only {told['served']} of {self.count} viewers were served: {told}.")
         return dict(told)
 
+    def served(self) -> int:
+        """How many are connected and had an event."""
+        return int(self.ask("served"))
+
     def start(self, server: int) -> None:
         """Count from nothing, from a quiet moment on; server is the pid to count CPU of."""
         self.ask("start")

@@ -1,0 +1,130 @@
+"""The bench counts what viewers really got; what it costs is not judged here."""
+
+import shutil
+import socket
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import pytest
+from conftest import missing
+from redis import Redis
+
+from bench.processes import wait_until
+from bench.servers import ours
+from bench.viewers import Viewers
+
+HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def compiler() -> str:
+    return shutil.which("cc") or missing("a C compiler")
+
+
+def events(*numbers: int, name: str = "counts") -> bytes:
+    """Chunked as nobody would: the borders fall anywhere."""
+    told = "".join(f'id: {n}-0\nevent: {name}\ndata: {{"at":{n}}}\n\n' for n in numbers).encode()
+    parts = [told[n : n + 7] for n in range(0, len(told), 7)]
+    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+class FakeServer:
+    """Sends each client one event when it connects, and then what the test says."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.clients: list[socket.socket] = []
+        self.requests: list[bytes] = []
+        self.first = 1
+        self.thread = threading.Thread(target=self.accept)
+
+    def accept(self) -> None:
+        with suppress(OSError):  # the listener is shut down at the end
+            while True:
+                client, _ = self.listener.accept()
+                self.requests.append(client.recv(4096))
+                client.sendall(HEAD + events(self.first))
+                self.clients.append(client)
+
+    def hang_up(self) -> None:
+        while self.clients:
+            self.clients.pop().close()
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.listener.close()
+        self.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("told", "counted"),
+    [
+        ([(2, 3, 4), (2, 3, 4)], {"events": 6, "ids": 3}),
+        ([(2, 4), (2, 3, 4)], {"events": 5, "ids": 3, "missed": 1}),
+        ([(2, 3, 3, 4), (2, 3, 4)], {"events": 7, "ids": 3, "repeated": 1}),
+        ([(2, 4, 3), (2, 3, 4)], {"events": 6, "ids": 3, "missed": 1, "repeated": 1}),
+        ([(2, 3), (2, 3, 4)], {"events": 5, "ids": 3, "behind": 1}),
+        ([(), (5,)], {"events": 1, "ids": 1, "behind": 1}),
+    ],
+)
+def test_viewers_count_what_was_missed_and_what_was_repeated(
+    tmp_path: Path, told: list[tuple[int, ...]], counted: dict[str, int]
+) -> None:
+    """By the ids that others had, whatever the order and wherever chunks begin."""
+    with FakeServer() as server, Viewers(tmp_path, server.port, len(told), ["/a", "/b"]) as viewers:
+        viewers.connect()
+        viewers.start(viewers.pid)
+        for client, numbers in zip(server.clients, told, strict=True):
+            client.sendall(events(*numbers))
+        window = viewers.stop_counting()
+    nothing = {"missed": 0, "repeated": 0, "behind": 0, "histories": 0, "closed": 0, "refused": 0}
+    expected = nothing | counted
+    assert {name: getattr(window, name) for name in expected} == expected
+    assert sorted(request.split()[1] for request in server.requests) == [b"/a", b"/b"]
+
+
+def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
+    """What they missed meanwhile is counted, and a history instead of it too."""
+    with FakeServer() as server, Viewers(tmp_path, server.port, 2, ["/events"]) as viewers:
+        viewers.connect()
+        viewers.start(viewers.pid)
+        for client in server.clients:
+            client.sendall(events(2))
+        wait_until(lambda: viewers.stop_counting().events == 2, "the events are there")
+        server.hang_up()
+        wait_until(lambda: viewers.served() == 0, "the end is noticed")
+        server.first = 4
+        viewers.connect()
+        assert all(b"Last-Event-ID: 2-0\r\n" in request for request in server.requests[2:])
+        server.clients[0].sendall(events(5))
+        server.clients[1].sendall(events(4, name="history") + events(5))
+        window = viewers.stop_counting()
+    assert (window.ids, window.missed, window.closed) == (3, 0, 2)
+    assert (window.histories, window.repeated) == (1, 1)
+
+
+def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
+    """Every viewer gets every tick that Redis has, once."""
+    with (
+        ours(tmp_path, rate=10) as server,
+        Viewers(tmp_path, server.port, 20, [server.path]) as viewers,
+        Redis.from_url(server.redis) as redis,
+    ):
+        viewers.connect()
+        viewers.start(server.pid)
+        length = redis.xlen("{hashtag}:log")
+        wait_until(lambda: redis.xlen("{hashtag}:log") >= length + 5, "five ticks are there")
+        window = viewers.stop_counting()
+        ticks = redis.xrange("{hashtag}:log", window.first, window.last)
+    assert window.ids == len(ticks) >= 4
+    assert window.events == 20 * window.ids
+    assert (window.missed, window.repeated, window.behind, window.closed) == (0, 0, 0, 0)
+    assert window.server > 0
