@@ -6,7 +6,10 @@
     feeder.py     what feeds them
     servers.py    ours and the peers; peers/ has those that are our own programs
     report.py     the table
+    turns.py      one server after the other, again and again
     frames.py     what a delivered frame costs
+    scene.py      200 viewers, and a post is a frame to the others
+    selections.py many viewers with hashtags of their own choice
 
 Figures of different runs or machines do not compare; the ratios within a run do, because
 the servers are measured in turns.
@@ -19,17 +22,22 @@ from pathlib import Path
 from typing import Any
 
 from bench.frames import frames
-from bench.processes import ROOT, Cannot
+from bench.processes import ROOT, Cannot, allow_files
 from bench.report import Report
+from bench.scene import scene
+from bench.selections import selections
 from bench.servers import SERVERS
 
-PARTS = ["frames"]
+PARTS = ["frames", "scene", "selections"]
+CONNECTIONS = 12_000
+"""As many as a server has at once; the 2014 design has two for each viewer."""
 
 
 def main() -> None:
     chosen = arguments()
     report = Report()
     try:
+        allow_files(max(CONNECTIONS, 2 * max(chosen.viewers)))
         for part in chosen.parts or PARTS:
             run(part, report, chosen)
     except Cannot as cannot:
@@ -71,9 +79,17 @@ def arguments() -> argparse.Namespace:
 
 
 def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
-    if part == "frames":
-        seconds = chosen.seconds or 6
-        frames(report, chosen.viewers, chosen.rounds, seconds, chosen.rate, chosen.servers)
+    """One part; what it cannot measure is named, and the others go on."""
+    rounds, seconds = chosen.rounds, chosen.seconds
+    try:
+        if part == "frames":
+            frames(report, chosen.viewers, rounds, seconds or 6, chosen.rate, chosen.servers)
+        elif part == "scene":
+            scene(report, rounds, seconds or 10)
+        elif part == "selections":
+            selections(report, rounds, seconds or 6)
+    except Cannot as cannot:
+        report.note(f"{part}: left out: {cannot}")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ class Server:
 
     pid: int
     port: int
-    path: str = "/events"
     redis: str = ""
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Cannot, Program, allow_files, compiled, cpu
+from bench.processes import Cannot, Program, compiled, cpu
 
 CONNECTS_A_SECOND = 800
 PENDING = 200
@@ -53,13 +53,17 @@ class Window:
             raise Cannot("Not one frame was delivered.")
         return 1e6 * self.server / self.events
 
+    @property
+    def percent(self) -> float:
+        """Of a core, that the server was busy."""
+        return 100 * self.server / self.seconds
+
 
 class Viewers(Program):
     """So many viewers of the stream at a port, the paths given to them in turn."""
 
     def __init__(self, folder: Path, port: int, count: int, paths: Sequence[str]) -> None:
         self.count = count
-        allow_files(count)
         listed = folder / f"paths-{port}"
         listed.write_text("".join(path + "\n" for path in paths))
         super().__init__(folder, compiled("viewers", folder), str(port), str(count), listed)

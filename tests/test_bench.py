@@ -26,7 +26,7 @@ def compiler() -> str:
 def events(*numbers: int, name: str = "counts") -> bytes:
     """Chunked as nobody would: the borders fall anywhere."""
     told = "".join(f'id: {n}-0\nevent: {name}\ndata: {{"at":{n}}}\n\n' for n in numbers).encode()
-    parts = [told[n : n + 7] for n in range(0, len(told), 7)]
+    parts = [told[n : n + 27] for n in range(0, len(told), 27)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
 
@@ -115,7 +115,7 @@ def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
     """Every viewer gets every tick that Redis has, once."""
     with (
         ours(tmp_path, rate=10) as server,
-        Viewers(tmp_path, server.port, 20, [server.path]) as viewers,
+        Viewers(tmp_path, server.port, 20, ["/events"]) as viewers,
         Redis.from_url(server.redis) as redis,
     ):
         viewers.connect()

@@ -1,0 +1,67 @@
+"""Servers measured in turns, A B C A B C ..., so that what disturbs one disturbs all alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.processes import Cannot
+from bench.report import Report, say
+from bench.servers import Server
+from bench.viewers import Viewers, Window
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A server and who watches it: so many viewers, given the paths in turn."""
+
+    start: Callable[[Path], AbstractContextManager[Server]]
+    viewers: int
+    paths: Sequence[str] = ("/events",)
+
+
+def in_turns(
+    report: Report, candidates: Mapping[str, Candidate], rounds: int, seconds: float
+) -> dict[str, list[Window]]:
+    """What the viewers of each saw in each turn; one that cannot be had is named instead."""
+    seen: dict[str, list[Window]] = {name: [] for name in candidates}
+    for turn in range(rounds):
+        for name in list(seen):
+            about = f"{name}, {candidates[name].viewers:,} viewers"
+            try:
+                window = watched(candidates[name], seconds)
+                cost = f"{window.microseconds:.2f} µs/frame, {window.percent:.2f} % of a core"
+            except Cannot as cannot:
+                report.note(f"{about}: left out: {cannot}")
+                del seen[name]
+                continue
+            say(f"turn {turn + 1}: {about}: {cost}, p99 {window.p99} ms")
+            seen[name].append(window)
+            for trouble in troubles(window):
+                report.note(f"{about}: {trouble}")
+    return seen
+
+
+def watched(candidate: Candidate, seconds: float) -> Window:
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        with (
+            candidate.start(folder) as server,
+            Viewers(folder, server.port, candidate.viewers, candidate.paths) as viewers,
+        ):
+            viewers.connect()
+            return viewers.watch(server.pid, seconds)
+
+
+def troubles(window: Window) -> list[str]:
+    """Why a figure might not be what it seems."""
+    counted = (
+        (window.missed, "frames were missed."),
+        (window.repeated, "frames came twice."),
+        (window.closed, "streams were ended by the server."),
+    )
+    found = [f"{number:,} {what}" for number, what in counted if number]
+    if window.own > 0.8 * window.seconds:
+        found.append("the load generator was at its limit.")
+    return found
