@@ -9,6 +9,7 @@
     turns.py      one server after the other, again and again
     frames.py     what a delivered frame costs
     scene.py      200 viewers, and a post is a frame to the others
+    crowd.py      10,000 viewers for a minute, or SECONDS=600, and a restart under them
     selections.py many viewers with hashtags of their own choice
 
 Figures of different runs or machines do not compare; the ratios within a run do, because
@@ -21,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.crowd import crowd
 from bench.frames import frames
 from bench.processes import ROOT, Cannot, allow_files
 from bench.report import Report
@@ -28,7 +30,7 @@ from bench.scene import scene
 from bench.selections import selections
 from bench.servers import SERVERS
 
-PARTS = ["frames", "scene", "selections"]
+PARTS = ["frames", "scene", "selections", "crowd"]
 CONNECTIONS = 12_000
 """As many as a server has at once; the 2014 design has two for each viewer."""
 
@@ -63,6 +65,7 @@ def arguments() -> argparse.Namespace:
     option("rounds", int, 5, "turns of each server")
     option("seconds", float, None, "how long a turn is watched")
     option("viewers", str, "500,5000", "a comma list, for frames")
+    option("crowd", int, 10_000, "how many viewers, for crowd")
     option("rate", float, 2, "frames a second, for frames")
     option("servers", str, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
     option("out", Path, ROOT / "data" / "bench.json", "where the figures go as JSON")
@@ -88,6 +91,8 @@ def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
             scene(report, rounds, seconds or 10)
         elif part == "selections":
             selections(report, rounds, seconds or 6)
+        elif part == "crowd":
+            crowd(report, chosen.crowd, seconds or 60)
     except Cannot as cannot:
         report.note(f"{part}: left out: {cannot}")
 

@@ -111,6 +111,13 @@ def cpu(pid: int) -> float:
     return total
 
 
+def elsewhere() -> float:
+    """Seconds of CPU that the machine has spent on anything but the bench and its children."""
+    first = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, *rest = (int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in first)
+    return user + nice + system + sum(rest) - cpu(os.getpid())
+
+
 def memory(pid: int) -> float:
     """Bytes of the process and its family, shared pages divided among those that share them."""
     total = 0

@@ -68,18 +68,25 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def web(folder: Path, redis: str, rate: float, hashtags: str, port: int = 0) -> Iterator[Program]:
+def web(folder: Path, redis: str, rate: float, hashtags: str, port: int) -> Iterator[Program]:
     """Our web process, at the port."""
-    settings = {
-        "PYTHONPATH": str(APP),
-        "BIND": f"127.0.0.1:{port}",
-        "REDIS_URL": redis,
-        "HASHTAGS": hashtags,
-        "TICK_SECONDS": f"{min(10, max(0.1, 1 / rate)):g}",
-    }
-    with Program(folder, sys.executable, "-m", "app", "web", **settings) as program:
+    with our_own(folder, "web", redis, rate, hashtags, BIND=f"127.0.0.1:{port}") as program:
         program.listens(port)
         yield program
+
+
+def ingester(folder: Path, redis: str, rate: float, posts: Path, speed: float = 1) -> Program:
+    """Our ingester, which replays the posts."""
+    replay = {"SOURCES": "replay", "REPLAY_FILE": str(posts), "REPLAY_SPEED": str(speed)}
+    return our_own(folder, "ingest", redis, rate, HASHTAGS, **replay)
+
+
+def our_own(
+    folder: Path, command: str, redis: str, rate: float, hashtags: str, **settings: str
+) -> Program:
+    settings |= {"PYTHONPATH": str(APP), "REDIS_URL": redis, "HASHTAGS": hashtags}
+    settings["TICK_SECONDS"] = f"{min(10, max(0.1, 1 / rate)):g}"
+    return Program(folder, sys.executable, "-m", "app", *command.split(), **settings)
 
 
 def feeder(folder: Path, *arguments: object) -> Program:

@@ -36,7 +36,8 @@ def in_turns(
                 report.note(f"{about}: left out: {cannot}")
                 del seen[name]
                 continue
-            say(f"turn {turn + 1}: {about}: {cost}, p99 {window.p99} ms")
+            say(f"turn {turn + 1}: {about}: {cost}; others {window.others:.2f} cores")
+            report.others = max(report.others, window.others)
             seen[name].append(window)
             for trouble in troubles(window):
                 report.note(f"{about}: {trouble}")

@@ -4,10 +4,11 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import sub
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Cannot, Program, compiled, cpu
+from bench.processes import Cannot, Program, compiled, cpu, elsewhere
 
 CONNECTS_A_SECOND = 800
 PENDING = 200
@@ -18,6 +19,7 @@ class Window:
     """What the viewers saw between start and stop, and what it cost.
 
     server, own: seconds of CPU of the server and of the load generator.
+    others: cores that were busy with something else than the bench.
     quiet: whether nothing was on its way at the end; served: viewers that are connected.
     events: delivered frames; ids: how many different ones, from the first to the last.
     missed, repeated: ids, over all viewers; behind: viewers without the newest at the end.
@@ -28,6 +30,7 @@ class Window:
     seconds: float
     server: float
     own: float
+    others: float
     quiet: int
     served: int
     events: int
@@ -84,14 +87,16 @@ class Viewers(Program):
     def start(self, server: int) -> None:
         """Count from nothing, from a quiet moment on; server is the pid to count CPU of."""
         self.ask("start")
-        self.server, self.begun = server, (time.monotonic(), cpu(server), cpu(self.pid))
+        self.server, self.begun = server, self.spent(server)
 
     def stop_counting(self) -> Window:
         """Until a quiet moment."""
         told = json.loads(self.ask("stop"))
-        at, server, own = self.begun
-        seconds = time.monotonic() - at
-        return Window(seconds, cpu(self.server) - server, cpu(self.pid) - own, **told)
+        passed, *spent, others = map(sub, self.spent(self.server), self.begun)
+        return Window(passed, *spent, max(0.0, others / passed), **told)
+
+    def spent(self, server: int) -> tuple[float, ...]:
+        return time.monotonic(), cpu(server), cpu(self.pid), elsewhere()
 
     def watch(self, server: int, seconds: float) -> Window:
         self.start(server)
