@@ -11,6 +11,8 @@
     scene.py      200 viewers, and a post is a frame to the others
     crowd.py      10,000 viewers for a minute, or SECONDS=600, and a restart under them
     selections.py many viewers with hashtags of their own choice
+    ingest.py     what comes before the viewers; reading.py is run by it
+    workers.py    two web processes against one
 
 Figures of different runs or machines do not compare; the ratios within a run do, because
 the servers are measured in turns.
@@ -19,18 +21,21 @@ the servers are measured in turns.
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from bench.crowd import crowd
 from bench.frames import frames
-from bench.processes import ROOT, Cannot, allow_files
+from bench.ingest import ingest
+from bench.processes import ROOT, Cannot, allow_files, elsewhere
 from bench.report import Report
 from bench.scene import scene
 from bench.selections import selections
 from bench.servers import SERVERS
+from bench.workers import workers
 
-PARTS = ["frames", "scene", "selections", "crowd"]
+PARTS = ["frames", "scene", "selections", "workers", "crowd", "ingest"]
 CONNECTIONS = 12_000
 """As many as a server has at once; the 2014 design has two for each viewer."""
 
@@ -84,6 +89,7 @@ def arguments() -> argparse.Namespace:
 def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
     """One part; what it cannot measure is named, and the others go on."""
     rounds, seconds = chosen.rounds, chosen.seconds
+    begun, others = time.monotonic(), elsewhere()
     try:
         if part == "frames":
             frames(report, chosen.viewers, rounds, seconds or 6, chosen.rate, chosen.servers)
@@ -93,8 +99,14 @@ def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
             selections(report, rounds, seconds or 6)
         elif part == "crowd":
             crowd(report, chosen.crowd, seconds or 60)
+        elif part == "ingest":
+            ingest(report, rounds, seconds or 5)
+        elif part == "workers":
+            workers(report, rounds, seconds or 6)
     except Cannot as cannot:
         report.note(f"{part}: left out: {cannot}")
+    busy = (elsewhere() - others) / (time.monotonic() - begun)
+    report.note(f"{part}: other programs kept {max(0.0, busy):.2f} cores busy meanwhile.")
 
 
 if __name__ == "__main__":

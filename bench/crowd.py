@@ -56,7 +56,6 @@ class Crowd:
         calls, ticks = self.calls()
         redis, ingester = cpu(self.redis_pid()), cpu(self.ingester)
         window = self.viewers.watch(self.web, seconds)
-        self.report.others = max(self.report.others, window.others)
         self.remember(f"after {window.seconds:.0f} s")
         self.judge(window, f"{window.seconds:.0f} s")
         self.add("half of the frames within", "ms", window.p50)

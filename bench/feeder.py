@@ -9,6 +9,8 @@ import asyncio
 import http.client
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import redis
@@ -22,23 +24,26 @@ async def store(url: str, rate: float, posts: float, hashtags: list[str]) -> Non
     opened = Store(connect(url))
     state = await opened.load()
     loop = asyncio.get_running_loop()
-    begun, number, counted = loop.time(), 0, 0
+    begun, number = loop.time(), 0
     while True:
         await asyncio.sleep(begun + number / rate - loop.time())
+        share = max(1, int(posts / rate / len(hashtags)))
+        state = await opened.commit(state, uuid4().hex[:12], tick(hashtags, share), "bench")
         number += 1
-        due = max(int(number * posts / rate), number * len(hashtags))
-        share, counted = (due - counted) // len(hashtags), due
-        tick = {
-            "at": time.time_ns() // 1_000_000,
-            "tick": 1 / rate,
-            "tracked": hashtags,
-            "sources": {"demo": "live"},
-            "details": {"demo": {"since": 1732390000000, "reason": ""}},
-            "cursors": {"demo": str(number)},
-            "increments": {tag: {"demo": share} for tag in hashtags},
-            "spellings": {},
-        }
-        state = await opened.commit(state, uuid4().hex[:12], tick, "bench")
+
+
+def tick(hashtags: list[str], posts: int) -> dict[str, Any]:
+    """One as the ingester makes it, with so many posts for each hashtag."""
+    return {
+        "at": time.time_ns() // 1_000_000,
+        "tick": 0.5,
+        "tracked": hashtags,
+        "sources": {"demo": "live"},
+        "details": {"demo": {"since": 1732390000000, "reason": ""}},
+        "cursors": {"demo": "1"},
+        "increments": {tag: {"demo": posts} for tag in hashtags},
+        "spellings": {tag: {tag.title(): posts} for tag in hashtags},
+    }
 
 
 def nchan(port: int, rate: float) -> None:
@@ -55,7 +60,7 @@ def pubsub(url: str, rate: float) -> None:
         channel.publish("posts", frame(number))
 
 
-def at_rate(rate: float):
+def at_rate(rate: float) -> Iterator[int]:
     """0, 1, 2 ... so many a second, on average exactly."""
     begun, number = time.monotonic(), 0
     while True:

@@ -47,13 +47,18 @@ class Program:
 
     def ask(self, line: str) -> str:
         """Write a line; the line that answers."""
-        assert self.popen.stdin and self.popen.stdout
+        assert self.popen.stdin
         self.popen.stdin.write(line + "\n")
         self.popen.stdin.flush()
-        answer = self.popen.stdout.readline()
-        if not answer:
+        return self.answer()
+
+    def answer(self) -> str:
+        """The next line that it says. Raises Cannot when it ends instead."""
+        assert self.popen.stdout
+        line = self.popen.stdout.readline()
+        if not line:
             raise self.ended()
-        return answer
+        return line
 
     def ended(self) -> Cannot:
         """What it said last, for one that should not have ended."""
@@ -115,7 +120,9 @@ def elsewhere() -> float:
     """Seconds of CPU that the machine has spent on anything but the bench and its children."""
     first = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
     user, nice, system, _, _, *rest = (int(ticks) / os.sysconf("SC_CLK_TCK") for ticks in first)
-    return user + nice + system + sum(rest) - cpu(os.getpid())
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ours = cpu(os.getpid()) + ended.ru_utime + ended.ru_stime
+    return user + nice + system + sum(rest) - ours
 
 
 def memory(pid: int) -> float:

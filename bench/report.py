@@ -46,8 +46,6 @@ class Report:
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    others: float = 0.0
-    """Cores that were busy with something else, at the worst."""
 
     def add(
         self,
@@ -86,12 +84,11 @@ class Report:
         ]
         written.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         about = "{cores} cores, {cpu}, Python {python}, Linux {kernel}".format(**machine())
-        busy = f"Other programs took {self.others:.2f} cores while it was measured, at most."
-        return "\n".join([about, "", *written, "", busy, *self.notes])
+        return "\n".join([about, "", *written, "", *self.notes])
 
     def write(self, file: Path) -> None:
         rows = [{**vars(row), "median": row.median, "verdict": row.verdict} for row in self.rows]
-        told = {"machine": machine(), "rows": rows, "notes": self.notes, "others": self.others}
+        told = {"machine": machine(), "rows": rows, "notes": self.notes}
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 

@@ -68,9 +68,12 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def web(folder: Path, redis: str, rate: float, hashtags: str, port: int) -> Iterator[Program]:
+def web(
+    folder: Path, redis: str, rate: float, hashtags: str, port: int, options: str = ""
+) -> Iterator[Program]:
     """Our web process, at the port."""
-    with our_own(folder, "web", redis, rate, hashtags, BIND=f"127.0.0.1:{port}") as program:
+    command = f"web {options}"
+    with our_own(folder, command, redis, rate, hashtags, BIND=f"127.0.0.1:{port}") as program:
         program.listens(port)
         yield program
 
@@ -95,11 +98,14 @@ def feeder(folder: Path, *arguments: object) -> Program:
 
 
 @contextmanager
-def ours(folder: Path, rate: float, posts: float = 0, hashtags: str = HASHTAGS) -> Iterator[Server]:
+def ours(
+    folder: Path, rate: float, posts: float = 0, hashtags: str = HASHTAGS, options: str = ""
+) -> Iterator[Server]:
+    """With a feeder that commits ticks at an exact rate as the ingester would."""
     port = free_port()
     with (
         redis_server(folder) as url,
-        web(folder, url, rate, hashtags, port) as program,
+        web(folder, url, rate, hashtags, port, options) as program,
         feeder(folder, "store", url, rate, posts, hashtags),
     ):
         yield Server(program.pid, port, redis=url)

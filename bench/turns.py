@@ -36,8 +36,7 @@ def in_turns(
                 report.note(f"{about}: left out: {cannot}")
                 del seen[name]
                 continue
-            say(f"turn {turn + 1}: {about}: {cost}; others {window.others:.2f} cores")
-            report.others = max(report.others, window.others)
+            say(f"turn {turn + 1}: {about}: {cost}")
             seen[name].append(window)
             for trouble in troubles(window):
                 report.note(f"{about}: {trouble}")

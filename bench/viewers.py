@@ -8,7 +8,7 @@ from operator import sub
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Cannot, Program, compiled, cpu, elsewhere
+from bench.processes import Cannot, Program, compiled, cpu
 
 CONNECTS_A_SECOND = 800
 PENDING = 200
@@ -19,7 +19,6 @@ class Window:
     """What the viewers saw between start and stop, and what it cost.
 
     server, own: seconds of CPU of the server and of the load generator.
-    others: cores that were busy with something else than the bench.
     quiet: whether nothing was on its way at the end; served: viewers that are connected.
     events: delivered frames; ids: how many different ones, from the first to the last.
     missed, repeated: ids, over all viewers; behind: viewers without the newest at the end.
@@ -30,7 +29,6 @@ class Window:
     seconds: float
     server: float
     own: float
-    others: float
     quiet: int
     served: int
     events: int
@@ -92,11 +90,10 @@ class Viewers(Program):
     def stop_counting(self) -> Window:
         """Until a quiet moment."""
         told = json.loads(self.ask("stop"))
-        passed, *spent, others = map(sub, self.spent(self.server), self.begun)
-        return Window(passed, *spent, max(0.0, others / passed), **told)
+        return Window(*map(sub, self.spent(self.server), self.begun), **told)
 
-    def spent(self, server: int) -> tuple[float, ...]:
-        return time.monotonic(), cpu(server), cpu(self.pid), elsewhere()
+    def spent(self, server: int) -> tuple[float, float, float]:
+        return time.monotonic(), cpu(server), cpu(self.pid)
 
     def watch(self, server: int, seconds: float) -> Window:
         self.start(server)

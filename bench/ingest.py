@@ -1,0 +1,127 @@
+"""What comes before the viewers: recorded posts through parser and counter, a commit, Redis."""
+
+import asyncio
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+from redis import Redis
+
+from app.store import Store, connect
+from bench.feeder import tick
+from bench.posts import recording
+from bench.processes import HERE, ROOT, Cannot, Program, cpu, wait_until
+from bench.report import Report
+from bench.servers import APP, BENCH_PYTHON, ingester, redis_server
+
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+COMMITS, HASHTAGS = 50, [f"tag{number}" for number in range(500)]
+RATE, FEW, MANY = 2, 100, 10_000
+"""Ticks a second, and posts a second."""
+WARM_SECONDS = 2.0
+
+
+def ingest(report: Report, rounds: int, seconds: float) -> None:
+    reading(report, rounds, seconds)
+    with TemporaryDirectory() as made, redis_server(Path(made)) as url:
+        commits = [asyncio.run(committed(url)) for _ in range(rounds)]
+    answered, used = zip(*commits, strict=True)
+    report.add("ingest", f"a commit of {len(HASHTAGS)} hashtags", "ms", answered, most=5)
+    report.add("ingest", "of it Redis's CPU", "ms", used)
+    redis_load(report, rounds, seconds)
+
+
+def reading(report: Report, rounds: int, seconds: float) -> None:
+    """Recorded messages of all networks; a decoder that is not there is named."""
+    folders = sorted(file.parent for file in RECORDINGS.glob("*/wire_reduced.jsonl"))
+    if not folders:
+        report.note("ingest: reading was left out: the recordings are not here.")
+        return
+    ours: list[float] = []
+    bare: list[float] = []
+    for _ in range(rounds):
+        ours.append(messages_a_second("counter", seconds, folders))
+        decoders = []
+        for way in ("orjson", "msgspec"):
+            try:
+                decoders.append(messages_a_second(way, seconds, folders))
+            except Cannot as cannot:
+                report.note(f"{way}: left out: {cannot}")
+        bare += [max(decoders)] if decoders else []
+    report.add("ingest", "parser and counter", "posts/s of CPU", ours, least=50_000)
+    if bare:
+        report.add("ingest", "bare JSON decoding, the fastest", "posts/s of CPU", bare)
+        report.ratio("ingest", "time, ours / bare decoding", bare, ours, most=2)
+
+
+def messages_a_second(way: str, seconds: float, folders: list[Path]) -> float:
+    python = Path(sys.executable) if way == "counter" else BENCH_PYTHON
+    if not python.exists():
+        raise Cannot("it is not installed: make bench does it, if it can.")
+    command = [python, HERE / "reading.py", way, str(seconds), *folders]
+    with (
+        TemporaryDirectory() as made,
+        Program(Path(made), *command, PYTHONPATH=str(APP)) as program,
+    ):
+        told = json.loads(program.answer())
+    return float(told["messages"] / told["seconds"])
+
+
+async def committed(url: str) -> tuple[float, float]:
+    """Milliseconds for one commit, from asking to the answer; and what Redis used for it."""
+    store = Store(connect(url))
+    state, spent = await store.load(), []
+    server = (await store.redis.info("server"))["process_id"]
+    before = cpu(server)
+    for _ in range(COMMITS):
+        one, begun = tick(HASHTAGS, 10), time.perf_counter()
+        state = await store.commit(state, uuid4().hex[:12], one, "bench")
+        spent.append(1000 * (time.perf_counter() - begun))
+    await store.redis.aclose()
+    return median(spent), 1000 * (cpu(server) - before) / COMMITS
+
+
+def redis_load(report: Report, rounds: int, seconds: float) -> None:
+    """What a tick asks of Redis, of the real ingester, with few posts and with many."""
+    commands: dict[int, list[float]] = {FEW: [], MANY: []}
+    used: dict[int, list[float]] = {FEW: [], MANY: []}
+    for _ in range(rounds):
+        for posts in commands:
+            a_tick, milliseconds = load_of(posts, seconds)
+            commands[posts].append(a_tick)
+            used[posts].append(milliseconds)
+    for posts in commands:
+        at = f"at {posts:,} posts/s"
+        report.add("ingest", f"Redis commands a tick, {at}", "", commands[posts])
+        report.add("ingest", f"Redis's CPU a tick, {at}", "ms", used[posts])
+    what = f"Redis commands, at {MANY:,} / {FEW:,} posts/s"
+    report.ratio("ingest", what, commands[MANY], commands[FEW], most=1.05)
+
+
+def load_of(posts: int, seconds: float) -> tuple[float, float]:
+    """Commands and milliseconds of CPU for a tick, scripts' inner commands too."""
+    with TemporaryDirectory() as made:
+        folder = Path(made)
+        file = recording(folder / "posts.jsonl", posts, int(seconds + WARM_SECONDS) + 5)
+        with (
+            redis_server(folder) as url,
+            Redis.from_url(url) as redis,
+            ingester(folder, url, RATE, file),
+        ):
+            wait_until(lambda: "cmdstat_publish" in redis.info("commandstats"), "a tick is there")
+            time.sleep(WARM_SECONDS)
+            before = spent_by(redis)
+            time.sleep(seconds)
+            commands, ticks, used = (b - a for a, b in zip(before, spent_by(redis), strict=True))
+            return commands / ticks, 1000 * used / ticks
+
+
+def spent_by(redis: Redis) -> tuple[float, float, float]:
+    """Commands so far but for our asking, ticks, and seconds of CPU."""
+    stats = redis.info("commandstats")
+    commands = sum(of["calls"] for name, of in stats.items() if name != "cmdstat_info")
+    return commands, stats["cmdstat_publish"]["calls"], cpu(redis.info("server")["process_id"])
