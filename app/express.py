@@ -2,16 +2,17 @@
 
 Two thirds of what a frame costs in Hypercorn lies between an app's `send` and the socket. So
 a stream begins the ordinary way, through Quart and Hypercorn; after its first bytes Quart is
-done with it, and the feed writes each tick, ready-made, to the connection's transport. The
+done with it, and the feed writes each tick, ready-made, to the connection's socket. The
 end goes the ordinary way again. What was written in between is what Hypercorn would have
 written, so nobody downstream can tell.
 
-Where the transport cannot be had, all goes the ordinary way: with TLS or HTTP/2, in another
+Where the socket cannot be had, all goes the ordinary way: with TLS or HTTP/2, in another
 server, or in a Hypercorn whose insides are others than those of 0.18 (a test would tell).
 """
 
 import asyncio
 from functools import lru_cache
+from socket import socket
 from typing import Any
 
 import h11
@@ -41,7 +42,18 @@ def transport_behind(send: Any) -> asyncio.WriteTransport | None:
         return None
     transport = getattr(getattr(server, "writer", None), "transport", None)
     plain = type(getattr(protocol, "connection", None)) is h11.Connection and not protocol.ssl
-    return transport if plain and isinstance(transport, asyncio.WriteTransport) else None
+    return transport if plain and socket_of(transport) else None
+
+
+def socket_of(transport: Any) -> socket | None:
+    """The socket that a transport of asyncio writes to, or nothing.
+
+    A `write` of the transport is a `send` of its socket as long as that takes all of it.
+    """
+    if not isinstance(transport, asyncio.WriteTransport):
+        return None
+    found = getattr(transport.get_extra_info("socket"), "_sock", None)
+    return found if isinstance(found, socket) else None
 
 
 class Ride:
@@ -97,7 +109,13 @@ class Ride:
 
     async def go(self, viewer: Viewer) -> None:
         """Let the feed write to the connection until the viewer goes or its time is over."""
-        viewer.transport, viewer.chunked = self.transport, self.chunked
+        connection = socket_of(self.transport)
+        assert connection
+        viewer.transport, viewer.send, viewer.chunked = (
+            self.transport,
+            connection.send,
+            self.chunked,
+        )
         try:
             async with asyncio.timeout(0 if viewer.is_over() else None) as viewer.limit:
                 viewer.selection.join(viewer, viewer.feed.newest)

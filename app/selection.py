@@ -6,7 +6,7 @@ viewers on the express lane (app/express.py) are handed the very same bytes.
 """
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from app.messages import Tick, dumps
 
 REPEAT_SECONDS = 4.0
 """Unchanged totals are sent again after this long, well within the promised 5 s."""
+LOOK_SECONDS = 5.0
+"""How often is looked for streams whose time is over."""
 FRAMES_KEPT = 16
 
 
@@ -22,6 +24,7 @@ class Rider(Protocol):
     """A viewer on the express lane, as a selection sees it (app/viewer.py)."""
 
     transport: asyncio.WriteTransport
+    send: Callable[[bytes], int]
     chunked: bool
     position: str
     unread: int
@@ -45,8 +48,10 @@ class Selection:
         self.settled = ""
         """The newest tick that all riders have, or that had nothing new for them."""
         self.riders: set[Rider] = set()
+        """Those that have all, and whose connection has taken all."""
         self.behind: set[Rider] = set()
-        """Riders that lack a tick or more; their position says from where."""
+        """Those that lack a tick, or whose connection is full; their position says from where."""
+        self.looked = 0.0
 
     def hear(self, tick: Tick, changed: Container[str], now: float) -> None:
         """Hand the tick to all when one of their totals changed, or was not told for long."""
@@ -66,44 +71,51 @@ class Selection:
             else:
                 self.wake()
         self.settled = newest.id if newest else ""
-        for rider in [*self.riders, *self.behind]:
-            if rider.is_over():
-                rider.end()
+        if now - self.looked >= LOOK_SECONDS:
+            self.looked = now
+            for rider in [*self.riders, *self.behind]:
+                if rider.is_over():
+                    rider.end()
         for rider in self.behind:
             rider.unread += rider.transport.get_write_buffer_size() > 0
         self.catch_up(newest)
 
     def tell(self, tick: Tick, now: float) -> None:
-        """Hand the tick to every viewer that has all before it and can take it."""
+        """Hand the tick to every viewer that has all before it."""
         self.told = now
         self.wake()
         if not self.riders:
             return
         plain = self.frame(tick)
         chunk = sse.chunk(plain)
-        blocked = []
-        for rider in self.riders:
-            transport = rider.transport
-            if transport.get_write_buffer_size() or transport.is_closing():
-                blocked.append(rider)
-            else:
-                transport.write(chunk if rider.chunked else plain)
-        self.fall_behind(blocked)
+        full = []
+        for rider in self.riders:  # nothing here that need not be: this is what a viewer costs
+            data = chunk if rider.chunked else plain
+            try:
+                sent = rider.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                continue  # it is gone, and leaves as soon as the server has noticed
+            if sent < len(data):
+                rider.transport.write(data[sent:])
+                full.append(rider)
+        self.fall_behind(full, tick.id)
 
     def wake(self) -> None:
         """Let every viewer that is not on the express lane look for what is new to it."""
         self.news, news = asyncio.Event(), self.news
         news.set()
 
-    def fall_behind(self, riders: Sequence[Rider]) -> None:
+    def fall_behind(self, riders: Sequence[Rider], position: str) -> None:
         for rider in riders:
-            rider.position, rider.unread = self.settled, 0
+            rider.position, rider.unread = position, 0
         self.riders.difference_update(riders)
         self.behind.update(riders)
 
     def begin_anew(self) -> None:
         """What the riders have leads to nothing that follows: each is told afresh."""
-        self.fall_behind(list(self.riders))
+        self.fall_behind(list(self.riders), self.settled)
 
     def catch_up(self, newest: Tick | None) -> None:
         for rider in list(self.behind):
@@ -117,7 +129,7 @@ class Selection:
         if due := rider.due():
             transport.write(sse.chunk(due) if rider.chunked else due)
         rider.unread = 0
-        if rider.position == self.settled:
+        if rider.position == self.settled and not transport.get_write_buffer_size():
             self.behind.discard(rider)
             self.riders.add(rider)
 

@@ -6,7 +6,7 @@ since each holds the whole totals, growing memory is not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from app import sse
@@ -38,9 +38,10 @@ class Viewer:
 
     __slots__ = (
         "begun", "chunked", "ends", "feed", "history", "limit", "position", "selection",
-        "transport", "unread",
+        "send", "transport", "unread",
     )  # fmt: skip
     transport: asyncio.WriteTransport
+    send: Callable[[bytes], int]
     chunked: bool
     limit: asyncio.Timeout
 

@@ -188,11 +188,12 @@ async def stall(site: Site, viewer: Raw) -> Any:
     await viewer.send()
     await eventually(lambda: site.riders, "it rides")
     [rider] = site.riders
-    frame = site.feed.selection(site.settings.hashtags, False).frame(site.feed.ticks[-1])
+    assert site.feed.newest
+    await eventually(lambda: rider in rider.selection.riders, "it has all")
     for _ in range(5000):
-        if rider.transport.get_write_buffer_size():
+        if rider in rider.selection.behind:
             break
-        rider.transport.write(sse.chunk(frame))
+        rider.selection.tell(site.feed.newest, 0)
     assert rider.transport.get_write_buffer_size(), "its connection is full"
     return rider
 
