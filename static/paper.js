@@ -22,7 +22,7 @@ export class Paper {
     this.chart = chart;
     this.gaps = gaps;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    this.left = this.right = 0;
+    this.left = this.right = this.width = 0;
     this.look = lookOf(canvas);
   }
 
@@ -60,6 +60,9 @@ export class Paper {
   /** @private  The margins only grow, so that nothing jumps as numbers change. */
   leaveRoom(/** @type {string[]} */ lines, /** @type {number} */ width) {
     const { size } = this.look;
+    if (width !== this.width) this.left = this.right = 0; // a phone was turned, a window resized
+    const resized = this.width && width !== this.width;
+    this.width = width;
     this.letter(size);
     const widest = (/** @type {string[]} */ words) =>
       Math.max(0, ...words.map((word) => this.context.measureText(word).width));
@@ -72,6 +75,8 @@ export class Paper {
     const { style } = this.chart.canvas;
     style.left = `${this.left}px`;
     style.width = `${width - this.left - this.right}px`;
+    // how near each other points may be depends on the width
+    if (resized && this.chart.shown) this.chart.show(this.chart.shown);
   }
 
   /** @private */

@@ -165,3 +165,26 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, app: App, size: dict
             "() => [...document.querySelectorAll('main button')].filter(b => b.offsetHeight).map(b => b.offsetHeight)"
         )
         assert min(heights) >= 32
+
+
+def test_the_chart_follows_the_windows_size(browser: Browser, app: App) -> None:
+    """A phone is turned, a window made narrow and wide again: the lines fill what there is."""
+    room = """() => {
+        const {paper, canvas, sheet} = hashtagPulse;
+        const rest = sheet.offsetWidth - paper.left - paper.right;
+        return Math.abs(canvas.offsetWidth - rest) < 2 && canvas.offsetWidth > 0.5 * sheet.offsetWidth
+            && sheet.width === Math.floor(sheet.offsetWidth * devicePixelRatio)
+            && canvas.offsetLeft + canvas.offsetWidth < sheet.offsetWidth;
+    }"""
+    points = "() => hashtagPulse.chart.series.get('science').at(-1).data.length"
+    with opened(browser, app.url) as page:
+        page.wait_for_function(room)
+        wide = page.evaluate(points)
+        page.set_viewport_size(PHONE)
+        page.wait_for_function("() => hashtagPulse.sheet.offsetWidth < 360")
+        page.wait_for_function(room)
+        assert page.evaluate(points) < wide / 2
+        page.set_viewport_size(DESKTOP)
+        page.wait_for_function("() => hashtagPulse.sheet.offsetWidth > 1000")
+        page.wait_for_function(room)
+        page.wait_for_function(f"wide => ({points})() > 0.9 * wide", arg=wide)
