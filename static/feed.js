@@ -13,6 +13,8 @@
  */
 
 const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
+const OVERDUE = 6000; // by now something should have come
+const NAP = 4000; // between two looks that should be a second apart: the machine was asleep
 const LONGEST_WAIT = 15_000;
 
 export class Feed {
@@ -30,7 +32,8 @@ export class Feed {
     this.tags = "";
     this.seconds = 0;
     this.watching = 0;
-    this.heard = 0;
+    this.heard = this.looked = 0;
+    this.patience = OVERDUE;
     /** @type {EventSource | undefined} */
     this.source = undefined;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -49,6 +52,7 @@ export class Feed {
     this.tries = 0;
     this.tags = tags;
     this.seconds = seconds;
+    this.looked = this.now();
     this.watching ||= Number(setInterval(() => this.watch(), 1000));
     this.connect();
   }
@@ -61,14 +65,14 @@ export class Feed {
 
   /** Lose no time: the network is back, or the machine woke up. */
   wake() {
-    if (this.waiting) this.connect();
-    else this.watch();
+    if (this.waiting || this.now() - this.heard > OVERDUE) this.connect();
   }
 
   /** @private */
   connect() {
     this.drop();
     this.heard = this.now();
+    this.patience = OVERDUE; // until the server's first word, which comes before any history
     /** @type {EventSource} */
     const source = new this.EventSource(this.address());
     this.source = source;
@@ -78,6 +82,10 @@ export class Feed {
     source.addEventListener("counts", (/** @type {MessageEvent} */ event) =>
       this.listener.counts(this.hear(event)),
     );
+    source.onopen = () => {
+      this.heard = this.now();
+      this.patience = SILENCE;
+    };
     source.onerror = () => {
       // the browser tries again by itself, but after any answer other than 200 it never does
       if (source.readyState === this.EventSource.CLOSED) this.later();
@@ -111,9 +119,12 @@ export class Feed {
     this.listener.link("waiting");
   }
 
-  /** @private */
+  /** @private  A connection may die without a word, above all while the machine sleeps. */
   watch() {
-    if (!this.waiting && this.now() - this.heard > SILENCE) this.later();
+    const slept = this.now() - this.looked > NAP;
+    this.looked = this.now();
+    if (slept) this.wake();
+    else if (!this.waiting && this.now() - this.heard > this.patience) this.later();
   }
 
   /** @private */

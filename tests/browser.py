@@ -1,7 +1,10 @@
 """Real Chromium for tests, driven by Playwright; nothing that a page complains of goes unseen."""
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -41,6 +44,31 @@ def opened(browser: Browser, url: str, ready: str = READY, **options: Any) -> It
     yield page
     context.close()
     assert errors == []
+
+
+@contextmanager
+def asleep() -> Iterator[None]:
+    """Every process of the test's own Chromium stands still, as when a laptop is closed."""
+    stopped = [pid for pid in descendants(os.getpid()) if "chrom" in name_of(pid)]
+    assert len(stopped) > 2, "the browser, its network, and at least one page"
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that this one started, and those that they did."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for one in lists for child in one.read_text().split()]
+    return [*children, *(grand for child in children for grand in descendants(child))]
+
+
+def name_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text()
 
 
 def refused(text: str) -> bool:

@@ -1,12 +1,14 @@
 """The page's line to the server: cut, refused, silent, shared; real processes and Chromium."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
+from urllib.request import urlopen
 
 import pytest
-from browser import READY, opened
+from browser import READY, asleep, opened
 from playwright.sync_api import Browser, Page
 from servers import App, free_port, wait_until
 from web_line import WebLine
@@ -55,6 +57,7 @@ def test_a_proxy_that_answers_502_for_seconds_does_not_end_the_page(
         line.bad()
         page.wait_for_function("() => badge.textContent === 'reconnecting'")
         wait_until(lambda: line.refused >= 3, "the page tried, and tried again")
+        page.wait_for_function("cut => hashtagPulse.clock.now() > cut + 5000", arg=cut)
         line.up()
         page.wait_for_function(LIVE)
         page.wait_for_function("cut => hashtagPulse.known.live.at > cut + 1000", arg=cut)
@@ -74,6 +77,33 @@ def test_a_network_that_goes_dead_leaves_no_hole(browser: Browser, line: WebLine
         page.wait_for_function(LIVE, timeout=60_000)
         assert page.evaluate("() => hashtagPulse.known.live.at") > cut + 1000 * CUT_SECONDS
         assert_whole(page, cut - 1000)
+
+
+def test_a_laptop_that_slept_comes_back_by_itself(
+    browser: Browser, app: App, line: WebLine
+) -> None:
+    """All timers stood still and the connection died without a word: one new one mends it."""
+    with opened(browser, f"{line.url}/?view=total") as page:
+        page.evaluate("""() => {
+            window.beats = [Date.now()];
+            setInterval(() => beats.push(Date.now()), 200);
+        }""")
+        cut, streams = page.evaluate("() => hashtagPulse.known.live.at"), line.streams
+        with asleep():
+            line.forget()
+            wait_until(lambda: newest_tick(app) > cut + 15_000, "fifteen seconds of sleep")
+            assert line.swallowed > 0
+        page.wait_for_function("cut => hashtagPulse.known.live.at > cut + 15000", arg=cut)
+        page.wait_for_function(LIVE)
+        pauses = page.evaluate("() => beats.slice(1).map((at, i) => at - beats[i])")
+        assert max(pauses) > 12_000, "the page did sleep"
+        assert line.streams == streams + 1
+        assert_whole(page, cut - 1000)
+
+
+def newest_tick(app: App) -> int:
+    with urlopen(f"{app.url}/api/counts") as answer:
+        return int(json.load(answer)["at"])
 
 
 def test_eight_tabs_of_one_browser_share_one_stream(browser: Browser, line: WebLine) -> None:

@@ -1,11 +1,25 @@
-"""What lies between a browser and the web process: passes all on, answers 502, or goes dead."""
+"""What lies between a browser and the web process: passes on, answers 502, goes dead, forgets."""
 
 import asyncio
 import threading
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal, Self
 
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+@dataclass(eq=False)
+class Ways:
+    """A browser's connection and ours to the server: the writers of both."""
+
+    writers: list[asyncio.StreamWriter]
+    streams: int = 0
+    forgotten: bool = False
+
+    def abort(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
 
 
 class WebLine:
@@ -15,7 +29,7 @@ class WebLine:
         self.to_port = to_port
         self.state: Literal["up", "bad", "dead"] = "up"
         self.streams = self.refused = self.swallowed = self.open_streams = 0
-        self.writers: set[asyncio.StreamWriter] = set()
+        self.ways: set[Ways] = set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
 
@@ -58,13 +72,20 @@ class WebLine:
         self.state = "up"
         self.loop.call_soon_threadsafe(self.break_all)
 
+    def forget(self) -> None:
+        """Carry nothing more of the open streams and tell neither end; break idle connections."""
+        for ways in list(self.ways):
+            ways.forgotten = ways.streams > 0
+            if not ways.streams:
+                self.loop.call_soon_threadsafe(ways.abort)
+
     def break_all(self) -> None:
-        for writer in self.writers:
-            writer.transport.abort()
+        for ways in list(self.ways):
+            ways.abort()
 
     async def join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pair = [writer]
-        self.writers.add(writer)
+        ways = Ways([writer])
+        self.ways.add(ways)
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             if self.state == "bad":
@@ -73,44 +94,39 @@ class WebLine:
                 await writer.drain()
             else:
                 answers, there = await asyncio.open_connection("127.0.0.1", self.to_port)
-                pair.append(there)
-                self.writers.add(there)
-                await self.carry(head, (reader, there), (answers, writer))
-        self.writers.difference_update(pair)
-        for each in pair:
-            each.transport.abort()
+                ways.writers.append(there)
+                await self.carry(head, ways, reader, answers)
+        self.ways.discard(ways)
+        ways.abort()
 
     async def carry(
         self,
         head: bytes,
-        out: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        back: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        ways: Ways,
+        questions: asyncio.StreamReader,
+        answers: asyncio.StreamReader,
     ) -> None:
-        streams: list[bytes] = []
-        ways = [
-            asyncio.create_task(self.pump(head, *out, streams)),
-            asyncio.create_task(self.pump(b"", *back, [])),
+        back, out = ways.writers
+        tasks = [
+            asyncio.create_task(self.pump(head, questions, out, ways)),
+            asyncio.create_task(self.pump(b"", answers, back, ways)),
         ]
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        self.open_streams -= len(streams)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.open_streams -= ways.streams
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def pump(
-        self,
-        first: bytes,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        streams: list[bytes],
+        self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ways: Ways
     ) -> None:
         data = first or await reader.read(65536)
         while data:
             if data.startswith(b"GET ") and b"/events?" in data.split(b"\r\n")[0]:
-                streams.append(data)
+                ways.streams += 1
                 self.streams += 1
                 self.open_streams += 1
-            if self.state == "dead":
+            if self.state == "dead" or ways.forgotten:
                 self.swallowed += len(data)
             else:
                 writer.write(data)

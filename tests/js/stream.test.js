@@ -12,6 +12,7 @@ class Source extends EventTarget {
   static all = [];
   readyState = 0;
   onerror = () => {};
+  onopen = () => {};
 
   /** @param {string} url */
   constructor(url) {
@@ -97,11 +98,51 @@ test("waits grow while nothing comes, and are short again after an event", () =>
 
 test("silence means trouble: the stream is started anew", () =>
   feeding((_, heard, pass) => {
+    newest().onopen();
     newest().send("counts", "5-0", {});
     pass(11_000);
     assert.equal(Source.all.length, 1);
     pass(4_000);
     assert.equal(Source.all.length, 2);
+  }));
+
+test("a connection on which nothing ever comes is given up sooner, a slow history is not", () =>
+  feeding((_, heard, pass) => {
+    pass(5000);
+    newest().onopen();
+    pass(11_000);
+    assert.equal(Source.all.length, 1);
+    newest().fail(Source.CLOSED);
+    pass(1000);
+    assert.equal(Source.all.length, 2);
+    pass(9000);
+    assert.equal(Source.all.length, 3);
+  }));
+
+/** The machine sleeps: time passes, and no timer runs. @param {number} ms */
+const sleep = (ms) => mock.timers.setTime(Date.now() + ms);
+
+test("after a sleep the stream is started anew at the first look, where it ended", () =>
+  feeding((_, heard, pass) => {
+    newest().send("counts", "5-0", {});
+    sleep(5 * 60_000);
+    assert.equal(Source.all.length, 1);
+    pass(50);
+    assert.equal(Source.all.length, 2, "no wait as after a failure");
+    assert.equal(newest().query.get("last_event_id"), "5-0");
+    assert.equal(Source.all[0].readyState, Source.CLOSED);
+    pass(5000);
+    assert.equal(Source.all.length, 2);
+  }));
+
+test("a tab whose timers are slowed down but that hears the server keeps its stream", () =>
+  feeding((_, heard, pass) => {
+    for (let minute = 0; minute < 5; minute++) {
+      sleep(60_000);
+      newest().send("counts", `${minute + 5}-0`, {});
+      pass(1000);
+    }
+    assert.equal(Source.all.length, 1);
   }));
 
 test("when the network is back no time is lost", () =>
