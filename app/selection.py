@@ -159,7 +159,9 @@ class Selection:
             texts = written(tick)
             parts = texts.by_source if self.by_source else texts.counts
             counts = ",".join([parts[tag] for tag in self.tags if tag in parts])
-            found = sse.event(f"{texts.before}{counts}{texts.after}", "counts", tick.id)
+            names = ",".join([texts.names[tag] for tag in self.tags if tag in texts.names])
+            data = f'{texts.before}{counts}}},"names":{{{names}{texts.after}'
+            found = sse.event(data, "counts", tick.id)
             keep(self.frames, tick.id, found)
         return found
 
@@ -195,6 +197,12 @@ class Written:
     @cached_property
     def counts(self) -> dict[str, str]:
         return {tag: f"{dumps(tag)}:{total}" for tag, total in self.tick.counts.items()}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """The spelling that most posts have, where it is not the key itself."""
+        names = self.tick.names.items()
+        return {tag: f"{dumps(tag)}:{dumps(name)}" for tag, name in names if name != tag}
 
     @cached_property
     def by_source(self) -> dict[str, str]:

@@ -12,7 +12,7 @@ export function deedsOf(page) {
     live: () => page.live(),
     share: async () => page.controls.notice(await save.share()),
     csv: () => {
-      const lines = save.csv(save.inSight(page.chart), text("when"));
+      const lines = save.csv(save.inSight(page.chart), text("when"), page.named);
       save.download(new Blob([lines], { type: "text/csv" }), `${name()}.csv`);
     },
     png: async () => {

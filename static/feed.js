@@ -3,7 +3,7 @@
 
 /** @typedef {import("./past.js").History} History */
 /** @typedef {{since: number, reason: string}} Detail */
-/** @typedef {{at: number, counts: Record<string, number>, sources: Record<string, string>, details?: Record<string, Detail>}} Tick */
+/** @typedef {{at: number, counts: Record<string, number>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>}} Tick */
 /** @typedef {"connecting" | "open" | "waiting"} Link */
 /**
  * @typedef {object} Listener

@@ -52,6 +52,12 @@ export class Known {
     return this.live.add(tick.at, tick.counts);
   }
 
+  /** @param {string} tag @returns {string} as most people write it: a tick says where that is otherwise */
+  named(tag) {
+    const names = this.tick?.names ?? {};
+    return Object.hasOwn(names, tag) ? names[tag] : tag;
+  }
+
   /** @param {Link} link */
   linked(link) {
     if (link === this.link) return;

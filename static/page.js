@@ -32,16 +32,17 @@ class Page {
     const [timing] = performance.getEntriesByType("navigation");
     this.clock = new Clock(offsetOfPage(config.now, /** @type {PerformanceNavigationTiming} */ (timing)));
     this.known = new Known(this.clock, config.tick, config.tags);
+    this.named = (/** @type {string} */ tag) => this.known.named(tag);
     this.canvas = /** @type {HTMLCanvasElement} */ ($("lines"));
     this.chart = new Chart(this.canvas, this.clock, config.tick + 500, still.matches);
     this.sheet = /** @type {HTMLCanvasElement} */ ($("paper"));
-    this.paper = new Paper(this.sheet, this.chart, () => this.known.shownGaps(this.past));
+    this.paper = new Paper(this.sheet, this.chart, () => this.known.shownGaps(this.past), this.named);
     this.chart.onpaint = () => this.painted();
-    this.table = new Table($("rows"), (tag) => this.stroke(tag), (tag) => this.toggle(tag));
+    this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag) => this.toggle(tag));
     this.controls = new Controls(deedsOf(this));
     this.wall = new Wall((wall) => this.walled(wall));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
-    this.reader = new Reader(places, this.chart, number, (reading) => this.hold({ reading }));
+    this.reader = new Reader(places, this.chart, number, this.named, (reading) => this.hold({ reading }));
     this.held = { pinned: false, reading: false };
     this.seconds = this.said = 0;
     this.link = new Link(new URL("events", document.baseURI).href, {

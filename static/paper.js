@@ -16,11 +16,14 @@ export class Paper {
    * @param {HTMLCanvasElement} canvas
    * @param {Chart} chart
    * @param {() => Gap[]} gaps
+   * @param {(tag: string) => string} named
    */
-  constructor(canvas, chart, gaps) {
+  constructor(canvas, chart, gaps, named) {
     this.canvas = canvas;
     this.chart = chart;
     this.gaps = gaps;
+    // isolated, so that a name of right-to-left letters keeps to itself
+    this.label = (/** @type {string} */ tag) => `\u2068#${named(tag)}\u2069`;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     this.left = this.right = this.width = 0;
     this.look = lookOf(canvas);
@@ -68,7 +71,7 @@ export class Paper {
       Math.max(0, ...words.map((word) => this.context.measureText(word).width));
     const left = Math.ceil((widest(values(this.chart.bounds).map(number)) + size) / 8) * 8;
     this.letter(size, "bold");
-    const right = Math.min(widest(lines.map(named)) + 1.6 * size, width * 0.27);
+    const right = Math.min(widest(lines.map(this.label)) + 1.6 * size, width * 0.27);
     if (left <= this.left && right <= this.right) return;
     this.left = Math.max(left, this.left);
     this.right = Math.max(Math.ceil(right), this.right);
@@ -162,7 +165,7 @@ export class Paper {
       context.beginPath();
       context.arc(x, box.top + y, pen.width * 2.2, 0, 2 * Math.PI);
       context.fill();
-      const label = this.cut(named(tag), this.right - look.size * 1.1);
+      const label = this.cut(this.label(tag), this.right - look.size * 1.1);
       context.fillText(label, x + look.size * 0.8, box.top + places[i] + size * 0.35);
     });
   }
@@ -197,6 +200,3 @@ function lookOf(element) {
 }
 
 /** @typedef {{left: number, top: number, width: number, height: number}} Box */
-
-// isolated, so that a name of right-to-left letters keeps to itself
-const named = (/** @type {string} */ tag) => `\u2068#${tag}\u2069`;

@@ -11,12 +11,14 @@ export class Reader {
    * @param {Places} places
    * @param {Chart} chart
    * @param {(value: number) => string} words
+   * @param {(tag: string) => string} named
    * @param {(reading: boolean) => void} onread  the chart must stand still meanwhile
    */
-  constructor(places, chart, words, onread) {
+  constructor(places, chart, words, named, onread) {
     this.places = places;
     this.chart = chart;
     this.words = words;
+    this.named = named;
     this.onread = onread;
     /** @type {number | null} */
     this.at = null;
@@ -89,7 +91,7 @@ export class Reader {
       .sort((a, b) => (b.value ?? -1) - (a.value ?? -1));
     for (const { tag, value } of found) {
       const name = document.createElement("bdi");
-      name.textContent = `#${tag}`;
+      name.textContent = `#${this.named(tag)}`;
       const item = list.appendChild(document.createElement("li"));
       item.append(name, value === null ? "–" : this.words(value));
     }

@@ -9,8 +9,9 @@ import { text } from "./texts.js";
  * The lines as CSV: a row for each moment, a column for each hashtag. Pure.
  * @param {Record<string, [number, number][]>} lines
  * @param {string} when  the first column's name
+ * @param {(tag: string) => string} named
  */
-export function csv(lines, when) {
+export function csv(lines, when, named) {
   const tags = Object.keys(lines);
   const columns = tags.map((tag) => new Map(lines[tag]));
   const times = [...new Set(columns.flatMap((column) => [...column.keys()]))].sort((a, b) => a - b);
@@ -18,7 +19,7 @@ export function csv(lines, when) {
     const values = columns.map((column) => column.get(at));
     return [new Date(at).toISOString(), ...values.map((v) => (v === undefined ? "" : String(Math.round(v * 10) / 10)))];
   });
-  const head = [when, ...tags.map((tag) => `#${tag}`)];
+  const head = [when, ...tags.map((tag) => `#${named(tag)}`)];
   return [head, ...rows].map((row) => row.map(quoted).join(",") + "\r\n").join("");
 }
 

@@ -5,7 +5,7 @@ import { change, number, percent, text } from "./texts.js";
 
 /** @typedef {import("./colours.js").Stroke} Stroke */
 /** @typedef {{tag: string, total: number | null, rate: number | null, before: number | null}} Reading */
-/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, rate: Text, bar: HTMLElement, change: HTMLElement, total: Text}} Row */
+/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, change: HTMLElement, total: Text}} Row */
 
 const CALM = 5000; // milliseconds between two changes of the order, at least
 const SPOKEN = 5;
@@ -15,11 +15,13 @@ export class Table {
   /**
    * @param {HTMLElement} body
    * @param {(tag: string) => Stroke} strokeOf
+   * @param {(tag: string) => string} named
    * @param {(tag: string) => void} ontoggle
    */
-  constructor(body, strokeOf, ontoggle) {
+  constructor(body, strokeOf, named, ontoggle) {
     this.body = body;
     this.strokeOf = strokeOf;
+    this.named = named;
     this.ontoggle = ontoggle;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
@@ -32,6 +34,7 @@ export class Table {
     const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
     for (const { tag, total, rate, before } of readings) {
       const row = this.rows.get(tag) ?? this.add(tag);
+      if (put(row.name, `#${this.named(tag)}`)) row.button.title = text("toggle", { tag: this.named(tag) });
       put(row.total, number(total));
       put(row.rate, number(rate === null ? null : Math.round(rate)));
       const differs = rate === null || before === null ? null : Math.round(rate) - Math.round(before);
@@ -52,7 +55,7 @@ export class Table {
   summary(readings) {
     const known = readings.filter(({ rate }) => rate !== null);
     known.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
-    const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag, rate: number(Math.round(rate ?? 0)) }));
+    const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag: this.named(tag), rate: number(Math.round(rate ?? 0)) }));
     return parts.join(", ");
   }
 
@@ -69,11 +72,10 @@ export class Table {
     name.scope = "row";
     const button = name.appendChild(document.createElement("button"));
     button.type = "button";
-    button.title = text("toggle", { tag });
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => this.ontoggle(tag));
     const word = document.createElement("bdi");
-    word.textContent = `#${tag}`;
+    word.append("");
     button.append(swatch(this.strokeOf(tag)), word);
     const [rate, bar, differs, total] = ["rate", "bar", "change", "total"].map((column) => {
       const cell = document.createElement("td");
@@ -85,7 +87,8 @@ export class Table {
     row.append(name, rate, bar, differs, total);
     this.body.append(row);
     differs.append("");
-    const added = { row, button, rate: new Text(), bar: share, change: differs, total: new Text() };
+    const written = /** @type {Text} */ (word.firstChild);
+    const added = { row, button, name: written, rate: new Text(), bar: share, change: differs, total: new Text() };
     rate.append(added.rate);
     total.append(added.total);
     this.rows.set(tag, added);
@@ -134,9 +137,11 @@ export function calmly(order, rate, ahead) {
   return sorted;
 }
 
-/** @param {Text} node @param {string} words */
+/** @param {Text} node @param {string} words @returns {boolean} whether they are others than before */
 function put(node, words) {
-  if (node.data !== words) node.data = words;
+  if (node.data === words) return false;
+  node.data = words;
+  return true;
 }
 
 /** @param {Stroke} stroke @returns {SVGElement} a short piece of the line */

@@ -1,12 +1,14 @@
 """Reading the page: lines, table, views, values; with a past, in a real Chromium."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from browser import PHONE, opened, rows
 from playwright.sync_api import Browser, Page
-from servers import App, wait_until
-from yesterday import app_with_past
+from posts import post
+from servers import App, RedisServer, free_port, wait_until
+from yesterday import app_with_past, remember
 
 DOWN = range(180, 201)
 LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
@@ -138,6 +140,42 @@ def test_a_tap_reads_the_chart_too(browser: Browser, app: App) -> None:
         page.locator("h1").tap()
         assert page.locator("#values").is_hidden()
         assert page.evaluate("() => hashtagPulse.chart.frozen === null")
+
+
+def test_a_hashtag_is_written_as_most_people_write_it(
+    browser: Browser, redis_server: RedisServer, start_app: Callable[..., App], tmp_path: Path
+) -> None:
+    """#Science, once most posts have it so: in the table, by the line, under the pointer, as CSV."""
+    settings = {"REDIS_URL": redis_server.url, "HASHTAGS": "science"}
+    remember(redis_server.url, ["science"], 100)
+    written = [post(n).replace('"science"', '"Science"') for n in range(3)]
+    (tmp_path / "posts.jsonl").write_text("".join(written))
+    web = start_app("web", port=free_port(), **settings).started()
+    with opened(browser, web.url) as page:
+        assert list(rows(page)) == ["#science"]
+        replay = {"SOURCES": "replay", "REPLAY_FILE": tmp_path / "posts.jsonl", "REPLAY_SPEED": 0}
+        start_app("ingest", **settings, **replay)
+        page.wait_for_function(
+            "() => document.querySelector('#rows bdi').textContent === '#Science'"
+        )
+        assert (
+            page.get_by_role("button", name="#Science").get_attribute("title").endswith("Science")
+        )
+        page.evaluate("""() => {
+            const {context} = hashtagPulse.paper, fill = context.fillText.bind(context);
+            context.fillText = (words, ...place) => { window.byTheLine ||= words.includes('#Science'); fill(words, ...place) };
+        }""")
+        page.wait_for_function("() => window.byTheLine")
+        page.locator("#plot").hover(position={"x": 300, "y": 150})
+        assert page.locator("#values bdi").all_text_contents() == ["#Science"]
+        with page.expect_download() as got:
+            page.locator("#csv").click()
+        assert got.value.path().read_text().splitlines()[0] == "time,#Science"
+        page.evaluate("""() => {
+            const {known} = hashtagPulse;
+            hashtagPulse.counts({...known.tick, at: known.tick.at + 1, names: {science: 'SCIENCE'}});
+        }""")
+        assert list(rows(page)) == ["#SCIENCE"]
 
 
 def test_colours_are_the_same_after_a_reload_and_for_a_part(browser: Browser, app: App) -> None:

@@ -71,7 +71,7 @@ test("none overtakes that is only a little ahead", () => {
 });
 
 test("a table of values has a row for each moment and nothing where nothing is known", () => {
-  const table = csv({ science: [[0, 1.26], [1000, 2]], 'a"b': [[1000, 3]] }, "time");
+  const table = csv({ science: [[0, 1.26], [1000, 2]], 'a"b': [[1000, 3]] }, "time", (tag) => tag);
   assert.equal(table, 'time,#science,"#a""b"\r\n1970-01-01T00:00:00.000Z,1.3,\r\n1970-01-01T00:00:01.000Z,2,3\r\n');
 });
 
