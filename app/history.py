@@ -18,6 +18,7 @@ from app.messages import Tick
 from app.store import STATES, Store, store_lost
 
 MOST_POINTS = 600
+REASONS = {"start": "not counted yet", "ingester": "ingester was down"}
 WORKING = frozenset({"live", "polling"})
 SHORTEST_GAP = 5_000
 """Milliseconds; a source that is back sooner has no gap that anybody could see."""
@@ -25,7 +26,9 @@ SHORTEST_GAP = 5_000
 Points = list[tuple[int, int | None]]
 """Milliseconds since 1970, and the running total then; None where nothing was counted."""
 Gap = dict[str, Any]
-"""{"from": milliseconds, "to": milliseconds, "reason": text, "all": whether no source worked}"""
+"""{"from": milliseconds, "to": milliseconds, "reason": text, "all": whether no source worked,
+"kind": "start" before all counting, "ingester" when that was down, "sources" when those were;
+then also "sources": {name: {"state": text, "reason": text}}}"""
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,9 @@ def missing(line: Points, step: int, gaps: list[Gap]) -> list[Gap]:
         newest = end == line[-1][0] and len(times) == 1  # the step that has just begun
         if is_none and not explained and not newest:
             started = any(total is not None for at, total in line if at < end)
-            why = "ingester was down" if started else "not counted yet"
-            found.append({"from": begin, "to": end, "reason": why, "all": True})
+            kind = "ingester" if started else "start"
+            gap = {"from": begin, "to": end, "reason": REASONS[kind], "kind": kind}
+            found.append({**gap, "all": True})
     return found
 
 
@@ -145,11 +149,15 @@ async def source_gaps(store: Store, begin: int, now: int) -> list[Gap]:
     ends = [*(at for at, _, _ in changes[1:]), now][: len(changes)]
     gaps: list[Gap] = []
     for (at, sources, reasons), end in zip(changes, ends, strict=True):
-        down = [name for name, state in sources.items() if state not in WORKING]
+        down = {
+            name: {"state": state, "reason": reasons.get(name, "")}
+            for name, state in sources.items()
+            if state not in WORKING
+        }
         if down and end > begin and end - max(at, begin) >= SHORTEST_GAP:
-            why = "; ".join(f"{name}: {reasons.get(name) or sources[name]}" for name in down)
-            gap = {"from": max(at, begin), "to": end, "reason": why}
-            gaps.append({**gap, "all": len(down) == len(sources)})
+            why = "; ".join(f"{n}: {about['reason'] or about['state']}" for n, about in down.items())
+            gap = {"from": max(at, begin), "to": end, "reason": why, "kind": "sources"}
+            gaps.append({**gap, "sources": down, "all": len(down) == len(sources)})
     return gaps
 
 

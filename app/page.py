@@ -76,8 +76,8 @@ def add_page(app: Quart, settings: Settings) -> None:
 
 async def shown(settings: Settings, embed: bool) -> Response:
     """The page for the hashtags that its query chooses."""
-    tags, problem = chosen(settings)
     texts = json.loads(TEXTS.read_bytes())
+    tags, problem = chosen(settings, texts["notTracked"])
     edition, files = newest()
     config = {
         "tracked": settings.hashtags,
@@ -104,7 +104,7 @@ async def shown(settings: Settings, embed: bool) -> Response:
     return Response(html, headers=headers)
 
 
-def chosen(settings: Settings) -> tuple[tuple[str, ...], str]:
+def chosen(settings: Settings, sentence: str) -> tuple[tuple[str, ...], str]:
     """The hashtags of the query that can be shown, and a sentence about those that cannot."""
     try:
         tags = typed_list(request.args.get("tags", ""))
@@ -112,7 +112,7 @@ def chosen(settings: Settings) -> tuple[tuple[str, ...], str]:
         return (), str(error)
     tracked = set(settings.hashtags)
     strange = ", ".join(f"#{tag}" for tag in tags if tag not in tracked)
-    problem = f"Not tracked here: {strange}." if strange else ""
+    problem = sentence.replace("{tags}", strange) if strange else ""
     return tuple(tag for tag in tags if tag in tracked), problem
 
 

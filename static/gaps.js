@@ -1,5 +1,8 @@
 // @ts-check
-// Where something is missing, and why. Pure.
+// Where something is missing, and why, in the reader's language. Pure.
+
+import { said } from "./status.js";
+import { text } from "./texts.js";
 
 /** @typedef {import("./long.js").Gap} Gap */
 /** @typedef {import("./feed.js").Tick} Tick */
@@ -17,7 +20,7 @@ export class Gaps {
 
   /** @param {Gap[]} gaps  the server's own list */
   replace(gaps) {
-    this.told = gaps;
+    this.told = gaps.map((gap) => ({ ...gap, reason: words(gap) }));
   }
 
   /** @param {Tick} tick */
@@ -32,8 +35,8 @@ export class Gaps {
         continue;
       }
       const { since, reason } = { since: tick.at, reason: "", ...tick.details?.[name] };
-      const words = `${name}: ${reason || state}`;
-      this.out.set(name, { from: gap?.from ?? Math.min(since, tick.at), to: tick.at, reason: words, all });
+      const from = gap?.from ?? Math.min(since, tick.at);
+      this.out.set(name, { from, to: tick.at, reason: said(name, state, reason), all });
     }
   }
 
@@ -48,6 +51,13 @@ export class Gaps {
     const unexplained = holes.filter((hole) => !known.some((gap) => overlap(gap, hole)));
     return merge([...known, ...unexplained.map((hole) => ({ ...hole, reason: usual }))]);
   }
+}
+
+/** @param {Gap} gap @returns {string} */
+function words({ kind, sources, reason }) {
+  if (!kind) return reason;
+  if (!sources) return text(`gap.${kind}`);
+  return Object.entries(sources).map(([name, { state, reason }]) => said(name, state, reason)).join("; ");
 }
 
 /** @param {Gap[]} gaps @returns {Gap[]} those that touch and have one reason are one */

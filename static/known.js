@@ -86,12 +86,12 @@ export class Known {
     const { at, apart } = this.live;
     const now = this.clock.now();
     if (!at || now - at < apart || (this.tick && !living(this.tick))) return null;
-    return { from: at, to: now, reason: this.link === "open" ? text("ingesterDown") : text("noConnection") };
+    return { from: at, to: now, reason: this.link === "open" ? text("gap.ingester") : text("noConnection") };
   }
 
   /** @param {Past} past  the one that is drawn */
   shownGaps(past) {
-    const gaps = this.gaps.all(past.holes(), text("ingesterDown"), this.missing());
+    const gaps = this.gaps.all(past.holes(), text("gap.ingester"), this.missing());
     return gaps.filter((gap) => gap.to - gap.from >= this.live.apart); // no line breaks for less
   }
 

@@ -3,7 +3,9 @@
 
 import { Past } from "./past.js";
 
-/** @typedef {{from: number, to: number, reason: string, all?: boolean}} Gap  all: no source worked */
+/** @typedef {"start" | "ingester" | "sources"} Kind */
+/** @typedef {Record<string, {state: string, reason: string}>} States */
+/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean}} Gap  all: no source worked */
 /** @typedef {{step: number, at: number, series: Record<string, [number, number | null][]>, gaps: Gap[]}} Told */
 
 /**

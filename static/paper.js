@@ -2,14 +2,15 @@
 // What the lines are drawn on: grid, times, gaps with their reasons, and the name at each line's end.
 
 import { spread, times, values } from "./scale.js";
-import { number, text, time } from "./texts.js";
+import { instant, number, span, text, time } from "./texts.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./chart.js").Shown} Shown */
-/** @typedef {{from: number, to: number, reason: string}} Gap */
+/** @typedef {import("./long.js").Gap} Gap */
 /** @typedef {{text: string, muted: string, grid: string, gap: string, panel: string, font: string, size: number}} Look */
 
 const MINUTE = 60_000;
+const ROWS = 3;
 
 export class Paper {
   /**
@@ -22,6 +23,7 @@ export class Paper {
     this.canvas = canvas;
     this.chart = chart;
     this.gaps = gaps;
+    this.empty = true; // of lines
     // isolated, so that a name of right-to-left letters keeps to itself
     this.label = (/** @type {string} */ tag) => `\u2068#${named(tag)}\u2069`;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -84,22 +86,49 @@ export class Paper {
 
   /** @private */
   drawGaps(/** @type {Shown} */ { range }, /** @type {Box} */ box) {
-    const { context, look } = this;
     const edge = this.chart.edge;
     const place = (/** @type {number} */ at) =>
       box.left + box.width * Math.min(1, Math.max(0, 1 - (edge - at) / range));
-    this.letter(look.size * 0.9);
-    context.textAlign = "center";
+    /** @type {number[]} where the last reason in each row ends */
+    const rows = [];
     for (const gap of this.gaps()) {
       const [x0, x1] = [place(gap.from), place(gap.to)];
       if (x1 - x0 < 1) continue;
-      context.fillStyle = look.gap;
-      context.fillRect(x0, box.top, x1 - x0, box.height);
-      context.fillStyle = look.muted;
-      const half = Math.min(context.measureText(gap.reason).width, box.width) / 2;
-      const middle = Math.min(Math.max((x0 + x1) / 2, box.left + half), box.left + box.width - half);
-      context.fillText(gap.reason, middle, box.top + look.size, box.width);
+      if (gap.kind === "start") this.drawStart(gap, range, x0, x1, box);
+      else this.drawGap(gap, x0, x1, box, rows);
     }
+  }
+
+  /** @private  Shaded, with the reason above; reasons near each other are in rows of their own. */
+  drawGap(/** @type {Gap} */ gap, /** @type {number} */ x0, /** @type {number} */ x1, /** @type {Box} */ box, /** @type {number[]} */ rows) {
+    const { context, look } = this;
+    context.fillStyle = look.gap;
+    context.fillRect(x0, box.top, x1 - x0, box.height);
+    this.letter(look.size * 0.9);
+    const words = `${gap.reason} ${span(gap.to - gap.from)}`;
+    const half = Math.min(context.measureText(words).width, box.width) / 2;
+    const middle = Math.min(Math.max((x0 + x1) / 2, box.left + half), box.left + box.width - half);
+    const free = rows.findIndex((end) => end < middle - half);
+    const row = free < 0 ? rows.length : free;
+    if (row === ROWS) return;
+    rows[row] = middle + half + look.size;
+    context.fillStyle = look.muted;
+    context.textAlign = "center";
+    context.fillText(words, middle, box.top + look.size * (1 + 1.2 * row), box.width);
+  }
+
+  /** @private  Before all counting nothing is wrong, so nothing is shaded. */
+  drawStart(/** @type {Gap} */ gap, /** @type {number} */ range, /** @type {number} */ x0, /** @type {number} */ x1, /** @type {Box} */ box) {
+    const { context, look } = this;
+    context.fillStyle = look.muted;
+    for (let y = box.top; y < box.top + box.height; y += 7) context.fillRect(Math.round(x1), y, 1, 3);
+    const words = [text("began", { time: instant(gap.to, range) })];
+    if (this.empty) words.push(text("soon"));
+    this.letter(look.size);
+    context.textAlign = "center";
+    if (Math.max(...words.map((word) => context.measureText(word).width)) > x1 - x0 - look.size) return;
+    const y = box.top + box.height * 0.38; // between two lines of the grid
+    words.forEach((word, i) => context.fillText(word, (x0 + x1) / 2, y + (i - 0.5) * 1.5 * look.size));
   }
 
   /** @private */
@@ -155,6 +184,7 @@ export class Paper {
       const value = this.chart.valueAt(tag, this.chart.edge);
       return value === null ? [] : [{ tag, y: this.heightOf(value, box), pen: shown.pen(tag) }];
     });
+    this.empty = lines.length > 0 && ends.length === 0;
     const size = Math.min(look.size * 1.05, box.height / Math.max(1, ends.length));
     const places = spread(ends.map((end) => end.y), size * 1.35, box.height);
     const x = box.left + box.width;

@@ -12,6 +12,7 @@ const LATE = 5000;
 const STALE = 15_000;
 const BLINK = 700; // a link that is back by then was hardly away
 const LIVING = new Set(["live", "polling"]);
+const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
 
 /**
  * @param {Known} known  lag: how old the newest tick was when it came; cutAt: when the link broke
@@ -46,7 +47,7 @@ export function living(tick) {
 export function sources(tick) {
   return Object.entries(tick.sources).map(([name, state]) => {
     const reason = tick.details?.[name]?.reason ?? "";
-    return { name, level: levelOf(name, state), words: wordsOf(name, state, reason) };
+    return { name, level: levelOf(name, state), words: said(name, state, reason) };
   });
 }
 
@@ -57,12 +58,12 @@ function levelOf(name, state) {
   return state === "down" ? "stale" : "late";
 }
 
-/** @param {string} name @param {string} state @param {string} reason */
-function wordsOf(name, state, reason) {
+/** @param {string} name @param {string} state @param {string} reason  the server's own, of a trouble */
+export function said(name, state, reason) {
   if (name === "demo" && state === "live") return text("demo");
   if (name !== "replay" && state === "live") return text("source.live", { name });
-  if (reason) return text("source.said", { name, reason });
-  const known = ["live", "connecting", "down", "budget", "polling"].includes(state);
+  if (reason && !ENOUGH_SAID.has(state)) return text("source.said", { name, reason });
+  const known = ENOUGH_SAID.has(state) || ["live", "connecting", "down"].includes(state);
   return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });
 }
 

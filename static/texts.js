@@ -49,8 +49,16 @@ export const percent = (n) => part.format(n);
  * @param {number} step  between this time and the next that is named: how exact it has to be
  */
 export function time(at, step) {
-  if (step >= 86_400_000) return days.format(at);
+  const midnight = step >= 3_600_000 && new Date(at).getHours() === 0;
+  if (step >= 86_400_000 || midnight) return days.format(at);
   return (step < 60_000 ? seconds : hours).format(at);
+}
+
+/** @param {number} length  milliseconds @returns {string} hours, where there are any, minutes and seconds */
+export function span(length) {
+  const all = Math.round(length / 1000);
+  const parts = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60].map((n) => String(n).padStart(2, "0"));
+  return parts.slice(all < 3600 ? 1 : 0).join(":");
 }
 
 /** @param {number} at @param {number} range  that it is one moment of */

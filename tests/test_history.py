@@ -81,8 +81,8 @@ def test_time_without_an_ingester_is_said_to_be_so() -> None:
     """A stretch of None between totals is the ingester's; before the first, nothing counted."""
     line = [(1, None), (2, 5), (3, None), (4, None), (5, 6), (6, None)]
     assert missing(line, 1, []) == [
-        {"from": 0, "to": 1, "reason": "not counted yet", "all": True},
-        {"from": 2, "to": 4, "reason": "ingester was down", "all": True},
+        {"from": 0, "to": 1, "reason": "not counted yet", "kind": "start", "all": True},
+        {"from": 2, "to": 4, "reason": "ingester was down", "kind": "ingester", "all": True},
     ]
 
 
@@ -94,6 +94,7 @@ async def test_time_without_a_source_is_null_and_says_why(store: Store, monkeypa
     told = await past(store, [], ["science"], "1h", now + 30 * 60_000)
     [gap] = [gap for gap in told["gaps"] if "budget" in gap["reason"]]
     assert gap["reason"] == "x: budget reached"
+    assert gap["sources"] == {"x": {"state": "budget", "reason": "budget reached"}}
     assert gap["all"]
     assert gap["to"] == now + 30 * 60_000
 

@@ -57,6 +57,52 @@ def test_the_gap_is_shaded(page: Page) -> None:
     }""")
 
 
+WRITTEN = """async () => {
+    const {context} = hashtagPulse.paper, fill = context.fillText.bind(context), written = {};
+    context.fillText = (words, x, y, room) => { written[words] = [x, y]; fill(words, x, y, room) };
+    hashtagPulse.paper.paint();
+    context.fillText = fill;
+    return written;
+}"""
+
+
+def test_reasons_near_each_other_do_not_cover_each_other(page: Page) -> None:
+    """Each is in a row of its own, with how long it lasted; what is far away is in the first."""
+    page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+    page.evaluate("""() => {
+        const {known, clock} = hashtagPulse, now = clock.now();
+        known.gaps.told = [[100, 80, 'one'], [78, 60, 'two'], [270, 250, 'three']].map(([from, to, reason]) =>
+            ({from: now - from * 1000, to: now - to * 1000, reason: `a long reason, number ${reason}`}));
+    }""")
+    written = page.evaluate(WRITTEN)
+    one, two, three = (
+        written[f"a long reason, number {n}"] for n in ("one 00:20", "two 00:18", "three 00:20")
+    )
+    assert two[1] > one[1] == three[1]
+
+
+def test_before_the_first_start_nothing_looks_broken(
+    browser: Browser, start_app: Callable[..., App]
+) -> None:
+    """A fresh start is no gap: nothing is shaded, and words say since when there is counting."""
+    app = start_app(HASHTAGS="science", TICK_SECONDS=0.1).started()
+    with opened(browser, f"{app.url}/?range=15m") as page:
+        page.wait_for_function(
+            "() => hashtagPulse.known.gaps.told.some(gap => gap.kind === 'start')"
+        )
+        written = page.evaluate(WRITTEN)
+        [began] = [words for words in written if words.startswith("counting began · ")]
+        assert "the lines follow soon" in written
+        assert not [words for words in written if "not counted" in words]
+        shade = """([x, y]) => {
+            const {context, look} = hashtagPulse.paper;
+            return [...context.getImageData((x - 100) * devicePixelRatio, (y - 13) * devicePixelRatio, 1, 1).data];
+        }"""
+        assert page.evaluate(shade, written[began]) == [0, 0, 0, 0]
+        page.wait_for_function("() => !hashtagPulse.paper.empty")
+        assert "the lines follow soon" not in page.evaluate(WRITTEN)
+
+
 def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> None:
     """One minute to fifteen come from the stream; each button shows as much time as it says."""
     for name, seconds in [("1 minute", 60), ("15 minutes", 900), ("5 minutes", 300)]:

@@ -10,7 +10,7 @@ import { csv } from "../../static/save.js";
 import { around, spread, times, values } from "../../static/scale.js";
 import { living, sources, status } from "../../static/status.js";
 import { calmly } from "../../static/table.js";
-import { speak } from "../../static/texts.js";
+import { span, speak, time } from "../../static/texts.js";
 
 const texts = JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8"));
 speak(texts);
@@ -54,6 +54,19 @@ test("times are round by the reader's own clock", () => {
   const found = times(0, 86_400_000, 600, 80, () => -330);
   assert.ok(found.times.every((at) => (at + 330 * 60_000) % found.step === 0));
   assert.ok(found.times.length >= 4 && found.times.length <= 8);
+});
+
+test("a time is as exact as its neighbours need it, and midnight is a day", () => {
+  const [midnight, hour] = [new Date(2026, 10, 24).getTime(), 3_600_000];
+  const other = new Date(2026, 10, 24, 12).getTime();
+  assert.match(time(midnight, 12 * hour), /24/);
+  assert.doesNotMatch(time(other, 12 * hour), /24/);
+  assert.doesNotMatch(time(midnight, 60_000), /24/);
+  assert.equal(time(other, 1000).match(/\d\d/g)?.length, 3);
+});
+
+test("the length of a gap has hours only where there are any", () => {
+  assert.deepEqual([21_400, 3_599_000, 3_661_000, 90_000_000].map(span), ["00:21", "59:59", "01:01:01", "25:00:00"]);
 });
 
 test("labels do not cover each other", () => {
@@ -112,12 +125,17 @@ test("totals mean nothing when no source lives", () => {
 
 test("a gap has the server's reason, the source's, or the usual one", () => {
   const gaps = new Gaps();
-  gaps.replace([{ from: 0, to: 20, reason: "ingester was down" }]);
+  const budget = "x: budget reached until 00:00 UTC";
+  const sources = { x: { state: "budget", reason: "budget reached" }, bluesky: { state: "down", reason: "closed" } };
+  gaps.replace([
+    { from: 0, to: 20, reason: "in English", kind: "ingester" },
+    { from: 30, to: 40, reason: "in English", kind: "sources", sources },
+  ]);
   gaps.hear({ at: 100, counts: {}, sources: { x: "budget" }, details: { x: { since: 60, reason: "budget reached" } } });
   gaps.hear({ at: 110, counts: {}, sources: { x: "live" } });
   assert.deepEqual(
     gaps.all([{ from: 1, to: 19 }, { from: 200, to: 230 }], "usual", { from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
-    [[0, 20, "ingester was down"], [60, 100, "x: budget reached"], [200, 230, "usual"], [300, 310, "now"]],
+    [[0, 20, "ingester was down"], [30, 40, `${budget}; bluesky: closed`], [60, 100, budget], [200, 230, "usual"], [300, 310, "now"]],
   );
 });
 
@@ -132,7 +150,7 @@ test("every text that the scripts ask for is there, and every text is used", () 
   const page = readFileSync(new URL("../../templates/index.html", import.meta.url), "utf8");
   const code = files.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
   for (const [, key] of code.matchAll(/\btext\("([^"]+)"/g)) assert.ok(key in texts, key);
-  const asked = Object.keys(texts).filter((key) => !/^\d+\w+(\.long)?$|^source\./.test(key));
+  const asked = Object.keys(texts).filter((key) => !/^\d+\w+(\.long)?$|^source\.|^gap\.|^notTracked$/.test(key));
   for (const key of asked) {
     const named = code.includes(`"${key}"`) || page.includes(`t.${key}`) || page.includes(`t['${key}']`);
     assert.ok(named, `${key} is used nowhere`);
