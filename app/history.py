@@ -155,7 +155,7 @@ async def source_gaps(store: Store, begin: int, now: int) -> list[Gap]:
             if state not in WORKING
         }
         if down and end > begin and end - max(at, begin) >= SHORTEST_GAP:
-            why = "; ".join(f"{n}: {about['reason'] or about['state']}" for n, about in down.items())
+            why = "; ".join(f"{n}: {said['reason'] or said['state']}" for n, said in down.items())
             gap = {"from": max(at, begin), "to": end, "reason": why, "kind": "sources"}
             gaps.append({**gap, "sources": down, "all": len(down) == len(sources)})
     return gaps

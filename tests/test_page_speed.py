@@ -52,23 +52,45 @@ def test_first_line_is_soon_there(browser: Browser, app: App) -> None:
     assert min(took) < 500, took
 
 
-def test_twenty_lines_at_sixty_frames(browser: Browser, app: App) -> None:
-    """Drawing a frame of twenty moving lines leaves room in the 16.7 ms that it has."""
+FRAMES = """async moving => {
+    const {chart} = hashtagPulse, paint = chart.onpaint;
+    let drawn = 0, offered = 0;
+    chart.onpaint = () => { drawn++; paint() };
+    chart.stop();
+    if (moving) chart.start();
+    const begun = performance.now();
+    while (performance.now() < begun + 2000) {
+        chart.smoothie.lastChartTimestamp = 0; // draw each frame, though it moved less than a pixel
+        await new Promise(requestAnimationFrame);
+        offered++;
+    }
+    chart.onpaint = paint;
+    return [offered, drawn];
+}"""
+
+
+def test_twenty_lines_miss_not_one_frame_in_ten(browser: Browser, app: App) -> None:
+    """Counted against the frames of the same page while it draws nothing; the best of three.
+
+    What the machine takes for others is then in both counts, what drawing takes in one.
+    """
     with opened(browser, f"{app.url}/?range=1m") as page:
-        took = page.evaluate("""async () => {
-            const {smoothie} = hashtagPulse.chart;
-            const took = [];
-            for (let i = 0; i < 240; i++) {
-                await new Promise(requestAnimationFrame);
-                smoothie.lastChartTimestamp = 0; // draw each one, though it moved less than a pixel
-                const begun = performance.now();
-                smoothie.render();
-                took.push(performance.now() - begun);
-            }
-            return took.sort((a, b) => a - b);
-        }""")
-    assert took[-1] > 0
-    assert took[int(len(took) * 0.9)] < 16.7, took[-24:]
+        assert page.evaluate("() => hashtagPulse.chart.smoothie.seriesSet.length") == 20
+        shares = []
+        for _ in range(3):
+            (rest, none), (offered, drawn) = (
+                page.evaluate(FRAMES, False),
+                page.evaluate(FRAMES, True),
+            )
+            assert none == 0
+            shares.append(drawn / max(rest, offered))
+            if shares[-1] >= 0.9:
+                break
+        usual = page.evaluate(FRAMES.replace("chart.smoothie.lastChartTimestamp = 0;", ""), True)
+    assert max(shares) >= 0.9, shares
+    assert usual[0] / 10 < usual[1] <= usual[0], (
+        "by itself it draws whenever the lines moved by a pixel"
+    )
 
 
 def test_eight_hours_open_do_not_make_it_grow(browser: Browser, app: App) -> None:
