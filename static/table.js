@@ -99,7 +99,7 @@ export class Table {
   sort(readings) {
     const now = Date.now();
     if (this.sorted && now - this.sorted < CALM) return;
-    if (this.body.matches(":hover, :focus-within")) return;
+    if (this.inHand) return;
     const rate = new Map(readings.map((reading) => [reading.tag, reading.rate ?? 0]));
     if (!readings.some((reading) => reading.rate !== null)) return;
     const order = calmly(this.order, rate, this.sorted ? AHEAD : 1);
@@ -107,10 +107,18 @@ export class Table {
     this.sorted = now;
   }
 
+  /** @private  A pointer or the keyboard's focus is on it; the focus that a click leaves behind is not meant. */
+  get inHand() {
+    const pointed = matchMedia("(hover: hover)").matches && this.body.matches(":hover");
+    return pointed || this.body.querySelector(":focus-visible") !== null;
+  }
+
   /** @private  Move the rows to their new places so that eyes can follow. @param {string[]} order */
   arrange(order) {
     const before = new Map(order.map((tag) => [tag, this.rows.get(tag)?.row.offsetTop ?? 0]));
+    const focused = /** @type {HTMLElement | null} */ (this.body.querySelector(":focus"));
     this.body.append(...order.map((tag) => /** @type {Row} */ (this.rows.get(tag)).row));
+    focused?.focus({ preventScroll: true }); // it is lost by moving
     if (!this.sorted || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     for (const tag of order) {
       const row = /** @type {Row} */ (this.rows.get(tag)).row;

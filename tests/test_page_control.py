@@ -77,6 +77,20 @@ def test_all_of_it_by_keyboard(page: Page) -> None:
         "#science",
     }
     assert wanted <= set(reached)
+    for control in ("#views [value=total]", "#ranges [value='15m']", "#rows button"):
+        page.locator(control).first.focus()
+        page.keyboard.press("Enter")
+    hidden = page.evaluate("() => document.activeElement.textContent")
+    choice = page.evaluate(
+        "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
+    )
+    assert choice == ["total", "15m", hidden.removeprefix("#")]
+    page.keyboard.press("Space")
+    page.locator("#pause").focus()
+    page.keyboard.press("Enter")
+    assert stands(page)
+    page.keyboard.press("Enter")
+    assert not stands(page)
     page.locator("#plot").focus()
     page.keyboard.press("Space")
     assert page.locator("#pause").get_attribute("aria-pressed") == "true"

@@ -11,6 +11,11 @@ from servers import App, RedisServer, free_port, wait_until
 from yesterday import app_with_past, remember
 
 DOWN = range(180, 201)
+TURNED = """last => {
+    hashtagPulse.list = () => {};
+    hashtagPulse.table.sorted = 1;
+    hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, before: 1})));
+}"""
 LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
 
 
@@ -53,16 +58,28 @@ def test_the_busiest_is_first_but_nothing_moves_under_the_pointer(page: Page) ->
     assert rates == sorted(rates, reverse=True) or max(rates) < 1.1 * rates[0] + 1
     before = page.evaluate(order)
     page.locator("#rows tr").first.hover()
-    turned = """last => {
-        hashtagPulse.list = () => {};
-        hashtagPulse.table.sorted = 1;
-        hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, before: 1})));
-    }"""
-    page.evaluate(turned, before[-1])
+    page.evaluate(TURNED, before[-1])
     assert page.evaluate(order) == before
     page.mouse.move(1, 1)
-    page.evaluate(turned, before[-1])
+    page.evaluate("() => document.querySelector('#plot').focus()")
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.closest('#rows') !== null")
+    page.evaluate(TURNED, before[-1])
+    assert page.evaluate(order) == before, "nor under the keyboard's focus"
+    page.keyboard.press("Shift+Tab")
+    page.evaluate(TURNED, before[-1])
     assert page.evaluate(order)[0] == before[-1]
+
+
+def test_the_focus_that_a_click_leaves_does_not_hold_the_order(page: Page) -> None:
+    """Once the pointer is gone the rows move again, and the focus moves with its row."""
+    page.locator("#rows button").first.click()
+    clicked = page.evaluate("() => document.activeElement.textContent")
+    page.mouse.move(1, 1)
+    last = page.evaluate("() => hashtagPulse.table.order.at(-1)")
+    page.evaluate(TURNED, last)
+    assert page.evaluate("() => hashtagPulse.table.order[0]") == last
+    assert page.evaluate("() => document.activeElement.textContent") == clicked
 
 
 def test_nothing_shifts_as_numbers_grow(page: Page) -> None:
