@@ -12,7 +12,7 @@ import { Link } from "./link.js";
 import { Paper } from "./paper.js";
 import { Reader } from "./reader.js";
 import * as status from "./status.js";
-import { Table } from "./table.js";
+import { swatch, Table } from "./table.js";
 import { number, speak, text } from "./texts.js";
 import { Wall } from "./wall.js";
 
@@ -20,6 +20,7 @@ import { Wall } from "./wall.js";
 
 const MINUTE = 60_000;
 const SAY_EVERY = 10_000;
+const MANY = 6; // rows, beside the chart rather than under it
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -42,7 +43,8 @@ class Page {
     this.controls = new Controls(deedsOf(this));
     this.wall = new Wall((wall) => this.walled(wall));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
-    this.reader = new Reader(places, this.chart, number, this.named, (reading) => this.hold({ reading }));
+    const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
+    this.reader = new Reader(places, this.chart, say, (reading) => this.hold({ reading }));
     this.held = { pinned: false, reading: false };
     this.seconds = this.said = 0;
     this.link = new Link(new URL("events", document.baseURI).href, {
@@ -53,6 +55,7 @@ class Page {
   }
 
   start() {
+    this.laidOut();
     this.controls.notice(this.config.problem);
     this.choose();
     if (this.choice.wall) this.wall.set(true);
@@ -61,6 +64,13 @@ class Page {
     dark.addEventListener("change", () => this.restyle());
     still.addEventListener("change", () => (this.chart.still = still.matches));
     setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
+  }
+
+  /** On a wall as many rows must fit as there are hashtags. */
+  laidOut() {
+    const { classList, style } = document.documentElement;
+    classList.toggle("many", this.tags.length > MANY);
+    style.setProperty("--rows", String(this.tags.length));
   }
 
   /** The totals over time that are drawn. */
@@ -144,7 +154,7 @@ class Page {
   /** @param {string} tag */
   pen(tag) {
     const stroke = this.stroke(tag);
-    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width: this.wall.on ? 4 : 2 };
+    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width: this.wall.on ? Math.max(2, innerWidth / 450) : 2 };
   }
 
   /** What the server remembers: the longer ranges, and the gaps of all. */

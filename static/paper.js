@@ -73,7 +73,7 @@ export class Paper {
       Math.max(0, ...words.map((word) => this.context.measureText(word).width));
     const left = Math.ceil((widest(values(this.chart.bounds).map(number)) + size) / 8) * 8;
     this.letter(size, "bold");
-    const right = Math.min(widest(lines.map(this.label)) + 1.6 * size, width * 0.27);
+    const right = Math.min(widest(lines.map(this.label)) + 1.6 * size, width * 0.27, 13 * size);
     if (left <= this.left && right <= this.right) return;
     this.left = Math.max(left, this.left);
     this.right = Math.max(Math.ceil(right), this.right);
@@ -105,7 +105,8 @@ export class Paper {
     context.fillStyle = look.gap;
     context.fillRect(x0, box.top, x1 - x0, box.height);
     this.letter(look.size * 0.9);
-    const words = `${gap.reason} ${span(gap.to - gap.from)}`;
+    const whole = `${gap.reason} ${span(gap.to - gap.from)}`;
+    const words = context.measureText(whole).width < 0.7 * box.width ? whole : gap.reason;
     const half = Math.min(context.measureText(words).width, box.width) / 2;
     const middle = Math.min(Math.max((x0 + x1) / 2, box.left + half), box.left + box.width - half);
     const free = rows.findIndex((end) => end < middle - half);

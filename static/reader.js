@@ -6,19 +6,21 @@ import { instant } from "./texts.js";
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */
 
+/** @typedef {{number: (value: number | null) => string, named: (tag: string) => string, swatch: (tag: string) => Element}} Say */
+
+const LINES = 10; // in a column
+
 export class Reader {
   /**
    * @param {Places} places
    * @param {Chart} chart
-   * @param {(value: number) => string} words
-   * @param {(tag: string) => string} named
+   * @param {Say} say
    * @param {(reading: boolean) => void} onread  the chart must stand still meanwhile
    */
-  constructor(places, chart, words, named, onread) {
+  constructor(places, chart, say, onread) {
     this.places = places;
     this.chart = chart;
-    this.words = words;
-    this.named = named;
+    this.say = say;
     this.onread = onread;
     /** @type {number | null} */
     this.at = null;
@@ -89,11 +91,12 @@ export class Reader {
       .filter((tag) => !shown?.hidden.has(tag))
       .map((tag) => ({ tag, value: this.chart.valueAt(tag, at) }))
       .sort((a, b) => (b.value ?? -1) - (a.value ?? -1));
+    list.style.setProperty("--lines", String(Math.min(found.length, LINES)));
     for (const { tag, value } of found) {
       const name = document.createElement("bdi");
-      name.textContent = `#${this.named(tag)}`;
+      name.textContent = `#${this.say.named(tag)}`;
       const item = list.appendChild(document.createElement("li"));
-      item.append(name, value === null ? "–" : this.words(value));
+      item.append(this.say.swatch(tag), name, this.say.number(value));
     }
     this.places.values.replaceChildren(when, list);
   }

@@ -153,7 +153,7 @@ function put(node, words) {
 }
 
 /** @param {Stroke} stroke @returns {SVGElement} a short piece of the line */
-function swatch(stroke) {
+export function swatch(stroke) {
   const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   picture.setAttribute("viewBox", "0 0 28 8");
   picture.setAttribute("aria-hidden", "true");

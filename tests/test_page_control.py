@@ -143,6 +143,36 @@ def test_wall_has_big_type_no_controls_and_stays_awake(browser: Browser, app: Ap
     context.close()
 
 
+@pytest.mark.parametrize("size", [{"width": 1600, "height": 900}, {"width": 390, "height": 844}])
+@pytest.mark.parametrize("many", [1, 6, 7, 20])
+def test_the_wall_shows_every_row_and_a_large_chart(
+    browser: Browser, app: App, size: dict[str, int], many: int
+) -> None:
+    """Nobody scrolls on a wall: the rows get smaller until all fit, and the chart stays large."""
+    with opened(browser, f"{app.url}/?wall", viewport=size) as page:
+        page.evaluate(
+            """many => {
+            const page = hashtagPulse, {at} = page.known.live;
+            page.link.listener.counts = page.link.listener.history = () => {};
+            page.tags = Array.from({length: many}, (_, n) => `한글한글한글${n}`);
+            document.getElementById('rows').replaceChildren();
+            page.table.rows.clear();
+            page.laidOut();
+            page.counts({at: at + 1, counts: Object.fromEntries(page.tags.map(tag => [tag, 123456])), sources: {demo: 'live'}});
+        }""",
+            many,
+        )
+        rows = page.locator("#rows tr")
+        assert rows.count() == many
+        table = page.locator("table").bounding_box()
+        panel = page.locator(".panel").last.bounding_box()
+        assert table and panel
+        assert table["y"] + table["height"] <= panel["y"] + panel["height"] + 1 <= size["height"]
+        chart = page.locator("#plot").bounding_box()
+        assert chart
+        assert chart["width"] * chart["height"] > 0.3 * size["width"] * size["height"]
+
+
 def test_hidden_page_does_not_draw_and_is_right_when_shown(browser: Browser, app: App) -> None:
     """No drawing while hidden; shown again, all that came meanwhile is there at once."""
     with opened(browser, app.url) as page:

@@ -122,6 +122,12 @@ def test_a_hashtag_is_text_whatever_is_in_it(evil: Page) -> None:
     evil.keyboard.press("ArrowLeft")
     told = evil.locator("#values bdi").all_text_contents()
     assert sorted(told) == sorted(f"#{tag}" for tag in EVIL)
+    values, plot = (evil.locator(place).bounding_box() for place in ("#values", "#plot"))
+    assert values
+    assert plot
+    assert plot["x"] <= values["x"] + 1
+    assert values["x"] + values["width"] <= plot["x"] + plot["width"] + 1
+    assert values["y"] + values["height"] <= plot["y"] + plot["height"]
     assert evil.locator("img").count() == 0
     assert evil.evaluate("() => window.broken") is None
     assert evil.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
