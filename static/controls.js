@@ -28,6 +28,8 @@ export class Controls {
       $(id).addEventListener("click", deeds[id]);
     }
     document.addEventListener("keydown", (event) => this.key(event, deeds));
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.telling = undefined;
   }
 
   /** @private  Only with the focus on the chart, or with no controls there. @param {KeyboardEvent} event @param {Deeds} deeds */
@@ -53,7 +55,15 @@ export class Controls {
     $("back").hidden = !held;
   }
 
-  /** @param {string} words  none: nothing to say */
+  /** Answer a deed, for a while. @param {string} words  none: nothing to say */
+  tell(words) {
+    clearTimeout(this.telling);
+    $("told").textContent = words;
+    $("told").hidden = !words;
+    if (words) this.telling = setTimeout(() => this.tell(""), words.includes("://") ? 30_000 : 4000);
+  }
+
+  /** What is wrong, as long as it is. @param {string} words  none: nothing to say */
   notice(words) {
     $("notice").textContent = words;
     $("notice").hidden = !words;
@@ -63,7 +73,6 @@ export class Controls {
 /** @param {HTMLElement} group @param {(value: string) => void} onpick */
 function pick(group, onpick) {
   for (const button of group.querySelectorAll("button")) {
-    button.dataset.words = button.textContent ?? "";
     button.addEventListener("click", () => onpick(button.value));
   }
 }

@@ -10,7 +10,7 @@ export function deedsOf(page) {
     change: (part) => page.change(part),
     pause: () => page.hold({ pinned: !page.held.pinned }),
     live: () => page.live(),
-    share: async () => page.controls.notice(await save.share()),
+    share: async () => page.controls.tell(await save.share()),
     csv: () => {
       const lines = save.csv(save.inSight(page.chart), text("when"), page.named);
       save.download(new Blob([lines], { type: "text/csv" }), `${name()}.csv`);

@@ -8,7 +8,7 @@ import { instant } from "./texts.js";
 
 /** @typedef {{number: (value: number | null) => string, named: (tag: string) => string, swatch: (tag: string) => Element}} Say */
 
-const LINES = 10; // in a column
+const LINES = 10; // in a column, at most
 
 export class Reader {
   /**
@@ -91,7 +91,8 @@ export class Reader {
       .filter((tag) => !shown?.hidden.has(tag))
       .map((tag) => ({ tag, value: this.chart.valueAt(tag, at) }))
       .sort((a, b) => (b.value ?? -1) - (a.value ?? -1));
-    list.style.setProperty("--lines", String(Math.min(found.length, LINES)));
+    const columns = Math.ceil(found.length / LINES);
+    list.style.setProperty("--lines", String(Math.ceil(found.length / columns) || 1));
     for (const { tag, value } of found) {
       const name = document.createElement("bdi");
       name.textContent = `#${this.say.named(tag)}`;

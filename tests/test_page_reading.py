@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browser import PHONE, opened, rows
+from browser import DESKTOP, PHONE, opened, rows
 from playwright.sync_api import Browser, Page
 from posts import post
 from servers import App, RedisServer, free_port, wait_until
@@ -92,6 +92,42 @@ def test_nothing_shifts_as_numbers_grow(page: Page) -> None:
     )
     assert rows(page)["#science"]["total"] == "123,456,789"
     assert page.evaluate(places) == before
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_nothing_moves_while_it_loads_and_is_used(
+    browser: Browser, app: App, size: dict[str, int]
+) -> None:
+    """As the browser itself counts layout shifts: from the first byte on, and at every button.
+
+    The canvas of the lines takes its place when it is still empty: that moves nothing to see.
+    """
+    shifts = """() => moved.filter(([much, ...what]) => much > 0.001 && what.join() !== 'lines')"""
+    with opened(browser, app.url, viewport=size) as page:
+        page.evaluate("""() => {
+            window.moved = [];
+            new PerformanceObserver(list => moved.push(...list.getEntries().map(one =>
+                [one.value, ...one.sources.map(({node}) => node?.id || node?.nodeName)])))
+                .observe({type: 'layout-shift', buffered: true});
+            navigator.share = undefined;
+        }""")
+        page.wait_for_function("() => hashtagPulse.known.gaps.told && sources.children.length")
+        for control in (
+            "#pause",
+            "#share",
+            "#views [value=total]",
+            "#ranges [value='1h']",
+            "#pause",
+        ):
+            page.evaluate("control => document.querySelector(control).click()", control)
+        page.wait_for_function(
+            "() => told.textContent && hashtagPulse.past !== hashtagPulse.known.live"
+        )
+        at = page.evaluate("() => hashtagPulse.known.tick.at")
+        page.wait_for_function("at => hashtagPulse.known.tick.at > at + 1500", arg=at)
+        assert page.evaluate(shifts) == []
+        page.evaluate("() => { document.querySelector('header').style.marginTop = '50px' }")
+        page.wait_for_function(f"() => ({shifts})().length")
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,9 @@ def test_share_copies_the_link_or_hands_it_on(browser: Browser, app: App) -> Non
     with opened(browser, f"{app.url}/?view=total", **grant) as page:
         page.evaluate("() => { navigator.share = undefined }")
         page.locator("#share").click()
-        page.wait_for_function("() => notice.textContent === 'link copied'")
+        page.wait_for_function("() => told.textContent === 'link copied'")
         assert page.evaluate("() => navigator.clipboard.readText()") == page.url
+        page.wait_for_function("() => told.hidden")
         page.evaluate("() => { navigator.share = async what => { window.shared = what } }")
         page.locator("#share").click()
         page.wait_for_function("() => window.shared?.url === location.href")
