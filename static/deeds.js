@@ -13,7 +13,8 @@ export function deedsOf(page) {
     share: async () => page.controls.tell(await save.share()),
     csv: () => {
       const lines = save.csv(save.inSight(page.chart), text("when"), page.named);
-      save.download(new Blob([lines], { type: "text/csv" }), `${name()}.csv`);
+      // the mark at the front tells spreadsheets that this is UTF-8
+      save.download(new Blob(["\ufeff", lines], { type: "text/csv" }), `${name()}.csv`);
     },
     png: async () => {
       const title = `${text("name")} · ${text(page.choice.view)} · ${new Date(page.clock.now()).toLocaleString()}`;

@@ -115,7 +115,7 @@ export class Paper {
     rows[row] = middle + half + look.size;
     context.fillStyle = look.muted;
     context.textAlign = "center";
-    context.fillText(words, middle, box.top + look.size * (1 + 1.2 * row), box.width);
+    context.fillText(words, middle, box.top + look.size * (1.4 * row - 0.5), box.width);
   }
 
   /** @private  Before all counting nothing is wrong, so nothing is shaded. */

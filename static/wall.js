@@ -10,6 +10,8 @@ export class Wall {
       if (this.on && event.key === "Escape") this.set(false);
       if (this.on && event.key === "f") this.fill();
     });
+    // fingers have no Escape key
+    document.addEventListener("dblclick", () => this.set(false));
     document.addEventListener("fullscreenchange", () => {
       if (this.filled && !document.fullscreenElement) this.set(false);
       this.filled = Boolean(document.fullscreenElement);

@@ -143,6 +143,14 @@ def test_wall_has_big_type_no_controls_and_stays_awake(browser: Browser, app: Ap
     context.close()
 
 
+def test_a_double_tap_leaves_the_wall(browser: Browser, app: App) -> None:
+    """A phone has no Escape key, and not every one has full screen to leave."""
+    with opened(browser, f"{app.url}/?wall", viewport=PHONE, has_touch=True) as page:
+        assert page.locator(".controls").is_hidden()
+        page.locator("h1").dblclick()
+        assert page.locator(".controls").is_visible()
+
+
 @pytest.mark.parametrize("size", [{"width": 1600, "height": 900}, {"width": 390, "height": 844}])
 @pytest.mark.parametrize("many", [1, 6, 7, 20])
 def test_the_wall_shows_every_row_and_a_large_chart(

@@ -5,6 +5,7 @@ set: otherwise every run of the tests would change files.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,12 @@ def test_picture(
     width = options.get("viewport", {"width": 1334})["width"] * ratio
     assert int.from_bytes(picture[16:20]) == width
     assert len(picture) > 20_000
+
+
+def test_the_readme_shows_the_pictures() -> None:
+    """Light, dark, phone and wall: whoever reads about the page sees it."""
+    readme = (ROOT / "README.md").read_text()
+    shown = set(re.findall(r"!\[[^]]+\]\(([^)]+)\)|<img src=\"([^\"]+)\"", readme))
+    assert {one or other for one, other in shown} == {
+        name for name, *_ in PICTURES if name.startswith("docs/")
+    }

@@ -67,9 +67,10 @@ def test_what_is_on_screen_can_be_taken_as_csv(page: Page) -> None:
     page.get_by_role("button", name="#football").click()
     with page.expect_download() as got:
         page.locator("#csv").click()
-    table = list(csv.reader(io.StringIO(got.value.path().read_text())))
+    table = list(csv.reader(io.StringIO(got.value.path().read_text(encoding="utf-8-sig"))))
     assert table[0] == ["time", "#science"]
     assert 500 < len(table) < 700
+    assert got.value.path().read_bytes().startswith(b"\xef\xbb\xbf"), "spreadsheets want to be told"
     assert got.value.suggested_filename.endswith(".csv")
 
 
