@@ -13,7 +13,7 @@ import { Paper } from "./paper.js";
 import { Reader } from "./reader.js";
 import * as status from "./status.js";
 import { swatch, Table } from "./table.js";
-import { number, speak, text } from "./texts.js";
+import { number, speak, text, titled } from "./texts.js";
 import { Wall } from "./wall.js";
 
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
@@ -125,7 +125,9 @@ class Page {
     this.table.update(readings);
     if (this.clock.now() - this.said < SAY_EVERY) return;
     this.said = this.clock.now();
-    $("summary").textContent = this.table.summary(readings);
+    document.title = titled(this.tags.map(this.named));
+    const stale = $("badge").dataset.level === "stale";
+    $("summary").textContent = stale ? text("silent") : this.table.summary(readings);
   }
 
   /** All anew: another choice, another past, or the page was hidden. */

@@ -81,6 +81,7 @@ export function show(badge, list, known) {
   pills.forEach((pill, i) => {
     const item = list.children[i] ?? list.appendChild(document.createElement("li"));
     item.className = "pill";
+    if (pill.name === "demo") /** @type {HTMLElement} */ (item).title = text("demo.long");
     put(/** @type {HTMLElement} */ (item), pill.level, pill.words);
   });
 }

@@ -41,7 +41,8 @@ export class Table {
       put(/** @type {Text} */ (row.change.firstChild), change(differs));
       row.change.className = `change ${Math.sign(differs ?? 0) > 0 ? "up" : ""}`;
       row.bar.style.transform = `scaleX(${((rate ?? 0) / most).toFixed(3)})`;
-      row.bar.title = text("share.of", { share: percent((rate ?? 0) / all) });
+      const share = text("share.of", { share: percent((rate ?? 0) / all) });
+      if (row.bar.title !== share) row.bar.title = row.bar.ariaLabel = share;
     }
     this.sort(readings);
   }
@@ -83,6 +84,7 @@ export class Table {
       return cell;
     });
     const share = bar.appendChild(document.createElement("div"));
+    share.role = "img";
     paint(share, this.strokeOf(tag));
     row.append(name, rate, bar, differs, total);
     this.body.append(row);

@@ -54,6 +54,12 @@ export function time(at, step) {
   return (step < 60_000 ? seconds : hours).format(at);
 }
 
+/** @param {string[]} names  of the hashtags that are shown @returns {string} for the browser's tab */
+export function titled(names) {
+  const words = names.map((name) => `#${name}`).join(", ");
+  return `${words.length > 80 ? `${words.slice(0, 79)}…` : words} · ${text("name")}`;
+}
+
 /** @param {number} length  milliseconds @returns {string} hours, where there are any, minutes and seconds */
 export function span(length) {
   const all = Math.round(length / 1000);

@@ -5,7 +5,7 @@ export class Wall {
   /** @param {(on: boolean) => void} onchange */
   constructor(onchange) {
     this.onchange = onchange;
-    this.on = false;
+    this.on = this.filled = false;
     document.addEventListener("keydown", (event) => {
       if (this.on && event.key === "Escape") this.set(false);
       if (this.on && event.key === "f") this.fill();

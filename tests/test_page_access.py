@@ -65,6 +65,26 @@ def test_a_screen_reader_is_told_calmly(browser: Browser, app: App) -> None:
     assert "#science" in words
 
 
+def test_a_screen_reader_is_told_once_that_nothing_comes(browser: Browser, app: App) -> None:
+    """Numbers that stand still are not read out as if they were of now."""
+    with opened(browser, app.url) as page:
+        page.evaluate("""() => {
+            const page = hashtagPulse;
+            page.link.listener.counts = page.link.listener.history = () => {};
+            window.said = [];
+            new MutationObserver(() => said.push(summary.textContent)).observe(summary, {childList: true});
+            page.clock.offset += 60e3;
+            for (let seconds = 0; seconds < 60; seconds += 11) {
+                page.clock.offset += 11e3;
+                page.beat();
+            }
+        }""")
+        page.wait_for_function("() => said.length > 0")
+        assert set(page.evaluate("() => said")) == {
+            "The numbers stand still: nothing new comes in."
+        }
+
+
 def test_less_motion_steps_once_a_second(browser: Browser, app: App) -> None:
     """With prefers-reduced-motion the chart does not scroll: it is drawn once a second."""
     count = """async () => {
@@ -102,4 +122,5 @@ def test_the_table_is_the_charts_twin(browser: Browser, app: App) -> None:
         table = page.get_by_role("table", name="Hashtags, the busiest first")
         assert table.get_by_role("columnheader").count() >= 4
         assert table.get_by_role("rowheader").count() == 2
+        assert table.get_by_role("img", name="% of all").count() == 2
         assert page.locator("canvas:not([aria-hidden=true])").count() == 0

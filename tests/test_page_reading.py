@@ -224,6 +224,7 @@ def test_a_hashtag_is_written_as_most_people_write_it(
         with page.expect_download() as got:
             page.locator("#csv").click()
         assert got.value.path().read_text("utf-8-sig").splitlines()[0] == "time,#Science"
+        page.wait_for_function("() => document.title === '#Science · hashtag pulse'")
         page.evaluate("""() => {
             const {known} = hashtagPulse;
             hashtagPulse.counts({...known.tick, at: known.tick.at + 1, names: {science: 'SCIENCE'}});
