@@ -20,7 +20,7 @@ export class Gaps {
 
   /** @param {Gap[]} gaps  the server's own list */
   replace(gaps) {
-    this.told = gaps.map((gap) => ({ ...gap, reason: words(gap) }));
+    this.told = gaps.flatMap((gap) => reasons(gap).map((reason) => ({ ...gap, reason })));
   }
 
   /** @param {Tick} tick */
@@ -53,11 +53,11 @@ export class Gaps {
   }
 }
 
-/** @param {Gap} gap @returns {string} */
-function words({ kind, sources, reason }) {
-  if (!kind) return reason;
-  if (!sources) return text(`gap.${kind}`);
-  return Object.entries(sources).map(([name, { state, reason }]) => said(name, state, reason)).join("; ");
+/** @param {Gap} gap @returns {string[]} one for each source that was out, as a tick's states give them */
+function reasons({ kind, sources, reason }) {
+  if (!kind) return [reason];
+  if (!sources) return [text(`gap.${kind}`)];
+  return Object.entries(sources).map(([name, { state, reason }]) => said(name, state, reason));
 }
 
 /** @param {Gap[]} gaps @returns {Gap[]} those that touch and have one reason are one */

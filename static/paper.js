@@ -89,33 +89,38 @@ export class Paper {
     const edge = this.chart.edge;
     const place = (/** @type {number} */ at) =>
       box.left + box.width * Math.min(1, Math.max(0, 1 - (edge - at) / range));
+    const seen = this.gaps()
+      .map((gap) => ({ gap, x0: place(gap.from), x1: place(gap.to) }))
+      .filter(({ x0, x1 }) => x1 - x0 >= 1);
+    this.context.fillStyle = this.look.gap;
+    for (const { gap, x0, x1 } of seen) {
+      this.context.globalAlpha = gap.kind === "start" ? 0 : gap.all === false ? 0.5 : 1; // 0.5: another source went on
+      this.context.fillRect(x0, box.top, x1 - x0, box.height);
+    }
+    this.context.globalAlpha = 1;
     /** @type {number[]} where the last reason in each row ends */
     const rows = [];
-    for (const gap of this.gaps()) {
-      const [x0, x1] = [place(gap.from), place(gap.to)];
-      if (x1 - x0 < 1) continue;
+    for (const { gap, x0, x1 } of seen) {
       if (gap.kind === "start") this.drawStart(gap, range, x0, x1, box);
-      else this.drawGap(gap, x0, x1, box, rows);
+      else this.drawReason(gap, (x0 + x1) / 2, box, rows);
     }
   }
 
-  /** @private  Shaded, with the reason above; reasons near each other are in rows of their own. */
-  drawGap(/** @type {Gap} */ gap, /** @type {number} */ x0, /** @type {number} */ x1, /** @type {Box} */ box, /** @type {number[]} */ rows) {
+  /** @private  Above; reasons near each other are in rows of their own. */
+  drawReason(/** @type {Gap} */ gap, /** @type {number} */ centre, /** @type {Box} */ box, /** @type {number[]} */ rows) {
     const { context, look } = this;
-    context.fillStyle = look.gap;
-    context.fillRect(x0, box.top, x1 - x0, box.height);
     this.letter(look.size * 0.9);
-    const whole = `${gap.reason} ${span(gap.to - gap.from)}`;
-    const words = context.measureText(whole).width < 0.7 * box.width ? whole : gap.reason;
-    const half = Math.min(context.measureText(words).width, box.width) / 2;
-    const middle = Math.min(Math.max((x0 + x1) / 2, box.left + half), box.left + box.width - half);
+    const whole = `${gap.reason} · ${span(gap.to - gap.from)}`;
+    const words = context.measureText(whole).width < 0.7 * box.width ? whole : this.cut(gap.reason, box.width);
+    const half = context.measureText(words).width / 2;
+    const middle = Math.min(Math.max(centre, box.left + half), box.left + box.width - half);
     const free = rows.findIndex((end) => end < middle - half);
     const row = free < 0 ? rows.length : free;
     if (row === ROWS) return;
     rows[row] = middle + half + look.size;
     context.fillStyle = look.muted;
     context.textAlign = "center";
-    context.fillText(words, middle, box.top + look.size * (1.4 * row - 0.5), box.width);
+    context.fillText(words, middle, box.top + look.size * (1.4 * row - 0.5));
   }
 
   /** @private  Before all counting nothing is wrong, so nothing is shaded. */
