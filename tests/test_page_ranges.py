@@ -76,7 +76,8 @@ def test_reasons_near_each_other_do_not_cover_each_other(page: Page) -> None:
     }""")
     written = page.evaluate(WRITTEN)
     one, two, three = (
-        written[f"a long reason, number {n}"] for n in ("one · 00:20", "two · 00:18", "three · 00:20")
+        written[f"a long reason, number {n}"]
+        for n in ("one · 00:20", "two · 00:18", "three · 00:20")
     )
     assert two[1] > one[1] == three[1]
 
