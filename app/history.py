@@ -64,7 +64,7 @@ async def past(
     }
     outages = await source_gaps(store, begin, now)
     series = {tag: points(line, begin, end, step, outages) for tag, line in raw.items()}
-    silent = missing(next(iter(series.values())), step, outages)
+    silent = missing(together(series.values()), step, outages)
     return {
         "range": span,
         "step": step,
@@ -116,6 +116,14 @@ def points(line: Mapping[int, int], begin: int, end: int, step: int, gaps: list[
             else at_end.get(at // step),
         )
         for at in range(begin, end, step)
+    ]
+
+
+def together(lines: Iterable[Points]) -> Points:
+    """A total of any hashtag at each time: one that is tracked later makes no gap of what was."""
+    return [
+        (at[0][0], next((total for _, total in at if total is not None), None))
+        for at in zip(*lines, strict=True)
     ]
 
 

@@ -6,7 +6,18 @@ from typing import Any
 import pytest
 from servers import RedisServer, get
 
-from app.history import HOURS, MINUTES, MOST_POINTS, RANGES, as_csv, missing, past, points, step_of
+from app.history import (
+    HOURS,
+    MINUTES,
+    MOST_POINTS,
+    RANGES,
+    as_csv,
+    missing,
+    past,
+    points,
+    step_of,
+    together,
+)
 from app.store import STATES, State, Store, connect
 
 
@@ -75,6 +86,14 @@ def test_a_step_shows_its_last_total() -> None:
     """At the step's end; a step without a tick is None."""
     line = {0: 1, 400: 2, 999: 3, 2500: 9}
     assert points(line, 0, 4000, 1000, []) == [(1000, 3), (2000, None), (3000, 9), (4000, None)]
+
+
+def test_a_hashtag_that_is_tracked_later_makes_no_gap() -> None:
+    """Nothing was counted only where no hashtag has a total."""
+    later, sooner = [(1, None), (2, None), (3, 5)], [(1, None), (2, 8), (3, None)]
+    assert together([later, sooner]) == [(1, None), (2, 8), (3, 5)]
+    [gap] = missing(together([later, sooner]), 1, [])
+    assert (gap["to"], gap["kind"]) == (1, "start")
 
 
 def test_time_without_an_ingester_is_said_to_be_so() -> None:
