@@ -124,3 +124,16 @@ def test_the_table_is_the_charts_twin(browser: Browser, app: App) -> None:
         assert table.get_by_role("rowheader").count() == 2
         assert table.get_by_role("img", name="% of all").count() == 2
         assert page.locator("canvas:not([aria-hidden=true])").count() == 0
+
+
+def test_forced_colours_leave_what_is_chosen_and_the_shares(browser: Browser, app: App) -> None:
+    """Where the system takes backgrounds away, lines and borders say the same."""
+    chosen = "() => getComputedStyle(document.querySelector('#ranges [aria-pressed=true]')).textDecorationLine"
+    other = "() => getComputedStyle(document.querySelector('#ranges [aria-pressed=false]')).textDecorationLine"
+    share = "() => getComputedStyle(document.querySelector('td.bar div')).backgroundColor"
+    with opened(browser, app.url) as page:
+        colour = page.evaluate(share)
+        page.emulate_media(forced_colors="active")
+        assert page.evaluate(chosen) == "underline"
+        assert page.evaluate(other) == "none"
+        assert page.evaluate(share) == colour
