@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ FENCE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
+COMMENT = re.compile(
+    r"^[ \t]*(?:/\*(?:(?!\*/).)*\*/[ \t]*$|//[^\n]*(?:\n[ \t]*//[^\n]*)*)", re.M | re.S
+)
+LICENCE = re.compile(r"licen[cs]e|copyright", re.I)
 WORTH_IT = frozenset({"text/html", "application/json"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -44,8 +49,21 @@ class File:
 
     @classmethod
     def read(cls, path: Path) -> "File":
-        plain = path.read_bytes()
+        code = path.suffix in (".js", ".css")
+        plain = bare(path.read_text("utf-8")).encode() if code else path.read_bytes()
         return cls(TYPES[path.suffix], plain, gzip.compress(plain, 9, mtime=0))
+
+
+def bare(code: str) -> str:
+    """Code without the comments that have lines of their own: a third of what would be sent.
+
+    The lines stay where they are, and so does a licence.
+    """
+
+    def emptied(comment: re.Match[str]) -> str:
+        return comment[0] if LICENCE.search(comment[0]) else "\n" * comment[0].count("\n")
+
+    return COMMENT.sub(emptied, code)
 
 
 def add_page(app: Quart, settings: Settings) -> None:

@@ -74,7 +74,7 @@ export class Known {
   /** Ask the server for what it remembers; of the live ranges only the gaps are wanted.
    * @param {string} range @param {boolean} isLive */
   async remember(range, isLive) {
-    const tags = isLive ? Object.keys(this.tick?.counts ?? {}).slice(0, 1) : this.tags;
+    const tags = isLive ? [...this.live.series.keys()].slice(0, 1) : this.tags;
     const told = await remembered(tags, isLive ? "15m" : range);
     this.gaps.replace(told.gaps);
     for (const gap of told.gaps) if (gap.all) this.live.cut(gap.from, gap.to);

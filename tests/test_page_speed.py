@@ -1,15 +1,19 @@
 """Fast and small: bytes, the first line, frames, memory; in a real Chromium."""
 
 from collections.abc import Iterator
+from urllib.request import urlopen
 
 import pytest
 from browser import opened
 from playwright.sync_api import Browser, CDPSession
-from servers import App
+from servers import ROOT, App
+from web_line import WebLine
 from yesterday import app_with_past
 
 MANY = [f"tag{n}" for n in range(20)]
 BYTES = 60 * 1024
+LOADED = """() => window.hashtagPulse?.known.tick
+    && performance.getEntriesByType('resource').some(one => one.name.includes('api/history'))"""
 
 
 @pytest.fixture(scope="module")
@@ -19,24 +23,35 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 def test_first_load_is_small_and_the_second_one_smaller(browser: Browser, app: App) -> None:
-    """All that the page is made of: 60 KB over the wire, compressed; then only the page itself."""
-    with opened(browser, app.url) as page:
-        sizes = """() => [...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]
-            .filter(one => one.initiatorType !== 'fetch')
-            .map(one => [new URL(one.name).pathname, one.transferSize])"""
-        first = dict(page.evaluate(sizes))
-        assert any(name.endswith("smoothie.js") for name in first)
-        base = page.evaluate(
-            "() => document.querySelector('script[type=module]').src"
-        ).removesuffix("page.js")
-        shared = [page.request.get(f"{base}{name}.js").headers for name in ("worker", "hub")]
-        worker = sum(int(headers["content-length"]) + 300 for headers in shared)
-        assert 15_000 < sum(first.values()) + worker <= BYTES, first
+    """60 KB over the wire, every header and the gaps of the past counted; then hardly anything."""
+    with WebLine(app.port) as line, opened(browser, line.url) as page:
+        page.wait_for_function(LOADED)
+        first = line.carried
+        names = page.evaluate(
+            "() => performance.getEntriesByType('resource').map(one => new URL(one.name).pathname)"
+        )
+        assert any(name.endswith("smoothie.js") for name in names)
+        assert 30_000 < first <= BYTES
         page.reload()
-        again = dict(page.evaluate(sizes))
-        static = {name: size for name, size in again.items() if "/static/" in name}
-        assert len(static) > 10
-        assert sum(static.values()) == 0, static
+        page.wait_for_function(LOADED)
+        assert 1000 < line.carried - first < 0.3 * first
+
+
+def test_what_is_sent_is_the_code_without_its_comments(app: App) -> None:
+    """Every other line is there, in its place; a licence stays."""
+    dropped = 0
+    for path in sorted((*(ROOT / "static").glob("*.js"), *(ROOT / "static").glob("*.css"))):
+        with urlopen(f"{app.url}/static/{path.name}") as answer:
+            sent = answer.read().decode().split("\n")
+        written = path.read_text().split("\n")
+        assert len(sent) == len(written), path
+        for here, there in zip(written, sent, strict=True):
+            if here != there:
+                assert (there, here.strip()[:1]) in [("", "/"), ("", "*")], (path, here)
+                dropped += 1
+        if path.name == "smoothie.js":
+            assert "MIT License" in "\n".join(sent)
+    assert dropped > 500
 
 
 def test_first_line_is_soon_there(browser: Browser, app: App) -> None:

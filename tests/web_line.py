@@ -29,6 +29,8 @@ class WebLine:
         self.to_port = to_port
         self.state: Literal["up", "bad", "dead"] = "up"
         self.streams = self.refused = self.swallowed = self.open_streams = 0
+        self.carried = 0
+        """Bytes of all answers but the event streams'."""
         self.ways: set[Ways] = set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever)
@@ -129,6 +131,7 @@ class WebLine:
             if self.state == "dead" or ways.forgotten:
                 self.swallowed += len(data)
             else:
+                self.carried += len(data) if writer is ways.writers[0] and not ways.streams else 0
                 writer.write(data)
                 await writer.drain()
             data = await reader.read(65536)
