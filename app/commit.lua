@@ -5,8 +5,9 @@
 -- ARGV  1 the version last seen          2 the commit last seen
 --       3 this commit's own name         4 how many milliseconds the log reaches back
 --       5 who commits                    6 for how many milliseconds that holds the lease
---       7 the tick as JSON: {at, tick, sources, details, tracked, cursors, increments, spellings}
---         increments is hashtag -> source -> how many, spellings hashtag -> spelling -> how many
+--       7 the tick as JSON: {at, tick, sources, details, tracked, typed, cursors, increments,
+--         spellings}; increments is hashtag -> source -> how many, spellings hashtag ->
+--         spelling -> how many, typed hashtag -> how its owner spells it
 -- Answers with the state hash. The caller finds its own commit's name in it when the tick
 -- is stored, now or by an earlier try whose answer was lost; otherwise nothing was changed.
 -- LEASE as an error: somebody else is the writer now, and nothing was changed.
@@ -48,6 +49,7 @@ if version ~= '0' and not string.match(version, '^[1-9]%d*$') then
 end
 
 local tick = cjson.decode(ARGV[7])
+local typed = tick.typed or {}
 local second = tonumber(redis.call('TIME')[1])
 
 -- Up to 16 digits: there is room to go on counting.
@@ -136,7 +138,7 @@ for _, tag in ipairs(tick.tracked) do
   for source, posts in pairs(of) do table.insert(members, cjson.encode(source) .. ':' .. posts) end
   table.insert(counts, name .. total)
   table.insert(parts, name .. object(members))
-  table.insert(names_shown, name .. cjson.encode(redis.call('HGET', shown, tag) or tag))
+  table.insert(names_shown, name .. cjson.encode(redis.call('HGET', shown, tag) or typed[tag] or tag))
   keep(minutes(tag), math.floor(second % DAY / 60), total, 9 * DAY)
   keep(hours(tag), math.floor(second % MONTH / HOUR), total, 431 * DAY)
 end

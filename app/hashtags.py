@@ -48,7 +48,13 @@ def keyed(spellings: list[str]) -> dict[str, str]:
     return tags
 
 
-def typed(text: str) -> str:
+class Typed(str):
+    """The key of a hashtag that remembers how a person typed it."""
+
+    spelling: str
+
+
+def typed(text: str) -> Typed:
     """The key of a hashtag that a person typed, with or without its mark.
 
     Raises NotAHashtag with a sentence that quotes the text.
@@ -67,10 +73,20 @@ def typed(text: str) -> str:
         raise NotAHashtag(f"{quoted} is not a hashtag: it has no letter.")
     if any(map(str.isspace, key(body))):  # a few letters, such as U+037A, fold into two
         raise NotAHashtag(f"{quoted} is not a hashtag: it folds into two words.")
-    return key(body)
+    tag = Typed(key(body))
+    tag.spelling = body
+    return tag
 
 
-def typed_list(text: str) -> tuple[str, ...]:
+def spelling(tag: str) -> str:
+    """How the hashtag was typed, where its key remembers that.
+
+    Networks are asked for it so: none of them folds ß into ss, as our keys do.
+    """
+    return tag.spelling if isinstance(tag, Typed) else tag
+
+
+def typed_list(text: str) -> tuple[Typed, ...]:
     """The keys of a comma list, in its order, each once.
 
     Raises NotAHashtag for the first entry that is none.

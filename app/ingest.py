@@ -25,6 +25,7 @@ from typing import Any
 from uuid import uuid4
 
 from app.counter import Counter
+from app.hashtags import spelling
 from app.lease import LEASE_SECONDS, become_writer, holder
 from app.pace import Pace
 from app.retry import Backoff
@@ -158,6 +159,7 @@ class Ingester:
             "at": int(self.clock() * 1000),
             "tick": self.pace.lasts,
             "tracked": self.tracked,
+            "typed": {tag: spelling(tag) for tag in self.tracked},
             "increments": increments,
             "spellings": self.counter.cut_spellings(),
             "cursors": cursors,

@@ -10,6 +10,7 @@ from mastodon_api import FOLDER, MastodonServer, drained, polls, recorded, sourc
 from network import Counting, truth
 from servers import eventually
 
+from app.hashtags import typed_list
 from app.sources import SourceLost, mastodon
 
 
@@ -47,6 +48,16 @@ async def test_the_past_is_not_counted(counting: Counting, stack: AsyncExitStack
         await counting.reach({"science": 1})
     assert server.asked[0][2] == {"limit": "1"}
     assert server.asked[1][2] == {"limit": "40", "since_id": status(99)["id"]}
+
+
+async def test_timelines_are_asked_for_as_the_hashtag_was_typed(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Mastodon does not fold ß into ss, as our keys do."""
+    server = await stack.enter_async_context(MastodonServer())
+    async with counting.of(source_of(server, typed_list("#Fußball"))):
+        await eventually(lambda: len(server.asked) > 1, "the timeline has been asked for twice")
+    assert {tag for _, tag, _ in server.asked} == {"Fußball"}
 
 
 async def test_more_than_a_page_is_read_to_its_end(

@@ -77,16 +77,20 @@ async def test_a_commit_stores_totals_cursors_log_and_publishes(store: Store) ->
 
 
 async def test_the_commonest_spelling_is_shown(store: Store) -> None:
-    """Over all commits; a hashtag that nobody used has its key."""
+    """Over all commits; one that nobody used yet has its owner's, or else its key."""
     first = await store.commit(
         State(), "a", tick(spellings={"science": {"Science": 2, "SCIENCE": 1}})
     )
     second = await store.commit(first, "b", tick(spellings={"science": {"SCIENCE": 1}}))
-    third = await store.commit(second, "c", tick(spellings={"science": {"SCIENCE": 1}}))
+    typed = {"science": "sCiEnCe", "サッカー": "ｻｯｶｰ"}
+    third = await store.commit(
+        second, "c", tick(spellings={"science": {"SCIENCE": 1}}, typed=typed)
+    )
     assert third.commit == "c"
     names = [t.names["science"] for t in await store.ticks_after("")]
     assert names == ["Science", "Science", "SCIENCE"]
-    assert (await store.ticks_after(""))[-1].names["サッカー"] == "サッカー"
+    names = [t.names["サッカー"] for t in await store.ticks_after("")]
+    assert names == ["サッカー", "サッカー", "ｻｯｶｰ"]
 
 
 async def test_a_repeated_commit_counts_once(store: Store) -> None:

@@ -84,6 +84,16 @@ async def test_every_whole_minute_counts_once() -> None:
     assert len(spans) == len(set(spans)) == 20
 
 
+async def test_counts_are_asked_for_as_the_hashtag_was_typed() -> None:
+    """X does not fold ß into ss, as our keys do."""
+    async with x_server() as x:
+        x.posts_in = in_minute
+        source = made(x.url, Time(NOON + 20), HASHTAGS="Fußball")
+        posts, _ = await counted(source, "", NOON + 120)
+        assert {q["query"] for _, _, q in x.asked} == {"#Fußball"}
+    assert posts == {"fussball": truth("Fußball", NOON, NOON + 120)}
+
+
 async def test_a_restart_counts_what_was_missed_and_nothing_twice() -> None:
     """After hours away the minutes since the cursor are asked for, in spans that X answers."""
     async with x_server() as x:

@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from x_server import XServer, x_server
-from x_source import line, source, until_lost
+from x_server import TOKEN, XServer, x_server
+from x_source import Clock, first, line, source, until_lost
 
+from app.settings import read
 from app.sources.x import RULE_TAG, X
 
 
@@ -33,6 +34,15 @@ async def test_rules_are_set_and_then_left_alone(api: XServer) -> None:
     assert [body for what, _, body in api.asked if what == "change"] == changes
     await until_lost_after_close(api, source(api, "science"))
     assert [rule["value"] for rule in api.rules] == ["#cats", "#dogs", "#science"]
+
+
+async def test_rules_have_the_spelling_that_was_typed(api: XServer) -> None:
+    """X does not fold ß into ss, as our keys do; what it brings is counted under the key."""
+    x = X(read({"HASHTAGS": "Fußball", "X_API_URL": api.url, "X_BEARER_TOKEN": TOKEN}), Clock())
+    api.connections.append([line(1, "FUSSBALL"), "close"])
+    [post] = await first(x, 1)
+    assert [rule["value"] for rule in api.rules] == ["#Fußball"]
+    assert set(post.hashtags) == set(x.settings.hashtags) == {"fussball"}
 
 
 async def until_lost_after_close(api: XServer, x: X) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from app.hashtags import keyed
+from app.hashtags import keyed, spelling
 from app.messages import Post
 from app.sources import Source, SourceLost, milliseconds, said
 from app.sources.mastodon_poll import (
@@ -185,7 +185,7 @@ class Mastodon(Source):
         """A page of a hashtag's timeline, the oldest post first."""
         plain = query.keys() <= {"limit"}
         timeout = aiohttp.ClientTimeout(total=PAGE_SECONDS)
-        url = self.server / "api/v1/timelines/tag" / tag
+        url = self.server / "api/v1/timelines/tag" / spelling(tag)
         async with session.get(url, params=query, timeout=timeout) as response:
             self.pace.sent(
                 SECONDS_A_PLAIN_REQUEST if plain else SECONDS_A_REQUEST, response.headers

@@ -18,7 +18,7 @@ from aiohttp.http import HttpProcessingError
 from tweepy import StreamRule
 from tweepy.asynchronous import AsyncStreamingClient
 
-from app.hashtags import keyed
+from app.hashtags import keyed, spelling
 from app.messages import Post
 from app.retry import XWaits
 from app.sources import Source, SourceLost, milliseconds, said
@@ -172,11 +172,12 @@ def rules(tags: tuple[str, ...]) -> list[str]:
     """Rules that match the hashtags, as few as their length allows."""
     packed: list[str] = []
     for tag in sorted(tags):
-        longer = f"{packed[-1]} OR #{tag}" if packed else ""
+        term = f"#{spelling(tag)}"
+        longer = f"{packed[-1]} OR {term}" if packed else ""
         if longer and len(longer) <= RULE_LENGTH:
             packed[-1] = longer
         else:
-            packed.append(f"#{tag}")
+            packed.append(term)
     return packed
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 from tweepy.asynchronous import AsyncClient
 
+from app.hashtags import spelling
 from app.messages import Post
 from app.sources import SourceLost, milliseconds, said
 from app.sources.x import X
@@ -74,7 +75,10 @@ class XCounts(X):
         if end <= begin:
             return []
         answer = await client.get_recent_tweets_count(
-            f"#{tag}", granularity="minute", start_time=moment(begin), end_time=moment(end)
+            f"#{spelling(tag)}",
+            granularity="minute",
+            start_time=moment(begin),
+            end_time=moment(end),
         )
         try:
             counted = sorted(
