@@ -12,7 +12,8 @@ The way of the data, and the file for each step of it, in the order of reading:
     messages.py   the two things that travel, Post and Tick
     settings.py   what may be chosen from outside
     retry.py      how long to wait before trying again
-    store.py      the Redis schema, and commit.lua, the one script that changes totals
+    store.py      the Redis schema, and commit.lua, the one script that changes totals (slots.lua
+                  before it: totals by minute and hour)
     sources/      posts from each network
     counter.py    counts hashtags
     pace.py       how long ticks last

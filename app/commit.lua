@@ -6,29 +6,21 @@
 --       3 this commit's own name         4 how many milliseconds the log reaches back
 --       5 who commits                    6 for how many milliseconds that holds the lease
 --       7 the tick as JSON: {at, tick, sources, details, tracked, typed, cursors, increments,
---         spellings}; increments is hashtag -> source -> how many, spellings hashtag ->
---         spelling -> how many, typed hashtag -> how its owner spells it
+--         past, spellings}; increments is hashtag -> source -> how many, past hashtag ->
+--         source -> milliseconds -> how many from then to the end of that minute, spellings
+--         hashtag -> spelling -> how many, typed hashtag -> how its owner spells it
 -- Answers with the state hash. The caller finds its own commit's name in it when the tick
 -- is stored, now or by an earlier try whose answer was lost; otherwise nothing was changed.
 -- LEASE as an error: somebody else is the writer now, and nothing was changed.
 --
--- The minutes and hours are strings of 8-byte numbers, one a slot, named by day and by
--- month; they are no KEYS because there are many, but share the keys' slot by {hashtag}.
---
--- Redis does not undo what a script did before it failed, so all is checked first.
+-- Redis does not undo what a script did before it failed, so all is checked first. slots.lua
+-- stands before this, in one script with it.
 
 local totals, by_source, state, log, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local lease, states, spellings, shown = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local SPELLINGS_KEPT, NAMES_KEPT, DAY, HOUR, MONTH = 10000, 64, 86400, 3600, 720 * 3600
+local SPELLINGS_KEPT, NAMES_KEPT = 10000, 64
 
-local function expect(key, wanted)
-  local found = redis.call('TYPE', key).ok
-  if found ~= 'none' and found ~= wanted then
-    return 'the Redis key ' .. key .. ' is a ' .. found .. ', expected a ' .. wanted
-  end
-end
-
-local wrong = expect(totals, 'hash') or expect(by_source, 'hash') or expect(state, 'hash')
+wrong = expect(totals, 'hash') or expect(by_source, 'hash') or expect(state, 'hash')
   or expect(log, 'stream') or expect(lease, 'string') or expect(states, 'stream')
   or expect(spellings, 'hash') or expect(shown, 'hash')
 if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
@@ -50,7 +42,6 @@ end
 
 local tick = cjson.decode(ARGV[7])
 local typed = tick.typed or {}
-local second = tonumber(redis.call('TIME')[1])
 
 -- Up to 16 digits: there is room to go on counting.
 local function whole(key, field, value)
@@ -58,9 +49,6 @@ local function whole(key, field, value)
     return 'the field ' .. field .. ' of ' .. key .. ' is not a whole number'
   end
 end
-
-local function minutes(tag) return '{hashtag}:minutes:' .. math.floor(second / DAY) .. ':' .. tag end
-local function hours(tag) return '{hashtag}:hours:' .. math.floor(second / MONTH) .. ':' .. tag end
 
 local split = {}
 local stored = redis.call('HGETALL', by_source)
@@ -74,13 +62,24 @@ for i = 1, #stored, 2 do
 end
 for _, tag in ipairs(tick.tracked) do
   wrong = wrong or whole(totals, tag, redis.call('HGET', totals, tag))
-    or expect(minutes(tag), 'string') or expect(hours(tag), 'string')
+  for _, kind in ipairs(KINDS) do wrong = wrong or expect(name_of(kind, tag), 'string') end
+end
+
+for tag, found in pairs(tick.past or {}) do
+  tick.increments[tag] = tick.increments[tag] or {}
+  for source, minutes in pairs(found) do
+    local number = tick.increments[tag][source] or 0
+    for _, posts in pairs(minutes) do number = number + posts end
+    tick.increments[tag][source] = number
+  end
+  raise(tag, found)
 end
 if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 
 -- From here on only writes, and only such as cannot fail once the first has not.
 
 redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
+write_raised()
 for tag, parts in pairs(tick.increments) do
   split[tag] = split[tag] or {}
   for source, posts in pairs(parts) do
@@ -113,22 +112,40 @@ names = (names .. ' ' .. ARGV[3]):sub(-NAMES_KEPT * (#ARGV[3] + 1))
 redis.call('HSET', state, 'version', string.format('%.0f', version + 1),
   'commit', ARGV[3], 'recent', names)
 
-local described = cjson.encode(tick.sources)
-if redis.call('HGET', state, 'sources') ~= described then
-  redis.call('HSET', state, 'sources', described)
-  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*',
-    'sources', described, 'details', cjson.encode(tick.details))
-end
-
--- A slot holds the total plus one as a double, exact up to 2^53; zero bytes are "no tick".
-local function keep(key, slot, total, seconds)
-  if redis.call('SETRANGE', key, slot * 8, struct.pack('>d', total + 1)) <= slot * 8 + 8 then
-    redis.call('EXPIRE', key, seconds)
-  end
-end
-
 -- The JSON is joined by hand because cjson would write a whole number of 15 digits as 1e+14.
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
+
+-- Posts of the past as [[milliseconds, posts], ...] of each source, and the times that they
+-- fill as [[begin, end], ...]: for that source, these are no gaps any more.
+local past, filled = {}, {}
+for tag, found in pairs(tick.past or {}) do
+  local by, spans_by = {}, {}
+  for source, minutes in pairs(found) do
+    local times, pairs_of, spans = {}, {}, {}
+    for at in pairs(minutes) do table.insert(times, tonumber(at)) end
+    table.sort(times)
+    for _, at in ipairs(times) do
+      local text = string.format('%.0f', at)
+      table.insert(pairs_of, '[' .. text .. ',' .. string.format('%.0f', minutes[text]) .. ']')
+      local finish = (math.floor(at / 60000) + 1) * 60000
+      if spans[#spans] and at <= spans[#spans][2] then spans[#spans][2] = finish
+      else table.insert(spans, {at, finish}) end
+    end
+    for n, span in ipairs(spans) do spans[n] = string.format('[%.0f,%.0f]', unpack(span)) end
+    local name = cjson.encode(source) .. ':['
+    table.insert(by, name .. table.concat(pairs_of, ',') .. ']')
+    table.insert(spans_by, name .. table.concat(spans, ',') .. ']')
+  end
+  table.insert(past, cjson.encode(tag) .. ':' .. object(by))
+  table.insert(filled, cjson.encode(tag) .. ':' .. object(spans_by))
+end
+
+local described, details = cjson.encode(tick.sources), cjson.encode(tick.details)
+if redis.call('HGET', state, 'sources') ~= described or filled[1] then
+  redis.call('HSET', state, 'sources', described)
+  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*',
+    'sources', described, 'details', details, 'filled', object(filled))
+end
 
 local counts, parts, names_shown = {}, {}, {}
 for _, tag in ipairs(tick.tracked) do
@@ -139,8 +156,7 @@ for _, tag in ipairs(tick.tracked) do
   table.insert(counts, name .. total)
   table.insert(parts, name .. object(members))
   table.insert(names_shown, name .. cjson.encode(redis.call('HGET', shown, tag) or typed[tag] or tag))
-  keep(minutes(tag), math.floor(second % DAY / 60), total, 9 * DAY)
-  keep(hours(tag), math.floor(second % MONTH / HOUR), total, 431 * DAY)
+  for _, kind in ipairs(KINDS) do put(kind, tag, total) end
 end
 
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -152,7 +168,8 @@ local json = object({
   '"by_source":' .. object(parts),
   '"names":' .. object(names_shown),
   '"sources":' .. described,
-  '"details":' .. cjson.encode(tick.details),
+  '"details":' .. details,
+  '"past":' .. object(past),
 })
 local oldest = string.format('%.0f', second * 1000 - ARGV[4])
 local id = redis.call('XADD', log, 'MINID', '~', oldest, '*', 'tick', json)

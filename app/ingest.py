@@ -161,6 +161,7 @@ class Ingester:
             "tracked": self.tracked,
             "typed": {tag: spelling(tag) for tag in self.tracked},
             "increments": increments,
+            "past": self.counter.cut_past(),
             "spellings": self.counter.cut_spellings(),
             "cursors": cursors,
             "sources": {source.name: source.state for source in sources},
@@ -192,7 +193,7 @@ class Ingester:
         alone = bool(known) and self.made[-1].name == self.stored.commit
         again = [s.name for s in self.sources.values() if alone or not s.replays]
         for commit in missing:
-            self.counter.put_back(commit.tick["increments"], again)
+            self.counter.put_back(commit.tick["increments"], again, commit.tick.get("past"))
         self.made.append(Commit(self.stored.commit, {"increments": {}}))
         for source in self.sources.values():
             if source.name not in again:

@@ -1,7 +1,7 @@
 """The two things that travel: a Post into the counter, a Tick to everybody else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,8 @@ class Post:
     hashtags: key (see hashtags.key) to spelling; a hashtag repeated in the post is here once.
     cursor: where the source would start reading again to get what follows this post;
         empty for a network that cannot go back.
+    posts: how many there were, where a network tells numbers and no single posts.
+    past: whether they belong to the minute of `at`, which is over, and not to the present.
     """
 
     source: str
@@ -22,6 +24,12 @@ class Post:
     author: str
     hashtags: Mapping[str, str] = field(default_factory=dict)
     cursor: str = ""
+    posts: int = 1
+    past: bool = False
+
+
+Past = Mapping[str, Mapping[str, Sequence[tuple[int, int]]]]
+"""Hashtag key to source to (milliseconds since 1970, posts from then to the minute's end)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,8 @@ class Tick:
     names: hashtag key to the spelling that most posts had.
     sources: source name to its state: "live", "connecting" or "down".
     details: source name to {"since": milliseconds since 1970, "reason": text}.
+    past: which of the posts that this tick is the first to count belong to earlier minutes;
+        empty for nearly all ticks.
     """
 
     id: str
@@ -49,6 +59,7 @@ class Tick:
     names: Mapping[str, str]
     sources: Mapping[str, str]
     details: Mapping[str, Mapping[str, Any]]
+    past: Past = field(default_factory=dict)
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -72,6 +83,7 @@ class Tick:
                 names={tag: str(spelling) for tag, spelling in raw["names"].items()},
                 sources={str(name): str(state) for name, state in raw["sources"].items()},
                 details={str(name): dict(about) for name, about in raw["details"].items()},
+                past=past_numbers(raw.get("past", {})),
             )
         except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise ValueError(f"not a tick: {type(error).__name__} {error}") from error
@@ -103,6 +115,20 @@ def whole_numbers(raw: Any) -> dict[str, int]:
     if not all(type(n) is int and n >= 0 for n in numbers.values()):
         raise ValueError("not a tick: a count is not a whole number")
     return numbers
+
+
+def past_numbers(raw: Any) -> Past:
+    """The posts of the past, in order of time; raises ValueError for anything else."""
+    past = {
+        tag: {source: sorted((at, posts) for at, posts in found) for source, found in parts.items()}
+        for tag, parts in raw.items()
+    }
+    for at_and_posts in (
+        pair for parts in past.values() for found in parts.values() for pair in found
+    ):
+        if not all(type(n) is int and n >= 0 for n in at_and_posts):
+            raise ValueError("not a tick: a count of the past is not a whole number")
+    return past
 
 
 def dumps(value: Any) -> str:

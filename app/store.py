@@ -11,7 +11,8 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     {hashtag}:lease    string  which ingester is the writer
     {hashtag}:spent:<source> <day>
                        string  posts read from a network that charges for each
-    {hashtag}:states   stream  what the sources were doing, an entry for every change
+    {hashtag}:states   stream  what the sources were doing, an entry for every change, and
+                               which times were "filled" since: hashtag -> source -> spans
     {hashtag}:minutes:<day>:<hashtag>, {hashtag}:hours:<month>:<hashtag>
                        string  totals by minute and by hour (app/history.py)
 """
@@ -95,7 +96,8 @@ class Store:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self.script = redis.register_script((HERE / "commit.lua").read_text())
+        scripts = [(HERE / name).read_text() for name in ("slots.lua", "commit.lua")]
+        self.script = redis.register_script("\n".join(scripts))
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
         self.skipped = 0
         """Messages on the channel and entries in the log that were no ticks of ours."""

@@ -75,3 +75,29 @@ def test_forgetting_a_source_leaves_the_others() -> None:
     increments, cursors = counter.cut()
     assert flat(increments) == {("a", "x"): 1}
     assert cursors == {"replay": "4"}
+
+
+def test_posts_of_the_past_are_kept_apart() -> None:
+    """By the minute, as many as there were; their spelling is nobody's, so none is shown."""
+    counter = Counter(frozenset("a"))
+    for at, number in ((60_000, 2), (120_000, 0), (60_000, 3)):
+        counter.add(Post("x", "", at, "", {"a": "A", "b": "B"}, "7", posts=number, past=True))
+    counter.add(Post("x", "", 0, "", {"a": "a"}, posts=4))
+    assert counter.cut() == ({"a": {"x": 4}}, {"x": "7"})
+    assert counter.cut_past() == {"a": {"x": {60_000: 5, 120_000: 0}}}
+    assert counter.cut_past() == {}
+    assert counter.cut_spellings() == {"a": {"a": 4}}
+
+
+def test_posts_of_the_past_are_put_back_and_forgotten_like_all_others() -> None:
+    """Of the sources that are named, and of those that are read again."""
+    counter = Counter(frozenset("a"))
+    taken = {"a": {"x": {60_000: 2}, "y": {60_000: 1}}}
+    counter.put_back({}, ["x"], taken)
+    counter.put_back({}, ["x", "y"], taken)
+    assert counter.past == {"a": {"x": {60_000: 4}, "y": {60_000: 1}}}
+    counter.forget("x", "9")
+    assert counter.cut_past() == {"a": {"y": {60_000: 1}}}
+    counter.put_back({}, ["x"], taken)
+    counter.forget("x", "9")
+    assert counter.cut_past() == {}
