@@ -22,6 +22,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     ingest.py     sources into counter, counter into store, once a tick
     sse.py        a server-sent event as bytes
     selection.py  each recent tick as bytes, for viewers that chose the same hashtags
+    late.py       posts that were counted late, in the ticks of their own time
     feed.py       one subscription and one log of recent ticks for all open pages
     viewer.py     what one open page is sent, from its first byte to its last
     express.py    ticks straight to a connection, past the server's layers

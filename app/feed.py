@@ -14,6 +14,7 @@ from dataclasses import replace
 from random import random
 from weakref import WeakValueDictionary
 
+from app.late import with_past
 from app.messages import Tick, parse_id
 from app.pace import Pace
 from app.retry import Backoff
@@ -89,8 +90,12 @@ class Feed:
         if before and begins_anew(before, tick):
             self.ticks.clear()
             self.arrived.clear()
-            for selection in list(self.selections.values()):
-                selection.begin_anew()
+            self.begin_anew()
+        if tick.past:
+            told = with_past(self.ticks, tick)
+            self.arrived.extendleft([self.clock()] * (len(told) - len(self.ticks)))
+            self.ticks = deque(told)
+            self.begin_anew()
         self.ticks.append(tick)
         self.arrived.append(self.clock())
         while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
@@ -100,6 +105,11 @@ class Feed:
         self.untold.update(changes(before, tick))
         if self.loaded and self.clock() >= self.due:
             self.tell(tick)
+
+    def begin_anew(self) -> None:
+        """What the viewers have leads to nothing that follows: each is to be told afresh."""
+        for selection in list(self.selections.values()):
+            selection.begin_anew()
 
     def load(self) -> None:
         """The log is read: what the viewers did not hear of until now is theirs."""
@@ -172,11 +182,14 @@ class Feed:
         return self.clock() - self.arrived[-len(missed)] if missed else 0.0
 
     def after(self, id: str) -> list[Tick] | None:
-        """The ticks after the one with this id, in order; None when the log does not have it."""
+        """The ticks after the one with this id, in order; None when the log does not have it,
+        or when what came before one of these was told anew."""
         later: list[Tick] = []
         for tick in reversed(self.ticks):
             if tick.id == id:
                 return later[::-1]
+            if tick.past:
+                return None
             later.append(tick)
         return None if id else later[::-1]
 
