@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 from app.messages import Tick
@@ -62,7 +62,7 @@ async def past(
         tag: await stored(store, tag, slots, begin, end) if slots else logged(ticks, tag, begin)
         for tag in tags
     }
-    outages = await source_gaps(store, begin, now)
+    outages = await source_gaps(store, tags, begin, now)
     series = {tag: points(line, begin, end, step, outages) for tag, line in raw.items()}
     silent = missing(together(series.values()), step, outages)
     return {
@@ -148,12 +148,13 @@ def cut_to(line: Points, now: int) -> Points:
     return [(min(at, now), total) for at, total in line]
 
 
-async def source_gaps(store: Store, begin: int, now: int) -> list[Gap]:
-    """When a source did not work, and why."""
+async def source_gaps(store: Store, tags: Sequence[str], begin: int, now: int) -> list[Gap]:
+    """When a source did not work, and why; but for what was filled since, of all the hashtags."""
     with store_lost():
         entries: Any = await store.redis.xrevrange(STATES, max=str(begin), count=1)
         entries += await store.redis.xrange(STATES, min=f"({begin}")
     changes = [change for id, entry in entries if (change := read_change(id, entry))]
+    filled = [spans for _, entry in entries for spans in read_filled(entry)]
     ends = [*(at for at, _, _ in changes[1:]), now][: len(changes)]
     gaps: list[Gap] = []
     for (at, sources, reasons), end in zip(changes, ends, strict=True):
@@ -162,11 +163,43 @@ async def source_gaps(store: Store, begin: int, now: int) -> list[Gap]:
             for name, state in sources.items()
             if state not in WORKING
         }
-        if down and end > begin and end - max(at, begin) >= SHORTEST_GAP:
-            why = "; ".join(f"{n}: {said['reason'] or said['state']}" for n, said in down.items())
-            gap = {"from": max(at, begin), "to": end, "reason": why, "kind": "sources"}
-            gaps.append({**gap, "sources": down, "all": len(down) == len(sources)})
+        for start, stop, out in pieces(max(at, begin), end, list(down), tags, filled):
+            if out and stop - start >= SHORTEST_GAP:
+                said = {name: down[name] for name in out}
+                why = "; ".join(
+                    f"{n}: {each['reason'] or each['state']}" for n, each in said.items()
+                )
+                gap = {"from": start, "to": stop, "reason": why, "kind": "sources"}
+                gaps.append({**gap, "sources": said, "all": len(out) == len(sources)})
     return gaps
+
+
+Filled = tuple[str, str, int, int]
+"""A hashtag and a source whose posts of a time are known by now: its begin and end."""
+
+
+def pieces(
+    begin: int, end: int, down: Sequence[str], tags: Sequence[str], filled: Sequence[Filled]
+) -> Iterable[tuple[int, int, list[str]]]:
+    """The time cut where anything was filled, and which of the sources are out in each piece."""
+    known = [span for span in filled if span[1] in down and span[2] < end and span[3] > begin]
+    edges = {edge for span in known for edge in span[2:] if begin < edge < end}
+    for start, stop in pairwise(sorted({begin, end} | edges)):
+        has = {(tag, name) for tag, name, first, last in known if first <= start and stop <= last}
+        yield start, stop, [name for name in down if any((tag, name) not in has for tag in tags)]
+
+
+def read_filled(entry: Mapping[bytes, bytes]) -> list[Filled]:
+    """What an entry says was filled; nothing where it is none of ours."""
+    try:
+        return [
+            (str(tag), str(source), int(begin), int(end))
+            for tag, parts in json.loads(entry.get(b"filled", b"{}")).items()
+            for source, spans in parts.items()
+            for begin, end in spans
+        ]
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+        return []
 
 
 def read_change(

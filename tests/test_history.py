@@ -14,6 +14,7 @@ from app.history import (
     as_csv,
     missing,
     past,
+    pieces,
     points,
     step_of,
     together,
@@ -28,7 +29,9 @@ async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     await redis.aclose()
 
 
-async def commit(store: Store, seen: State, name: str, posts: int, state: str = "live") -> State:
+async def commit(
+    store: Store, seen: State, name: str, posts: int, state: str = "live", **changes: Any
+) -> State:
     tick = {
         "at": 0,
         "tick": 0.5,
@@ -38,6 +41,7 @@ async def commit(store: Store, seen: State, name: str, posts: int, state: str = 
         "spellings": {},
         "sources": {"x": state},
         "details": {"x": {"since": 1, "reason": "budget reached" if state == "budget" else ""}},
+        **changes,
     }
     return await store.commit(seen, name, tick)
 
@@ -118,6 +122,39 @@ async def test_time_without_a_source_is_null_and_says_why(store: Store, monkeypa
     assert gap["to"] == now + 30 * 60_000
 
 
+async def test_a_gap_that_was_filled_is_none_any_more(store: Store) -> None:
+    """As far as it was filled, for all of the hashtags that are asked for."""
+    two, minute = {"tracked": ["science", "cats"]}, await server_time(store) // 60_000 * 60_000
+    science = {minute + n * 60_000: n for n in range(5)}
+    now = minute + 20 * 60_000
+
+    async def budget_gaps(*tags: str) -> int:
+        gaps = [
+            g for g in (await past(store, [], tags, "1h", now))["gaps"] if "budget" in g["reason"]
+        ]
+        assert gaps[-1]["to"] == now
+        return int(gaps[0]["from"])
+
+    state = await commit(store, State(), "a", 0, "budget", **two)
+    state = await commit(store, state, "b", 0, "budget", past={"science": {"x": science}}, **two)
+    assert await budget_gaps("science") == minute + 5 * 60_000
+    assert await budget_gaps("science", "cats") < minute + 60_000
+    await commit(store, state, "c", 0, "budget", past={"cats": {"x": {minute: 1}}}, **two)
+    assert await budget_gaps("science", "cats") == minute + 60_000
+
+
+def test_what_other_sources_lack_is_still_said() -> None:
+    """Of two that were out, the one that was filled is left out of the reason."""
+    filled = [("a", "x", 10, 20), ("a", "x", 15, 40), ("a", "y", 30, 50)]
+    assert list(pieces(0, 35, ["x", "y"], ["a"], filled)) == [
+        (0, 10, ["x", "y"]),
+        (10, 15, ["y"]),
+        (15, 20, ["y"]),
+        (20, 30, ["y"]),
+        (30, 35, []),
+    ]
+
+
 async def test_a_foreign_entry_among_the_states_is_passed_over(store: Store) -> None:
     """Whatever somebody put there, the past is answered."""
     await commit(store, State(), "a", 3)
@@ -125,6 +162,7 @@ async def test_a_foreign_entry_among_the_states_is_passed_over(store: Store) -> 
         {"x": "y"},
         {"sources": "[", "details": "{}"},
         {"sources": "[]", "details": "{}"},
+        {"sources": "{}", "details": "{}", "filled": '{"science":{"x":[1,[2]]}}'},
     ):
         await store.redis.xadd(STATES, entry)
     told = await past(store, [], ["science"], "1h", await server_time(store))
