@@ -53,6 +53,10 @@ def one_of(*words: str) -> Callable[[str], str]:
     return parse
 
 
+def true_or_false(text: str) -> bool:
+    return one_of("true", "false")(text) == "true"
+
+
 def whole(text: str) -> int:
     value = int(text)
     if value < 0:
@@ -120,6 +124,7 @@ class Settings:
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
     )
     x_mode: str = setting("stream", "stream or counts", one_of("stream", "counts"))
+    x_backfill: bool = setting("false", "true or false", true_or_false)
     x_posts_per_day: int = setting("10000", "a whole number of posts, 0 or more", whole)
     jetstream_url: tuple[str, ...] = setting(
         ",".join(

@@ -23,6 +23,7 @@ WRONG = {
     "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
     "EXPRESS_LANE": ["fast", "1"],
     "X_MODE": ["fast", "0"],
+    "X_BACKFILL": ["yes", "1", "on"],
     "X_POSTS_PER_DAY": ["-1", "many", "1.5", "1e6"],
     "JETSTREAM_URL": ["http://h", "wss://", ",", "wss://good,nonsense"],
     "MASTODON_URL": ["mastodon.social", "wss://h", "https://", "https://:443"],
@@ -88,6 +89,7 @@ def test_good_values_are_understood() -> None:
             "REDIS_URL": "unix:///run/redis.sock",
             "TICK_SECONDS": "2",
             "X_API_URL": "http://localhost:8080/",
+            "X_BACKFILL": "True",
         }
     )
     assert settings.hashtags == ("science", "football", "サッカー")
@@ -95,6 +97,8 @@ def test_good_values_are_understood() -> None:
     assert settings.redis_url == "unix:///run/redis.sock"
     assert settings.tick_seconds == 2.0
     assert settings.x_api_url == "http://localhost:8080"
+    assert settings.x_backfill is True
+    assert read({}).x_backfill is read({"X_BACKFILL": "false"}).x_backfill is False
 
 
 def test_empty_value_means_the_default() -> None:
