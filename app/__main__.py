@@ -128,7 +128,8 @@ async def recorded(settings: Settings, name: str, file: Path) -> None:
 
 
 def picked(settings: Settings, opened: Store, name: str) -> Source:
-    return pick(name, settings, opened)
+    """The source, only to be looked at: the past is not asked for."""
+    return pick(name, replace(settings, x_backfill=False), opened)
 
 
 async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.settings import Settings
 from app.sources import Source, SourceLost
-from app.sources.budget import DOLLARS_A_POST, DOLLARS_A_REQUEST
+from app.sources.budget import DOLLARS_A_POST, DOLLARS_A_REQUEST, FIRST_REQUESTS, ROUND_SECONDS
 from app.store import Store, StoreLost, store_lost
 
 FIRST_POSTS_SECONDS = 10.0
@@ -64,14 +64,24 @@ def price_of(source: str, settings: Settings) -> str:
     """What the source costs with these settings, or nothing for one that is free."""
     if source != "x":
         return ""
+    first = FIRST_REQUESTS * DOLLARS_A_REQUEST * len(settings.hashtags)
     if settings.x_mode == "counts":
         day = DOLLARS_A_REQUEST * 1440 * len(settings.hashtags)
-        return f"x: costs ${day:,.2f} a day in counts mode, whatever the number of posts."
+        once = f", and ${first:,.2f} once for the day before" if settings.x_backfill else ""
+        return f"x: costs ${day:,.2f} a day in counts mode, whatever the number of posts{once}."
     most = DOLLARS_A_POST * settings.x_posts_per_day
-    return (
+    cost = (
         f"x: costs ${DOLLARS_A_POST} for every post read, at most ${most:,.2f} a day "
-        f"(X_POSTS_PER_DAY={settings.x_posts_per_day})."
+        f"(X_POSTS_PER_DAY={settings.x_posts_per_day})"
     )
+    if settings.x_backfill:
+        gap = DOLLARS_A_REQUEST * len(settings.hashtags)
+        most = gap * 86_400 / ROUND_SECONDS
+        cost += (
+            f"; X_BACKFILL adds ${first:,.2f} at the first start and ${gap:,.3f} "
+            f"after each disconnect, at most ${most:,.2f} a day"
+        )
+    return f"{cost}."
 
 
 async def check_redis(store: Store) -> list[Finding]:

@@ -8,9 +8,10 @@ import pytest
 from servers import App, RedisServer, eventually, wait_until
 from x_server import TOKEN, x_server
 
-from app.check import redis_warnings
+from app.check import price_of, redis_warnings
 from app.embedded import find_server
 from app.record import recording
+from app.settings import read
 from app.store import Store, connect
 
 
@@ -34,6 +35,27 @@ async def test_check_says_what_works_and_what_it_costs(
     assert "ok    demo: live" in app.output
     assert "keeps nothing on disk" in app.output
     assert TOKEN not in app.output
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({}, "at most $50.00 a day (X_POSTS_PER_DAY=10000)."),
+        (
+            {"X_BACKFILL": "true"},
+            "X_BACKFILL adds $0.02 at the first start and $0.010 after each disconnect, "
+            "at most $2.88 a day.",
+        ),
+        (
+            {"X_MODE": "counts"},
+            "x: costs $14.40 a day in counts mode, whatever the number of posts.",
+        ),
+        ({"X_MODE": "counts", "X_BACKFILL": "true"}, ", and $0.02 once for the day before."),
+    ],
+)
+def test_the_price_of_x_is_that_of_the_settings(chosen: dict[str, str], says: str) -> None:
+    """For two hashtags: what each mode costs, and what filling gaps adds."""
+    assert price_of("x", read(chosen)).endswith(says)
 
 
 async def test_check_fails_for_what_will_not_work(

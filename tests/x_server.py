@@ -50,15 +50,24 @@ class XServer:
     """What the next connections are sent; when there is none left, keep-alives for ever."""
     failures: deque[Failure] = field(default_factory=deque)
     """What the next requests for the stream or for counts are answered with."""
+    counts_failures: deque[Failure] = field(default_factory=deque)
+    """What the next requests for counts are answered with, before that."""
     rule_failures: deque[Failure] = field(default_factory=deque)
     """What the next requests about rules are answered with."""
     posts_in: Callable[[str, int], int] = lambda query, minute: 0
+    clock: Callable[[], float] | None = None
+    """With a clock, counts are refused of what X cannot tell: the last 10 s, and a week ago."""
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     sent: int = 0
     fired: list[str | int] = field(default_factory=list)
     """The faults that happened: statuses, and ends of connections."""
     keep_alive: float = 0.2
     keep_alives: int = 0
+    later: deque[bytes] = field(default_factory=deque)
+    """Lines for the connection that stands, when its script is over."""
+    quiet: bool = False
+    """Whether it sends no keep-alives."""
+    hang_up: bool = False
     open: int = 0
     made: int = 0
 
@@ -144,17 +153,25 @@ class XServer:
             if line == "cut":
                 await cut(request)
             return
-        while True:
-            await response.write(b"\r\n")
-            self.keep_alives += 1
+        while not self.hang_up:
+            while self.later:
+                await response.write(self.later.popleft() + b"\r\n")
+            if not self.quiet:
+                await response.write(b"\r\n")
+                self.keep_alives += 1
             await asyncio.sleep(self.keep_alive)
+        self.hang_up = False
+        self.fired.append("hang up")
 
     async def counts(self, request: web.Request) -> web.Response:
         query = dict(request.query)
         self.note(request, "counts", query)
-        if self.failures:
-            return self.fail(self.failures)
+        if failures := self.counts_failures or self.failures:
+            return self.fail(failures)
         begin, end = (second(query[name]) for name in ("start_time", "end_time"))
+        if self.clock and not self.clock() - 7 * 86_400 <= begin < end <= self.clock() - 10:
+            told = problem("Invalid Request", "invalid-request", detail="start_time or end_time")
+            return self.fail(deque([(400, {}, told)]))
         minutes = [
             {
                 "start": text(at),
@@ -175,6 +192,8 @@ class XServer:
     def fail(self, failures: deque[Failure]) -> web.Response:
         status, headers, body = failures.popleft()
         self.fired.append(status)
+        if isinstance(body, bytes):
+            return web.Response(body=body, status=status, content_type="application/json")
         return web.json_response(body, status=status, headers=headers)
 
 

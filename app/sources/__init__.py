@@ -82,9 +82,12 @@ def pick(name: str, settings: Settings, store: Store | None = None) -> Source:
 
     store: where a source that costs money keeps its budget.
     """
-    counts = name == "x" and settings.x_mode == "counts"
-    module = import_module("app.sources.x_counts" if counts else f"app.sources.{name}")
-    source: Source = module.SOURCE(settings)
+    file = name
+    if name == "x" and settings.x_mode == "counts":
+        file = "x_counts"
+    elif name == "x" and settings.x_backfill:
+        file = "x_backfill"
+    source: Source = import_module(f"app.sources.{file}").SOURCE(settings)
     source.store = store
     return source
 

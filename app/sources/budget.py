@@ -16,6 +16,10 @@ log = logging.getLogger(__name__)
 
 DOLLARS_A_POST = DOLLARS_A_REQUEST = 0.005
 """What X charges for a post of its stream, and for a request of its counts (August 2026)."""
+FIRST_REQUESTS = 2
+"""So many, for each hashtag, does the day before the first start take (X_BACKFILL)."""
+ROUND_SECONDS = 300
+"""Gaps are asked for at most so often: a stream that breaks all the time stays cheap."""
 BLOCK = 25
 DAY = 86_400
 

@@ -9,8 +9,9 @@ Wire form and limits: https://docs.x.com/x-api/posts/filtered-stream
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -23,7 +24,7 @@ from app.messages import Post
 from app.retry import XWaits
 from app.sources import Source, SourceLost, milliseconds, said
 from app.sources.budget import DOLLARS_A_POST, Budget
-from app.sources.x_wire import Gateway, OneConnection, described, refusal
+from app.sources.x_wire import Gateway, Line, OneConnection, described, refusal
 
 RULE_TAG = "hashtag-pulse"
 RULE_LENGTH = 1024
@@ -32,6 +33,8 @@ STALL_SECONDS = 25.0
 LONGEST_LINE = 2**20
 """A long post has 25,000 characters, of up to 12 bytes where they are escaped."""
 IDS_REMEMBERED = 20_000
+NO_ACCOUNT = "stream"
+"""A cursor that nothing can be read from: it takes the place of one that is true no more."""
 
 
 def parse(message: dict[str, Any]) -> Post | None:
@@ -72,43 +75,55 @@ class X(Source):
             if budget:
                 await budget.refill()
             async with aclosing(self.received()) as received:
-                async for post in received:
-                    if self.is_new(post):
-                        yield post
-                    if budget:
+                async for line in received:
+                    post = self.read(line)
+                    new = post if post and self.is_new(post) else None
+                    for counted in self.counted(line, new):
+                        yield counted
+                    if post and budget:
                         await budget.spend()
         finally:
             if budget:
                 await budget.give_back()
 
-    async def received(self) -> AsyncGenerator[Post, None]:
+    def counted(self, line: Line, new: Post | None) -> Sequence[Post]:
+        """What is handed over for a line, and for the new post that it may have brought."""
+        if new and new.hashtags:
+            return [replace(new, cursor=NO_ACCOUNT)]
+        return [new] if new else []
+
+    async def received(self) -> AsyncGenerator[Line, None]:
         """Set the rules, connect once, and yield what comes."""
         if wait := self.waits.connect(self.clock()):
             raise SourceLost("X allows no more connects in these 15 minutes", wait)
         try:
-            async with self.session() as session:
+            async with self.session(self.waits) as session:
                 client = OneConnection(
                     self.settings.x_bearer_token, Gateway(session, self.settings.x_api_url)
                 )
                 await self.sync_rules(client)
-                async with aclosing(client.lines()) as lines:
+                async with aclosing(self.lines(client)) as lines:
                     async for line in lines:
-                        if post := self.read(line):
-                            yield post
+                        yield line
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             raise SourceLost(
                 f"the connection to X failed: {said(error)}", self.waits.cut()
             ) from error
 
-    def session(self) -> aiohttp.ClientSession:
+    def lines(self, client: OneConnection) -> AsyncGenerator[Line, None]:
+        return client.lines()
+
+    def session(self, waits: XWaits) -> aiohttp.ClientSession:
+        """A session in which an answer that is no success raises SourceLost with its wait."""
+
+        async def refuse(response: aiohttp.ClientResponse) -> None:
+            await refusal(response, self.clock(), waits)
+
         return aiohttp.ClientSession(
-            raise_for_status=self.refuse,
+            raise_for_status=refuse,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.stall),
             read_bufsize=LONGEST_LINE,
         )
-
-    async def refuse(self, response: aiohttp.ClientResponse) -> None:
-        await refusal(response, self.clock(), self.waits)
 
     async def sync_rules(self, client: AsyncStreamingClient) -> None:
         """Make X's rules those of the tracked hashtags; touches no rule but our own."""
@@ -128,7 +143,7 @@ class X(Source):
         if refused:
             raise SourceLost(f"X refused a rule: {described(refused)}", self.waits.error())
 
-    def read(self, line: bytes | None) -> Post | None:
+    def read(self, line: Line) -> Post | None:
         """What a line of the stream holds; a bad one is skipped and counted.
 
         Raises SourceLost when X says in the stream that it ends it.
@@ -136,6 +151,8 @@ class X(Source):
         if line is None:
             self.say("live")
             self.waits.worked(self.clock())
+            return None
+        if not isinstance(line, bytes):
             return None
         self.tap(line)
         try:

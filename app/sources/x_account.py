@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.messages import dumps
-from app.sources.x_minutes import MINUTE, REACH, SETTLE_SECONDS, Minutes, minute_of
+from app.sources.budget import FIRST_REQUESTS, ROUND_SECONDS
+from app.sources.x_minutes import LONGEST_SPAN, MINUTE, REACH, SETTLE_SECONDS, Minutes, minute_of
 
-FIRST_SPAN = 24 * 3600
-"""So much of the past is counted for a hashtag that never was."""
+FIRST_SPAN = FIRST_REQUESTS * LONGEST_SPAN
+"""So much of the past, a day, is counted for a hashtag that never was."""
 LATE_SECONDS = 60
 """A post has come by then. X's are 6 to 7 s late, and a stall is noticed after 25 s."""
-ROUND_SECONDS = 300
-"""Holes are asked for at most so often: a stream that breaks all the time stays cheap."""
 HOLD_SECONDS = 2 * ROUND_SECONDS
 """So long the stream's own minutes are remembered, that a hole after them may join the last."""
 

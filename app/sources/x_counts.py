@@ -29,7 +29,7 @@ class XCounts(X):
         """As many posts as X says, hashtag by hashtag, when their minute is over."""
         account = Account(cursor, self.settings.hashtags, self.settings.x_backfill)
         try:
-            async with self.session() as session:
+            async with self.session(self.waits) as session:
                 asking = Asking(self.settings, session)
                 while True:
                     now = self.clock()

@@ -4,6 +4,7 @@ https://docs.x.com/x-api/posts/get-count-of-recent-posts tells the number of pos
 minute of the last seven days, $0.005 a request. We ask about whole minutes only.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -23,7 +24,7 @@ LONGEST_SPAN = 12 * 3600
 REACH = 6.9 * 86_400
 """X knows seven days; what is older than that is lost."""
 
-Minutes = list[tuple[int, int, int]]
+Minutes = Sequence[tuple[int, int, int]]
 """Whole minutes in order and without a hole: (begin, end, posts), in seconds since 1970."""
 
 

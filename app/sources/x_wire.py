@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,22 @@ LIMITS = (402, 420, 429)
 """Too much for now: credits used up, calm down, too many requests."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """X's answer to a question that was asked beside the stream, in its place among the lines.
+
+    heeded: set when it was counted.
+    """
+
+    hashtag: str
+    minutes: Sequence[tuple[int, int, int]]
+    heeded: asyncio.Event
+
+
+Line = bytes | Answer | None
+"""A line of the stream; None for a keep-alive and for the connect."""
+
+
 class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
     """tweepy's stream, but it ends with its connection and says how that ended."""
 
@@ -28,10 +45,10 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         super().__init__(token, return_type=dict)
         self.session = session
         # not bounded: what aiohttp has received and tweepy not yet read is lost with a cut
-        self.received: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.received: asyncio.Queue[Line | Exception] = asyncio.Queue()
 
-    async def lines(self) -> AsyncGenerator[bytes | None, None]:
-        """Each line; None for a keep-alive and for the connect. Raises what ended it."""
+    async def lines(self) -> AsyncGenerator[Line, None]:
+        """Each line, and what else is put among them. Raises what ended it."""
         self.filter(tweet_fields=["created_at", "author_id", "entities", "note_tweet"])
         try:
             while not isinstance(line := await self.received.get(), Exception):
