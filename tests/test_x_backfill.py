@@ -2,15 +2,16 @@
 the truth, minute by minute."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from network import Counting
-from servers import RedisServer, eventually
+from servers import App, Event, RedisServer, eventually, get, viewing
 from x_server import TOKEN, XServer, x_server
 from x_source import line
 
@@ -47,10 +48,10 @@ class Time:
 class World:
     """All posts that there are; X tells their numbers, and streams such as it is given."""
 
-    def __init__(self, api: XServer, store: Store) -> None:
+    def __init__(self, api: XServer, store: Store, ago: int = 3600) -> None:
         self.api, self.store = api, store
-        # an hour ago by the clock of Redis, so that all of it is past there
-        self.begin = int(time.time()) // MINUTE * MINUTE - 3600
+        # so long ago by the clock of Redis, so that all of it is past there
+        self.begin = int(time.time()) // MINUTE * MINUTE - ago
         self.time = Time(self.begin + 20.0)
         self.written: list[int] = []
         api.clock, api.keep_alive = self.time, 0.02
@@ -368,3 +369,46 @@ async def test_a_process_that_was_stopped_asks_for_what_it_may_have_missed(world
         world.time.free.set()
         await world.reach(2)
     assert world.asked() == [*FIRST, (60, 300)]
+
+
+async def test_every_open_page_sees_the_past_where_it_belongs(
+    world: World, redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """Who watches gets a fresh history without a spike; /api/history has each minute's posts."""
+    world = World(world.api, world.store, ago=600)
+    world.write(*(-at for n, at in enumerate(range(1, 86_000, 60)) for _ in range(n % 5)))
+    world.time.free.clear()
+    app = start_app("web", REDIS_URL=redis_server.url, HASHTAGS="science").started()
+    async with world.counting(), viewing(f"{app.url}/events") as events:
+        await world.bring(30, *world.write(25))
+        counts = (event async for event in events if event.name == "counts")
+        while (await anext(counts)).data["counts"] != {"science": 1}:
+            pass
+        world.time.free.set()
+        await world.reach(total := len(world.written))
+        async with aclosing(until(events, total)) as seen:
+            told = [event async for event in seen]
+    drawn = [event.data["series"]["science"] for event in told if event.name == "history"]
+    for points in drawn:
+        rises = (later[1] - one[1] for one, later in itertools.pairwise(points))
+        assert max(rises) <= 1, "a spike"
+    assert drawn[-1][-1][1] == total
+    assert drawn[-1][0][0] / 1000 < world.begin - 200, "the time before the first tick is there"
+    before = itertools.takewhile(lambda event: event.name == "counts", told)
+    assert {event.data["counts"]["science"] for event in before} <= {1}, "a spike"
+    assert len(drawn) <= 2, "one for each question to X"
+    _, past = await get(f"{app.url}/api/history?range=1h")
+    totals = {at // 1000 - world.begin: total for at, total in past["series"]["science"]}
+    minutes = range(-2400, MINUTE, MINUTE)
+    posts = {at: totals[at + MINUTE] - totals[at] for at in minutes}
+    assert posts == {at: world.api.posts_in("", world.begin + at) - (at == 0) for at in minutes}
+    # X's clock is ten minutes behind here: that time is nobody's
+    assert [gap["from"] // 1000 - world.begin for gap in past["gaps"]] == [MINUTE]
+
+
+async def until(events: AsyncIterator[Event], total: int) -> AsyncGenerator[Event, None]:
+    """The events up to the first counts with this total."""
+    async for event in events:
+        yield event
+        if event.name == "counts" and event.data["counts"] == {"science": total}:
+            return
