@@ -26,6 +26,7 @@ async def test_check_says_what_works_and_what_it_costs(
             SOURCES="x,demo",
             X_API_URL=x.url,
             X_BEARER_TOKEN=TOKEN,
+            X_BACKFILL="true",  # of which a check makes no use
             REDIS_URL=redis_server.url,
         )
         await eventually(lambda: not app.running, "the check is over", 40)

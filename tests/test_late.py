@@ -1,5 +1,6 @@
 """Posts that were counted late: in the ticks of their own time, and never a spike."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -56,6 +57,13 @@ def test_a_pause_is_filled_where_the_posts_are() -> None:
     assert [t.counts["a"] for t in new] == sorted(t.counts["a"] for t in new)
     assert (new[0].counts["a"], told[-1].counts["a"]) == (7, 19)
     assert [t.at for t in told] == sorted(t.at for t in told)
+
+
+def test_slow_ticks_are_no_pauses() -> None:
+    """Where a tick takes ten seconds, nothing is missing between two."""
+    ticks = [replace(at(n * 10_000, a=0), seconds=10.0) for n in range(89)]
+    late = replace(at(890_000, {"a": {"x": [(MINUTE, 6)]}}, a=6), seconds=10.0)
+    assert [t.id for t in with_past(ticks, late)] == [t.id for t in ticks]
 
 
 def test_the_time_before_the_first_tick_is_filled() -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import Any
 
 import pytest
 from servers import App, RedisServer, eventually, get
 from x_server import TOKEN, x_server
 
+from app.messages import Post
 from app.settings import Settings, read
 from app.sources import SourceLost
 from app.sources.budget import BLOCK, DAY, Budget
@@ -110,6 +112,43 @@ async def test_a_restart_counts_what_was_missed_and_nothing_twice() -> None:
     for tag in ("science", "football"):
         assert first[tag] == truth(tag, NOON, NOON + 180)
         assert then[tag] == truth(tag, NOON + 180, upto(last)[tag])
+
+
+async def test_minutes_that_were_missed_go_where_they_belong() -> None:
+    """Also such without a post, so that they are no gap; what is told in time is the present's."""
+    async with x_server() as x:
+        x.posts_in = lambda query, at: int(at // 60 % 3)
+        source = made(x.url, Time(NOON + 3600 + 80), HASHTAGS="science")
+        posts = [post async for post in taken(source, json.dumps({"science": NOON}), 58)]
+    past = {post.at // 1000: post.posts for post in posts if post.past}
+    all_of_it = {at: at // 60 % 3 for at in range(int(NOON), int(NOON) + 61 * 60, 60)}
+    recent = int(NOON) + 56 * 60
+    assert past == {at: n for at, n in all_of_it.items() if at < recent}
+    present = {post.at // 1000: post.posts for post in posts if post.hashtags and not post.past}
+    assert present == {at: n for at, n in all_of_it.items() if at >= recent and n}
+
+
+async def taken(source: XCounts, cursor: str, least: int) -> AsyncIterator[Post]:
+    """Posts up to the first after so many that moves the cursor."""
+    async with aclosing(source.posts(cursor)) as posts:  # type: ignore[type-var]
+        n = 0
+        async for post in posts:
+            yield post
+            n += 1
+            if post.cursor and n >= least:
+                return
+
+
+async def test_with_backfill_the_day_before_the_first_start_is_counted() -> None:
+    """In two requests a hashtag; from then on one a minute, as ever."""
+    async with x_server() as x:
+        x.posts_in = in_minute
+        source = made(x.url, Time(NOON + 20), X_BACKFILL="true", HASHTAGS="science")
+        posts, cursor = await counted(source, "", NOON + 60)
+        asked = len(x.asked)
+    assert upto(cursor) == {"science": NOON + 60}
+    assert posts == {"science": truth("science", NOON - 86_400, NOON + 60)}
+    assert asked == 3
 
 
 async def test_a_failure_and_a_hole_in_the_answer_count_nothing() -> None:
