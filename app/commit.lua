@@ -115,36 +115,46 @@ redis.call('HSET', state, 'version', string.format('%.0f', version + 1),
 -- The JSON is joined by hand because cjson would write a whole number of 15 digits as 1e+14.
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
 
--- Posts of the past as [[milliseconds, posts], ...] of each source, and the times that they
--- fill as [[begin, end], ...]: for that source, these are no gaps any more.
-local past, filled = {}, {}
+local function list(members) return '[' .. table.concat(members, ',') .. ']' end
+
+-- Times in order, each to the end of its minute, as [[begin, end], ...] of what is in one piece.
+local function spans_of(times)
+  local spans = {}
+  for _, at in ipairs(times) do
+    local last, finish = spans[#spans], (math.floor(at / 60000) + 1) * 60000
+    if last and at <= last[2] then last[2] = finish else table.insert(spans, {at, finish}) end
+  end
+  for n, span in ipairs(spans) do spans[n] = string.format('[%.0f,%.0f]', unpack(span)) end
+  return list(spans)
+end
+
+-- Posts of the past as [[milliseconds, posts], ...] of each source; the times that they fill,
+-- which are no gaps any more for that source; and of these such as no other source counted in.
+local past, filled, alone = {}, {}, {}
 for tag, found in pairs(tick.past or {}) do
-  local by, spans_by = {}, {}
+  local by, spans, name = {}, {}, cjson.encode(tag) .. ':'
   for source, minutes in pairs(found) do
-    local times, pairs_of, spans = {}, {}, {}
+    local times, posts, label = {}, {}, cjson.encode(source) .. ':'
     for at in pairs(minutes) do table.insert(times, tonumber(at)) end
     table.sort(times)
     for _, at in ipairs(times) do
       local text = string.format('%.0f', at)
-      table.insert(pairs_of, '[' .. text .. ',' .. string.format('%.0f', minutes[text]) .. ']')
-      local finish = (math.floor(at / 60000) + 1) * 60000
-      if spans[#spans] and at <= spans[#spans][2] then spans[#spans][2] = finish
-      else table.insert(spans, {at, finish}) end
+      table.insert(posts, string.format('[%s,%.0f]', text, minutes[text]))
     end
-    for n, span in ipairs(spans) do spans[n] = string.format('[%.0f,%.0f]', unpack(span)) end
-    local name = cjson.encode(source) .. ':['
-    table.insert(by, name .. table.concat(pairs_of, ',') .. ']')
-    table.insert(spans_by, name .. table.concat(spans, ',') .. ']')
+    table.insert(by, label .. list(posts))
+    table.insert(spans, label .. spans_of(times))
   end
-  table.insert(past, cjson.encode(tag) .. ':' .. object(by))
-  table.insert(filled, cjson.encode(tag) .. ':' .. object(spans_by))
+  for n, slot in ipairs(silent[tag]) do silent[tag][n] = slot * 60000 end
+  table.insert(past, name .. object(by))
+  table.insert(filled, name .. object(spans))
+  table.insert(alone, name .. spans_of(silent[tag]))
 end
 
 local described, details = cjson.encode(tick.sources), cjson.encode(tick.details)
 if redis.call('HGET', state, 'sources') ~= described or filled[1] then
   redis.call('HSET', state, 'sources', described)
   redis.call('XADD', states, 'MAXLEN', '~', 10000, '*',
-    'sources', described, 'details', details, 'filled', object(filled))
+    'sources', described, 'details', details, 'filled', object(filled), 'alone', object(alone))
 end
 
 local counts, parts, names_shown = {}, {}, {}

@@ -156,7 +156,11 @@ async def source_gaps(store: Store, tags: Sequence[str], begin: int, now: int) -
     changes = [change for id, entry in entries if (change := read_change(id, entry))]
     filled = [spans for _, entry in entries for spans in read_filled(entry)]
     ends = [*(at for at, _, _ in changes[1:]), now][: len(changes)]
-    gaps: list[Gap] = []
+    gaps = [
+        {"from": max(start, begin), "to": min(stop, now), "reason": why, "all": False}
+        for start, stop, why in sorted(alone(entries, tags))
+        if stop > begin and start < now
+    ]
     for (at, sources, reasons), end in zip(changes, ends, strict=True):
         down = {
             name: {"state": state, "reason": reasons.get(name, "")}
@@ -212,6 +216,21 @@ def read_change(
         return int(id.split(b"-")[0]), {str(n): str(s) for n, s in sources.items()}, reasons
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def alone(entries: Sequence[Any], tags: Sequence[str]) -> set[tuple[int, int, str]]:
+    """When only what was filled is known, while there are more sources: begin, end, reason."""
+    found = set()
+    for _, entry in entries:
+        names = sorted({source for tag, source, _, _ in read_filled(entry) if tag in tags})
+        try:
+            more = len(json.loads(entry[b"sources"])) > len(names)
+            spans = json.loads(entry.get(b"alone", b"{}"))
+            times = [(int(at), int(end)) for tag in tags for at, end in spans.get(tag, ())]
+        except (KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
+            continue
+        found |= {(at, end, f"only {', '.join(names)} was counted") for at, end in times if more}
+    return found
 
 
 def as_csv(told: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ local KINDS = {
   { name = 'minutes', seconds = 60, slots = 1440, strings = 9, kept = 9 * DAY },
 }
 local second, wrong, writes = tonumber(redis.call('TIME')[1]), nil, {}
+local silent = {} -- hashtag -> those minutes of the past in which nobody ticked
 
 local function expect(key, wanted)
   local found = redis.call('TYPE', key).ok
@@ -62,6 +63,7 @@ local function work_out(kind, tag, posts, first, total)
       local stored = slot_of(string, slot - begin)
       added, total = added + (posts[slot] or 0), stored or total
       local known = stored or posts[slot]
+      if posts[slot] and not stored then table.insert(kind.silent, slot) end
       table.insert(packed, struct.pack('>d', known and total + added + 1 or 0))
     end
     table.insert(writes, {kind, key, math.max(first, begin) - begin, table.concat(packed)})
@@ -87,9 +89,11 @@ end
 local function raise(tag, found)
   local total
   for _, kind in ipairs(KINDS) do
+    kind.silent = {}
     local posts, first = by_slot(kind, found)
     total = total_before(kind, tag, first) or total or 0
     work_out(kind, tag, posts, first, total)
+    silent[tag] = kind.silent
   end
 end
 

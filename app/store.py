@@ -12,7 +12,8 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     {hashtag}:spent:<source> <day>
                        string  posts read from a network that charges for each
     {hashtag}:states   stream  what the sources were doing, an entry for every change, and
-                               which times were "filled" since: hashtag -> source -> spans
+                               which times were "filled" since (hashtag -> source -> spans),
+                               "alone" where nobody ticked then (hashtag -> spans)
     {hashtag}:minutes:<day>:<hashtag>, {hashtag}:hours:<month>:<hashtag>
                        string  totals by minute and by hour (app/history.py)
 """

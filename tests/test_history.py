@@ -143,6 +143,22 @@ async def test_a_gap_that_was_filled_is_none_any_more(store: Store) -> None:
     assert await budget_gaps("science", "cats") == minute + 60_000
 
 
+async def test_time_that_one_source_alone_fills_is_said_to_be_so(store: Store) -> None:
+    """The ingester was down, and what the others had then nobody knows; a single source has
+    no others, and while the ingester ran they were counted."""
+    minute = await server_time(store) // 60_000 * 60_000
+    for source, more in (("x", {}), ("y", {"z": "live"})):
+        seen, sources = await store.load(), {source: "live", **more}
+        details = {name: {"since": 1, "reason": ""} for name in sources}
+        times = {minute - n * 60_000: 1 for n in ((9, 8), (8, 7, 6))[source == "y"]}
+        found = {"science": {source: times}}
+        await commit(store, seen, source, 0, past=found, sources=sources, details=details)
+    told = await past(store, [], ["science"], "1h", await server_time(store))
+    [gap] = [gap for gap in told["gaps"] if not gap["all"]]
+    assert gap["reason"] == "only y was counted"
+    assert (gap["from"], gap["to"]) == (minute - 7 * 60_000, minute - 5 * 60_000)
+
+
 def test_what_other_sources_lack_is_still_said() -> None:
     """Of two that were out, the one that was filled is left out of the reason."""
     filled = [("a", "x", 10, 20), ("a", "x", 15, 40), ("a", "y", 30, 50)]
@@ -163,6 +179,8 @@ async def test_a_foreign_entry_among_the_states_is_passed_over(store: Store) -> 
         {"sources": "[", "details": "{}"},
         {"sources": "[]", "details": "{}"},
         {"sources": "{}", "details": "{}", "filled": '{"science":{"x":[1,[2]]}}'},
+        {"sources": "[1]", "details": "{}", "alone": '{"science":[1,[2]]}'},
+        {"sources": "[1]", "details": "{}", "alone": "[[1,2]]"},
     ):
         await store.redis.xadd(STATES, entry)
     told = await past(store, [], ["science"], "1h", await server_time(store))

@@ -97,6 +97,21 @@ async def test_the_times_that_are_filled_are_written_down(store: Store) -> None:
     assert entry[b"sources"] == b'{"x":"live"}'
 
 
+async def test_minutes_in_which_nobody_ticked_are_written_down(store: Store) -> None:
+    """Those of them that the posts fill: no other source is counted in them."""
+    now = await this_minute(store)
+    state = await commit(store, State(), "a", 0, {"science": {"x": {now - 5 * MINUTE: 1}}})
+    minutes = {now - n * MINUTE + 7: n for n in (7, 6, 5, 3)}
+    await commit(store, state, "b", 0, {"science": {"x": minutes}})
+    entries = [entry for _, entry in await store.redis.xrange(STATES)]
+    spans = [(7, 5), (3, 2)]
+    told = ",".join(f"[{now - begin * MINUTE},{now - end * MINUTE}]" for begin, end in spans)
+    assert (
+        entries[0][b"alone"].decode() == f'{{"science":[[{now - 5 * MINUTE},{now - 4 * MINUTE}]]}}'
+    )
+    assert entries[1][b"alone"].decode() == f'{{"science":[{told}]}}'
+
+
 async def test_what_cannot_be_is_put_as_near_as_can_be(store: Store) -> None:
     """The future into the present, and what is older than the minutes reach into the oldest."""
     now = await this_minute(store)
