@@ -64,13 +64,13 @@ def with_past(ticks: Sequence[Tick], late: Tick) -> list[Tick]:
 def without_pauses(ticks: Sequence[Tick], late: Tick, rises: Rises) -> Iterator[Tick]:
     """The ticks, and more of them in pauses that the posts of the past fill; none of those was
     ever sent, so their ids are such as nobody can resume from."""
-    begin = late.at - LOG_SECONDS * 1000
+    begin = oldest = late.at - LOG_SECONDS * 1000
     before = ticks[0] if ticks else late
     for tick in [*ticks, late] if ticks else ():
-        pause = max(LONGEST_PAUSE, 4000 * tick.seconds)
-        for at in range(begin + APART, tick.at, APART) if tick.at - begin > pause else ():
-            if any(rise.covers(at) for parts in rises.values() for rise in parts.values()):
-                yield replace(before, id=f"{at} late", at=at, past={})
+        if tick.at - begin > max(LONGEST_PAUSE, 4000 * tick.seconds):
+            for at in range(max(begin, oldest) + APART, tick.at, APART):
+                if any(rise.covers(at) for parts in rises.values() for rise in parts.values()):
+                    yield replace(before, id=f"{at} late", at=at, past={})
         if tick is not late:
             yield tick
         begin, before = tick.at, tick

@@ -59,6 +59,14 @@ def test_a_pause_is_filled_where_the_posts_are() -> None:
     assert [t.at for t in told] == sorted(t.at for t in told)
 
 
+def test_a_pause_is_filled_no_further_back_than_the_log_reaches() -> None:
+    """However long it was: a tick from the far future, whoever sent it, costs nothing."""
+    late = at(10**15, {"a": {"x": [(0, 1), (10**15 - MINUTE, 1)]}}, a=2)
+    told = with_past(every(0, 1000, a=0), late)
+    assert len(told) < 2 + 900_000 / APART
+    assert told[-1].counts["a"] == 1
+
+
 def test_slow_ticks_are_no_pauses() -> None:
     """Where a tick takes ten seconds, nothing is missing between two."""
     ticks = [replace(at(n * 10_000, a=0), seconds=10.0) for n in range(89)]

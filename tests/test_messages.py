@@ -19,6 +19,7 @@ GOOD: dict[str, Any] = {
     "names": {"サッカー": "サッカー"},
     "sources": {"x": "live"},
     "details": {"x": {"since": 1, "reason": ""}},
+    "past": {"サッカー": {"x": [[60_000, 2], [0, 1]]}},
 }
 
 
@@ -30,6 +31,20 @@ def test_a_tick_is_read_back() -> None:
     assert tick.by_source == {"サッカー": {"x": 3}}
     assert tick.sources == {"x": "live"}
     assert tick.details == {"x": {"since": 1, "reason": ""}}
+    assert tick.past == {"サッカー": {"x": [(0, 1), (60_000, 2)]}}
+
+
+def test_a_tick_of_before_there_was_a_past_is_read_as_well() -> None:
+    """The log of an older ingester."""
+    old = {name: value for name, value in GOOD.items() if name != "past"}
+    assert Tick.from_json(json.dumps(old)).past == {}
+
+
+@pytest.mark.parametrize("found", [5, [5], [[1]], [[1, 2, 3]], [[1, -1]], [[1.5, 1]], [[0, "a"]]])
+def test_a_past_of_another_form_is_a_value_error(found: Any) -> None:
+    """Down to the last number of it."""
+    with pytest.raises(ValueError, match=r".+"):
+        Tick.from_json(json.dumps({**GOOD, "past": {"a": {"x": found}}}))
 
 
 @pytest.mark.parametrize("name", list(GOOD))
