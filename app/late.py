@@ -16,8 +16,9 @@ from app.store import LOG_SECONDS
 MINUTE = 60_000
 LONGEST_PAUSE = 8_000
 """Milliseconds between two ticks; in a longer pause nobody ticked."""
-APART = 5_000
-"""Milliseconds from one tick to the next in a pause that is filled."""
+APART = 1_000
+"""Milliseconds from one tick to the next in a pause that is filled; /api/history has no finer
+step."""
 
 
 class Rise:

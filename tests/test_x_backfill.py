@@ -404,6 +404,13 @@ async def test_every_open_page_sees_the_past_where_it_belongs(
     assert posts == {at: world.api.posts_in("", world.begin + at) - (at == 0) for at in minutes}
     # X's clock is ten minutes behind here: that time is nobody's
     assert [gap["from"] // 1000 - world.begin for gap in past["gaps"]] == [MINUTE]
+    _, past = await get(f"{app.url}/api/history?range=15m")
+    known = [at for at, total in past["series"]["science"] if total is not None]
+    filled = [at for at in known if at / 1000 < world.begin + MINUTE]
+    assert len(filled) > 100
+    assert max(later - one for one, later in itertools.pairwise(filled)) == past["step"]
+    [gap] = past["gaps"]
+    assert MINUTE - 2 <= gap["from"] / 1000 - world.begin <= MINUTE + 2
 
 
 async def until(events: AsyncIterator[Event], total: int) -> AsyncGenerator[Event, None]:
