@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from network import Counting
-from servers import App, Event, RedisServer, eventually, get, viewing
+from servers import START_SECONDS, App, Event, RedisServer, eventually, get, viewing
+from test_ingest import bring_back, copy
 from x_server import TOKEN, XServer, x_server
 from x_source import line
 
@@ -331,6 +332,38 @@ async def test_a_strangers_commit_makes_x_be_read_again(
         world.time.free.set()
         await world.reach(3)
     await other.aclose()
+
+
+async def test_a_redis_that_came_back_older_is_filled_again(world: World) -> None:
+    """From memory: what X told once is not asked for a second time."""
+    world.write(-50_000, -10, -9)
+    world.time.free.clear()
+    async with world.counting():
+        await world.bring(25, *world.write(24))
+        old = await copy(world.store)
+        world.time.free.set()
+        await world.reach(4)
+        await bring_back(world.store, old)
+        await world.reach(4)
+    minutes = await world.by_minute()
+    assert {at: n for at, n in minutes.items() if at < 0} == {-50_040: 1, -60: 2}
+    assert len(world.asked()) == 2
+    assert world.api.connects == 1
+
+
+async def test_a_bug_in_the_asking_ends_the_source_loudly(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It must not die in silence beside a stream that goes on."""
+
+    async def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("app.sources.x_minutes.Asking.minutes", broken)
+    with pytest.raises(ZeroDivisionError):
+        async with asyncio.timeout(START_SECONDS):
+            async for _ in world.source().posts(""):
+                pass
 
 
 async def test_posts_that_were_counted_without_backfill_are_not_counted_again(
