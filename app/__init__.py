@@ -17,6 +17,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     sources/      posts from each network
     counter.py    counts hashtags
     pace.py       how long ticks last
+    keeper.py     keeps a Redis server running beside us
     embedded.py   a private Redis when none is given
     lease.py      which ingester is the writer
     ingest.py     sources into counter, counter into store, once a tick

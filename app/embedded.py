@@ -1,10 +1,8 @@
 """A private Redis-compatible server beside the app when none is given.
 
-It is a process of its own, listens on a unix socket in the data folder only, and keeps an
-append-only file there. A small shell stands between: it waits on a pipe whose other end
-only we hold, so when we end, however we end, the kernel closes the pipe and the shell
-stops the server cleanly. Both hold the folder's lock: it is free when the server is gone.
-When the server ends before we do, the shell ends with it, and we start both again.
+It listens on a unix socket in the data folder only. One of our processes runs it
+(app/keeper.py) and holds the folder's lock; others of the folder may join it, and when the
+one that runs it ends, however it ends, one of them runs it from then on.
 """
 
 import asyncio
@@ -13,43 +11,21 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from redis.asyncio import Redis
 
-from app.retry import Backoff
+from app.keeper import beside, kept
 from app.settings import Settings, SettingsError
-from app.store import Store, StoreLost, connect, store_lost
+from app.store import Store, StoreLost, connect
 
 log = logging.getLogger(__name__)
 
 DATA = Path("data")
-START_SECONDS = 10.0
 SOCKET_PATH_LONGEST = 100
 """Bytes; the kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS."""
-
-# The server ignores a hang-up and runs in a session of its own, so that Ctrl-C in the
-# terminal reaches us first and the last commit still finds it.
-KEEPER = """
-exec 3<&0 0</dev/null
-"$@" & server=$!
-{ read -r _ <&3; kill $server; } & reader=$!
-wait $server
-kill $reader; wait
-"""
-
-CONFIG = {
-    "port": "0",
-    "unixsocket": "redis.sock",
-    "unixsocketperm": "700",
-    "appendonly": "yes",
-    "appendfsync": "everysec",
-    "save": "",
-    "maxmemory-policy": "noeviction",
-    "loglevel": "warning",
-    "logfile": "redis.log",
-}
+LOOK_SECONDS = 0.5
 
 
 class DataInUse(Exception):
@@ -108,16 +84,37 @@ async def embedded(folder: Path, server: str = "", join: bool = False) -> AsyncI
     except OSError as error:
         raise StoreLost(f"The folder {folder} cannot be used: {error.strerror}.") from error
     try:
-        if not await take(lock, folder, join):
-            yield redis
-            return
-        os.ftruncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-        async with kept(redis, server or find_server(), folder, lock):
-            yield redis
+        if await take(lock, folder, join):
+            async with owned(redis, server, folder, lock):
+                yield redis
+        else:
+            async with beside(inherit(redis, server, folder, lock)):
+                yield redis
     finally:
         await redis.aclose()
         os.close(lock)
+
+
+@asynccontextmanager
+async def owned(redis: Redis, server: str, folder: Path, lock: int) -> AsyncIterator[None]:
+    """Run the server of the folder, whose lock is ours, and let others know who does."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    async with kept(redis, server or find_server(), folder, lock):
+        yield
+
+
+async def inherit(redis: Redis, server: str, folder: Path, lock: int) -> None:
+    """Run the server as soon as the process that runs it has ended; until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            if await take(lock, folder, join=True):
+                log.warning("The process that ran the embedded Redis has ended: we run it now")
+                async with owned(redis, server, folder, lock):
+                    await asyncio.Event().wait()
+        except (DataInUse, StoreLost, OSError) as lost:
+            log.error("%s", lost)
 
 
 def socket_path(folder: Path) -> str:
@@ -163,80 +160,3 @@ def alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@asynccontextmanager
-async def kept(redis: Redis, server: str, folder: Path, lock: int) -> AsyncIterator[None]:
-    """Run the server; start it again whenever it ends before the block does.
-
-    Raises StoreLost when it does not start in the first place.
-    """
-    keeper = await start(server, folder, lock)
-
-    async def keep() -> None:
-        nonlocal keeper
-        backoff = Backoff(first=0.1, longest=5.0)
-        while True:
-            await keeper.wait()
-            log.error("The embedded Redis ended (see %s/redis.log): it is started again", folder)
-            close(keeper)
-            await asyncio.sleep(backoff.next())
-            await gone(redis)
-            try:
-                keeper = await start(server, folder, lock)
-            except OSError as error:  # no process or memory to be had: the next try may have it
-                log.error("The embedded Redis cannot be started: %s", error)
-
-    keeping = None
-    try:
-        await answering(redis, keeper, folder)
-        keeping = asyncio.create_task(keep())
-        yield
-    finally:
-        if keeping:
-            keeping.cancel()
-            await asyncio.wait([keeping])
-        close(keeper)
-        await asyncio.shield(keeper.wait())
-
-
-async def start(server: str, folder: Path, lock: int) -> asyncio.subprocess.Process:
-    arguments = [word for name, value in CONFIG.items() for word in (f"--{name}", value)]
-    return await asyncio.create_subprocess_exec(
-        "/bin/sh", "-c", KEEPER, "hashtag-pulse-redis", server, *arguments,
-        cwd=folder,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-        pass_fds=[lock],
-        start_new_session=True,
-    )  # fmt: skip
-
-
-async def answering(redis: Redis, keeper: asyncio.subprocess.Process, folder: Path) -> None:
-    """Return once the server answers; raises StoreLost when it ends or takes too long."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + START_SECONDS
-    while loop.time() < end and keeper.returncode is None:
-        try:
-            with store_lost():
-                await redis.ping()
-            return
-        except StoreLost:
-            await asyncio.sleep(0.02)
-    raise StoreLost(f"The embedded Redis did not start: its reasons are in {folder}/redis.log.")
-
-
-def close(keeper: asyncio.subprocess.Process) -> None:
-    """Have the server stopped, by whatever is left of the shell."""
-    assert keeper.stdin
-    keeper.stdin.close()
-
-
-async def gone(redis: Redis) -> None:
-    """Return once no server answers: two would write to one file."""
-    with suppress(StoreLost):
-        while True:
-            with store_lost():
-                await redis.ping()
-            await asyncio.sleep(0.1)

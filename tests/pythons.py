@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -53,8 +55,7 @@ def environment(version: str) -> str:
     if version == OWN:
         return python
     folder = ROOT / f".venv-{version}"
-    with (ROOT / ".git" / f"venv-{version}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_at_a_time():
         made = subprocess.run(
             ["make", f"{folder.name}/.app", f"VENV={folder.name}", f"PYTHON={python}"],
             cwd=ROOT,
@@ -64,3 +65,14 @@ def environment(version: str) -> str:
     if made.returncode:
         missing(f"an environment for Python {version}: {made.stderr[-300:]}")
     return str(folder / "bin" / "python")
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Two runs of the tests may want the same environment; in a worktree .git is a file."""
+    lock = os.open(ROOT, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

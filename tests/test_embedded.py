@@ -7,14 +7,16 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from embedded_server import alive, lock_is_free, server_process
-from servers import App, wait_until
+from embedded_server import alive, ask, lock_is_free, server_process
+from posts import counted
+from servers import ROOT, App, Process, free_port, wait_until
 
 from app.embedded import DataInUse, embedded, find_server
-from app.store import StoreLost
+from app.store import TOTALS, StoreLost
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +157,65 @@ def test_web_joins_the_ingesters_server(start_app: Callable[..., App]) -> None:
     assert alive(process)
     assert ingester.stop() == 0, ingester.output
     assert not alive(process)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("order", [("ingest", "web"), ("web", "ingest")])
+def test_who_joined_runs_the_server_when_its_owner_ends(
+    start_app: Callable[..., App], order: tuple[str, str], number: int
+) -> None:
+    """In both orders, killed or told to stop: the other process goes on, and totals with it."""
+    owner = start_app(order[0])
+    wait_until(server_process, f"its server answers: {owner.output}")
+    other = start_app(order[1])
+    web = (owner, other)[order.index("web")].started()
+    wait_until(lambda: counted(web), f"posts are counted: {owner.output} {other.output}")
+    first, before = server_process(), int(ask("HGET", TOTALS, "science"))
+    owner.signal(number)
+    owner.wait()
+    wait_until(lambda: not alive(first), "the first server ends")
+    wait_until(lambda: server_process() not in (0, first), f"another answers: {other.output}")
+    assert int(ask("HGET", TOTALS, "science")) >= before
+    if other is web:
+        start_app("ingest")
+    wait_until(lambda: int(ask("HGET", TOTALS, "science")) > before, "the counting goes on")
+    assert "we run it now" in other.output
+    assert other.stop() == 0, other.output
+    assert "Traceback" not in other.output
+
+
+BUG = """
+import sys
+from app import {module}
+
+async def bug(*_, **__):
+    raise ZeroDivisionError("a bug of ours")
+
+{change}
+from app.__main__ import main
+sys.argv = ["app", "web"]
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "change"),
+    [("keeper", "keeper.gone = bug"), ("embedded", "embedded.inherit = bug")],
+)
+def test_bug_in_the_keeping_ends_the_process_loudly(
+    here: Path, start_app: Callable[..., App], ending: ExitStack, module: str, change: str
+) -> None:
+    """Of the task that starts the server again, and of the one that waits to take it over."""
+    script = here / "bug.py"
+    script.write_text(BUG.format(module=module, change=change))
+    if module == "embedded":
+        ingester = start_app("ingest")
+        wait_until(server_process, f"its server answers: {ingester.output}")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{free_port()}"}
+    app = ending.enter_context(Process(sys.executable, str(script), cwd=here, env=env))
+    if module == "keeper":
+        wait_until(lambda: "I app" in app.output, f"it starts: {app.output}")
+        os.kill(server_process(), signal.SIGKILL)
+    assert app.wait(10) == 1, app.output
+    assert "the keeping of the embedded Redis broke" in app.output
+    assert "ZeroDivisionError: a bug of ours" in app.output
