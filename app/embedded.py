@@ -16,9 +16,10 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from app.client import connect
 from app.keeper import beside, kept
 from app.settings import Settings, SettingsError
-from app.store import Store, StoreLost, connect
+from app.store import Store, StoreLost
 
 log = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from app.client import TooLong
+from app.client import connect as connect  # what a Store is made with
 from app.messages import Tick, dumps, parse_id
 
 log = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ LOG, TICKS = "{hashtag}:log", "{hashtag}:ticks"
 LEASE, STATES, SPENT = "{hashtag}:lease", "{hashtag}:states", "{hashtag}:spent"
 SPELLINGS, NAMES = "{hashtag}:spellings", "{hashtag}:names"
 LOG_SECONDS = 900
-ANSWER_SECONDS = 5.0
-"""A Redis that has not answered by then is lost: a hung one would never say so."""
+PAGE = 16
+"""Entries of the log that are asked for at once."""
 GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 
@@ -79,17 +79,6 @@ class State:
                 if name.startswith("cursor:")
             },
         )
-
-
-def connect(url: str, **options: Any) -> Redis:
-    """A client that gives up at once: whoever calls the store decides about trying again."""
-    return Redis.from_url(
-        url,
-        socket_timeout=ANSWER_SECONDS,
-        socket_connect_timeout=ANSWER_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        **options,
-    )
 
 
 class Store:
@@ -160,9 +149,15 @@ class Store:
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
-        with store_lost(LOG):
-            entries: Any = await self.redis.xrange(LOG, min=f"({id}" if id else "-")
-        return self._ticks(entries)
+        ticks: list[Tick] = []
+        page: Any = None
+        while page is None or len(page) == PAGE:
+            with store_lost(LOG):
+                page = await self.redis.xrange(LOG, min=f"({id}" if id else "-", count=PAGE)
+            for entry, fields in page:
+                id = entry.decode()
+                ticks += filter(None, [self._read(fields.get(b"tick", b""), id)])
+        return ticks
 
     async def follow(self, last: str, silence: float) -> AsyncIterator[Tick | None]:
         """Every tick after the id `last`, in order, each once, as it happens.
@@ -178,8 +173,7 @@ class Store:
             with store_lost():
                 await pubsub.subscribe(TICKS)
             while True:
-                with store_lost():
-                    message = await pubsub.get_message(timeout=silence)
+                message = await self._next(pubsub, silence)
                 if message is None:
                     if await self.ticks_after(last):
                         raise StoreLost("Redis took our subscription away without a word.")
@@ -197,12 +191,20 @@ class Store:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
+    async def _next(self, pubsub: PubSub, silence: float) -> Any:
+        try:
+            with store_lost():
+                return await pubsub.get_message(timeout=silence)
+        except StoreLost as lost:
+            if isinstance(lost.__cause__, TooLong):
+                self._skip(str(lost))
+            raise
+
     async def _since(self, last: str) -> tuple[str, list[Tick]]:
         """The id and the ticks after it; "" and all of the log where that has it no more."""
         with store_lost(LOG):
-            entries: Any = await self.redis.xrange(LOG, min=last or "-")
-        there = entries and entries[0][0].decode() == last
-        return (last, self._ticks(entries[1:])) if there else ("", await self.ticks_after(""))
+            there = last and await self.redis.xrange(LOG, last, last)
+        return (last if there else ""), await self.ticks_after(last if there else "")
 
     async def _up_to(self, heard: Tick | None, last: str) -> list[Tick]:
         """What follows the id `last` up to the tick just heard, from the log if need be."""
@@ -213,18 +215,17 @@ class Store:
         _, missed = await self._since(last)
         return missed if missed and not is_after(heard.id, missed[-1].id) else [*missed, heard]
 
-    def _ticks(self, entries: Any) -> list[Tick]:
-        ticks = [self._read(fields.get(b"tick", b""), entry.decode()) for entry, fields in entries]
-        return [tick for tick in ticks if tick]
-
     def _read(self, text: bytes, id: str = "") -> Tick | None:
         try:
             return Tick.from_json(text, id)
         except ValueError as error:
-            self.skipped += 1
-            if self.skipped & (self.skipped - 1) == 0:  # at 1, 2, 4, 8 ...: a flood stays readable
-                log.warning("skipped %d messages in Redis so far: %s", self.skipped, error)
+            self._skip(str(error))
             return None
+
+    def _skip(self, why: str) -> None:
+        self.skipped += 1
+        if self.skipped & (self.skipped - 1) == 0:  # at 1, 2, 4, 8 ...: a flood stays readable
+            log.warning("skipped %d messages in Redis so far: %s", self.skipped, why)
 
 
 def is_after(id: str, other: str) -> bool:

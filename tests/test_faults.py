@@ -20,7 +20,7 @@ from test_ingest import Script, counted, ingesting, total
 from test_store import commit, count, hearing
 from world import kill, stop, write
 
-from app import store as store_module
+from app import client
 from app.embedded import find_server
 from app.ingest import Ingester
 from app.messages import Post
@@ -45,7 +45,7 @@ async def link(redis: RedisServer) -> AsyncIterator[Link]:
 @pytest.fixture
 async def store(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """A store that loses patience soon."""
-    monkeypatch.setattr(store_module, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
     opened = Store(connect(redis.url))
     yield opened
     await opened.redis.aclose()

@@ -234,8 +234,9 @@ async def hearing(store: Store) -> AsyncIterator[list[Tick | None]]:
         await eventually(lambda: None in heard, "the subscription stands")
         yield heard
     finally:
-        task.cancel()
-        await asyncio.wait([task])
+        while not task.done():  # Python 3.11 can lose a cancel while redis-py writes
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 def count(heard: list[Tick | None]) -> int:
