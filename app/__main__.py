@@ -102,7 +102,7 @@ async def checked(settings: Settings) -> bool:
     async with store(settings, join=True) as opened:
         works = True
         async for finding in check(settings, opened, partial(picked, settings, opened)):
-            sys.stdout.write(f"{'ok  ' if finding.works else 'FAIL'}  {finding.sentence}\n")
+            sys.stdout.write(f"{finding.mark}  {finding.sentence}\n")
             sys.stdout.flush()
             works = works and finding.works
         return works

@@ -1,9 +1,10 @@
 """`python -m app check`: what an owner runs before going live. Each finding is one sentence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Any
 
 from app.settings import Settings
 from app.sources import Source, SourceLost
@@ -16,10 +17,15 @@ OLDEST_REDIS = (6, 2)
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence; `works` is False for what must be mended first."""
+    """One sentence; `works` is False for what must be mended first, `fine` for what may be."""
 
     works: bool
     sentence: str
+    fine: bool = True
+
+    @property
+    def mark(self) -> str:
+        return "FAIL" if not self.works else "ok  " if self.fine else "WARN"
 
 
 async def check(
@@ -98,7 +104,7 @@ async def check_redis(store: Store) -> list[Finding]:
         found = [Finding(False, f"Redis: version {version} is too old, 6.2 is needed.")]
     if about.get("role") not in (None, "master"):
         found.append(Finding(False, "Redis: this server is a replica and takes no writes."))
-    return found + [Finding(True, warning) for warning in await redis_warnings(store)]
+    return [*found, eviction(about), await persistence(store, about)]
 
 
 async def redis_warnings(store: Store) -> list[str]:
@@ -106,22 +112,37 @@ async def redis_warnings(store: Store) -> list[str]:
     try:
         with store_lost():
             about = await store.redis.info()
-            saves = await setting(store, "save")
     except StoreLost:
         return []
-    warnings = []
+    found = [eviction(about), await persistence(store, about)]
+    return [finding.sentence for finding in found if not finding.fine]
+
+
+def eviction(about: Mapping[str, Any]) -> Finding:
     policy = str(about.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction" and about.get("maxmemory"):
-        warnings.append(
-            f"Redis: maxmemory-policy is {policy}: it may throw totals away; set noeviction."
-        )
-    if not about.get("aof_enabled") and saves == "":
-        warnings.append("Redis: it keeps nothing on disk: a restart of it forgets the totals.")
-    elif not about.get("aof_enabled") and saves is not None:
-        warnings.append(
-            "Redis: without appendonly a crash of it forgets minutes; set appendonly yes."
-        )
-    return warnings
+    if policy == "noeviction":
+        return Finding(True, "Redis: maxmemory-policy is noeviction: it throws no totals away.")
+    if not about.get("maxmemory"):
+        return Finding(True, "Redis: it has no maxmemory, so it throws no totals away.")
+    text = f"Redis: maxmemory-policy is {policy}: it may throw totals away; set noeviction."
+    return Finding(True, text, fine=False)
+
+
+async def persistence(store: Store, about: Mapping[str, Any]) -> Finding:
+    if about.get("aof_enabled"):
+        sync = await setting(store, "appendfsync")
+        if sync == "no":
+            text = "Redis: appendfsync is no: a power cut forgets what was not yet on disk."
+            return Finding(True, text, fine=False)
+        return Finding(True, f"Redis: appendonly is on, appendfsync is {sync or 'not told'}.")
+    saves = await setting(store, "save")
+    if saves is None:
+        return Finding(True, "Redis: it does not tell whether it keeps totals on disk.")
+    if not saves:
+        text = "Redis: it keeps nothing on disk: a restart of it forgets the totals."
+    else:
+        text = "Redis: without appendonly a crash of it forgets minutes; set appendonly yes."
+    return Finding(True, text, fine=False)
 
 
 async def setting(store: Store, name: str) -> str | None:

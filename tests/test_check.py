@@ -34,7 +34,9 @@ async def test_check_says_what_works_and_what_it_costs(
     assert "ok    x: live, 1 post within 10 s." in app.output
     assert "ok    x: costs $0.005 for every post read, at most $50.00 a day" in app.output
     assert "ok    demo: live" in app.output
-    assert "keeps nothing on disk" in app.output
+    assert "ok    Redis: version" in app.output
+    assert "WARN  Redis: it keeps nothing on disk" in app.output
+    assert "ok    Redis: maxmemory-policy is noeviction" in app.output
     assert TOKEN not in app.output
 
 
@@ -79,12 +81,14 @@ async def test_check_fails_for_what_will_not_work(
     assert "Traceback" not in app.output
 
 
-def test_check_fails_without_redis(start_app: Callable[..., App]) -> None:
-    """A Redis that does not answer is a finding, not a traceback."""
-    app = start_app(
-        "check", SOURCES="replay", REPLAY_FILE="/dev/null", REDIS_URL="redis://127.0.0.1:1"
-    )
+def test_check_fails_without_redis(start_app: Callable[..., App], tmp_path: Path) -> None:
+    """A Redis that does not answer is a finding, and what comes after it is looked at too."""
+    file = tmp_path / "recording"
+    file.write_text("{}\n")
+    app = start_app("check", SOURCES="replay", REPLAY_FILE=file, REDIS_URL="redis://127.0.0.1:1")
     assert app.wait() == 1
+    assert "FAIL  Redis: Error 111 connecting to 127.0.0.1:1" in app.output
+    assert "ok    replay: down, 0 posts" in app.output
     assert "Traceback" not in app.output
 
 
@@ -98,6 +102,8 @@ def test_check_fails_without_redis(start_app: Callable[..., App]) -> None:
             ("--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
             "allkeys-lru",
         ),
+        (("--maxmemory-policy", "allkeys-lru", "--appendonly", "yes"), ""),
+        (("--appendonly", "yes", "--appendfsync", "no"), "a power cut forgets"),
     ],
 )
 async def test_warnings_about_a_forgetful_redis(
@@ -110,6 +116,15 @@ async def test_warnings_about_a_forgetful_redis(
         await redis.aclose()
     assert len(warnings) == bool(said)
     assert all(said in warning for warning in warnings)
+
+
+def test_the_ingester_says_so_at_its_start(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """An owner who never ran the check finds it in the log."""
+    app = start_app("ingest", REDIS_URL=redis_server.url)
+    wait_until(lambda: "W app: Redis: it keeps nothing on disk" in app.output, app.output)
+    assert app.stop() == 0, app.output
 
 
 async def test_record_writes_what_replay_reads(
