@@ -79,6 +79,14 @@ def url(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def redis_url(text: str) -> str:
+    parts = urlsplit(url("redis", "rediss", "unix")(text))
+    database = parts.path.removeprefix("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
+        raise ValueError("no such database")  # redis-py would take the first one instead
+    return text
+
+
 def urls(*schemes: str) -> Callable[[str], tuple[str, ...]]:
     one = url(*schemes)
 
@@ -113,9 +121,7 @@ class Settings:
     sources: tuple[str, ...] = setting(
         "demo", f"a comma list of {', '.join(SOURCE_NAMES)}", source_names
     )
-    redis_url: str = setting(
-        "", "a redis://, rediss:// or unix:// URL", url("redis", "rediss", "unix"), secret=True
-    )
+    redis_url: str = setting("", "a redis://, rediss:// or unix:// URL", redis_url, secret=True)
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
     express_lane: str = setting("on", "on or off", one_of("on", "off"))

@@ -10,7 +10,15 @@ from app.settings import Settings, SettingsError, load, read
 WRONG = {
     "HASHTAGS": ["two words", "science,two words", "#", ",", "2024", "a!b", "x" * 101],
     "SOURCES": ["twitter", "demo,twitter", ",", "demo;replay"],
-    "REDIS_URL": ["localhost:6379", "http://localhost", "redis://", "redis://h:99999", "rediss//h"],
+    "REDIS_URL": [
+        "localhost:6379",
+        "http://localhost",
+        "redis://",
+        "redis://h:99999",
+        "rediss//h",
+        "redis://h/first",
+        "redis://h/1/2",
+    ],
     "TICK_SECONDS": ["0", "0.05", "11", "-1", "nan", "inf", "half", "0,5"],
     "X_API_URL": [
         "api.twitter.com",
