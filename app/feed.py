@@ -23,6 +23,8 @@ from app.store import LOG_SECONDS, Store, StoreLost
 
 log = logging.getLogger(__name__)
 
+MOST_TICKS = 9001
+"""As many as 15 minutes can have: the times in them are the word of a clock that may be wrong."""
 TIMER_SECONDS = 0.5
 
 
@@ -96,15 +98,19 @@ class Feed:
             self.arrived.extendleft([self.clock()] * (len(told) - len(self.ticks)))
             self.ticks = deque(told)
             self.begin_anew()
-        self.ticks.append(tick)
-        self.arrived.append(self.clock())
-        while self.ticks[0].at < tick.at - LOG_SECONDS * 1000:
-            self.ticks.popleft()
-            self.arrived.popleft()
+        self.keep(tick)
         self.heard = self.clock() if self.loaded else self.heard
         self.untold.update(changes(before, tick))
         if self.loaded and self.clock() >= self.due:
             self.tell(tick)
+
+    def keep(self, tick: Tick) -> None:
+        """Put the tick into the log, and out of it what is too old."""
+        self.ticks.append(tick)
+        self.arrived.append(self.clock())
+        while self.ticks[0].at < tick.at - LOG_SECONDS * 1000 or len(self.ticks) > MOST_TICKS:
+            self.ticks.popleft()
+            self.arrived.popleft()
 
     def begin_anew(self) -> None:
         """What the viewers have leads to nothing that follows: each is to be told afresh."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -268,6 +269,13 @@ async def test_the_log_keeps_fifteen_minutes() -> None:
     feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 2500)))
     assert len(feed.ticks) == 1801
     assert feed.ticks[-1].at - feed.ticks[0].at == 900_000
+
+
+async def test_the_log_is_bounded_though_a_clock_stands_still() -> None:
+    """Or goes back by an hour: no times that ticks have can fill the memory."""
+    feed, _ = feed_with(*(replace(tick(n, a=n), at=5) for n in range(1, 9500)))
+    assert len(feed.ticks) == len(feed.arrived) == 9001
+    assert feed.ticks[-1].id == tick(9499).id
 
 
 async def test_viewers_with_the_same_hashtags_share_the_bytes() -> None:
