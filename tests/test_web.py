@@ -1,12 +1,26 @@
 """What the web process answers, over a real socket, from a real ingester and Redis."""
 
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 import pytest
-from servers import ROOT, App, Event, RedisServer, eventually, get, viewing
+from servers import (
+    ROOT,
+    App,
+    Event,
+    Process,
+    RedisServer,
+    eventually,
+    free_port,
+    get,
+    viewing,
+)
+from test_failover import serves
 
 from app.embedded import find_server
 
@@ -208,3 +222,24 @@ async def test_hypercorns_own_command_serves_the_app(tmp_path: Path) -> None:
             async with viewing(f"http://127.0.0.1:{port}/events") as events:
                 await anext(events)
                 assert (await anext(events)).name == "counts"
+
+
+IMPATIENT = """
+from quart import Quart
+Quart.default_config = {**Quart.default_config, "RESPONSE_TIMEOUT": 0.3}
+from app.__main__ import main
+main()
+"""
+
+
+async def test_a_stream_outlives_quarts_patience(tmp_path: Path, ending: ExitStack) -> None:
+    """With 0.3 s in the place of a minute, after which it cuts what is still being sent."""
+    port = free_port()
+    env = {"PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{port}", "TICK_SECONDS": "0.1"}
+    env |= os.environ
+    ending.enter_context(Process(sys.executable, "-c", IMPATIENT, cwd=tmp_path, env=env))
+    await eventually(lambda: serves(port), "it serves")
+    async with viewing(f"http://127.0.0.1:{port}/events") as events:
+        await anext(events)
+        came = [(await anext(events)).data["at"] for _ in range(20)]
+    assert came[-1] - came[0] > 1_000
