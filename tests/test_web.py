@@ -241,5 +241,5 @@ async def test_a_stream_outlives_quarts_patience(tmp_path: Path, ending: ExitSta
     await eventually(lambda: serves(port), "it serves")
     async with viewing(f"http://127.0.0.1:{port}/events") as events:
         await anext(events)
-        came = [(await anext(events)).data["at"] for _ in range(20)]
-    assert came[-1] - came[0] > 1_000
+        came = [(await anext(events)).data["at"] for _ in range(5)]
+    assert came[-1] - came[0] > 300
