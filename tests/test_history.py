@@ -171,6 +171,18 @@ def test_what_other_sources_lack_is_still_said() -> None:
     ]
 
 
+@pytest.mark.parametrize("states", [("polling",), ("connecting", "live"), ("down", "polling")])
+async def test_a_source_that_works_or_is_soon_back_has_no_gap(
+    store: Store, states: tuple[str, ...]
+) -> None:
+    """Polling is work, and a pause of less than five seconds cannot be seen."""
+    stored = await commit(store, State(), "a", 3)
+    for state in states:
+        stored = await commit(store, stored, state, 0, state)
+    told = await past(store, [], ["science"], "1h", await server_time(store) + 30 * 60_000)
+    assert not [gap for gap in told["gaps"] if gap["reason"].startswith("x:")]
+
+
 async def test_a_foreign_entry_among_the_states_is_passed_over(store: Store) -> None:
     """Whatever somebody put there, the past is answered."""
     await commit(store, State(), "a", 3)
