@@ -1,17 +1,21 @@
 """`python -m app check` and `python -m app record`, as an owner runs them."""
 
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from network import settings
 from servers import App, RedisServer, eventually, wait_until
 from x_server import TOKEN, x_server
 
-from app.check import price_of, redis_warnings
+from app import check
+from app.check import check_redis, price_of, redis_warnings
 from app.embedded import find_server
 from app.record import recording
 from app.settings import read
+from app.sources.bluesky import Bluesky
 from app.store import Store, connect
 
 
@@ -116,6 +120,32 @@ async def test_warnings_about_a_forgetful_redis(
         await redis.aclose()
     assert len(warnings) == bool(said)
     assert all(said in warning for warning in warnings)
+
+
+async def test_a_redis_that_will_not_do_fails(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is too old, by a later demand than ours, and one that takes no writes."""
+    of = ("--replicaof", f"127.0.0.1 {redis_server.port}")
+    with RedisServer(find_server(), tmp_path / "replica", *of) as replica:
+        redis = connect(replica.url)
+        failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
+        assert failed == ["Redis: this server is a replica and takes no writes."]
+        monkeypatch.setattr(check, "OLDEST_REDIS", (99, 0))
+        failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
+        assert "is too old" in failed[0]
+        await redis.aclose()
+
+
+async def test_a_network_that_does_not_answer_fails() -> None:
+    """It takes the connection and says nothing: that is no connection."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        chosen = settings(("science",), jetstream_url=f"ws://127.0.0.1:{port}")
+        found = await check.check_source(Bluesky(chosen), 0.3)
+        silent.accept()[0].close()
+    assert (found.works, found.mark) == (False, "FAIL")
+    assert found.sentence == "bluesky: no connection within 0.3 s."
 
 
 def test_the_ingester_says_so_at_its_start(
