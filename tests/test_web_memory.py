@@ -53,7 +53,7 @@ GARBAGE = {
 async def test_garbage_as_long_as_is_read_takes_little_for_long(
     store: Store, redis_server: RedisServer, start_app: Callable[..., App], text: bytes
 ) -> None:
-    """On the channel and in the log, of which a few entries at once are read."""
+    """On the channel, and in the log."""
     web, now = await serving(store, redis_server, start_app)
     before = peak(web)
     for _ in range(20):
@@ -66,6 +66,20 @@ async def test_garbage_as_long_as_is_read_takes_little_for_long(
     await eventually(lambda: shows(web, 2), "the next tick comes all the same")
     assert "skipped 32 messages" in web.output
     assert peak(web) - before < 128
+
+
+async def test_a_log_full_of_garbage_is_read_a_few_entries_at_a_time(
+    store: Store, redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """A hundred and sixty megabytes of it stand before the next tick."""
+    web, now = await serving(store, redis_server, start_app)
+    before = peak(web)
+    for _ in range(80):
+        await store.redis.xadd(LOG, {"tick": b"\xff" * LONGEST})
+    await commit(store, now, "last", 1)
+    await eventually(lambda: shows(web, 2), "the next tick comes all the same")
+    assert "skipped 64 messages" in web.output
+    assert peak(web) - before < 100
 
 
 async def serving(
