@@ -13,8 +13,8 @@ The way of the data, and the file for each step of it, in the order of reading:
     settings.py   what may be chosen from outside
     retry.py      how long to wait before trying again
     client.py     how long to wait for Redis, and how much to take of it
-    store.py      the Redis schema, and commit.lua, the one script that changes totals (slots.lua
-                  before it: totals by minute and hour)
+    store.py      the Redis schema, and commit.lua, the one script that changes totals (before it
+                  fields.lua and slots.lua: totals by minute and hour)
     sources/      posts from each network
     counter.py    counts hashtags
     pace.py       how long ticks last

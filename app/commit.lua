@@ -13,8 +13,8 @@
 -- is stored, now or by an earlier try whose answer was lost; otherwise nothing was changed.
 -- LEASE as an error: somebody else is the writer now, and nothing was changed.
 --
--- Redis does not undo what a script did before it failed, so all is checked first. slots.lua
--- stands before this, in one script with it.
+-- Redis does not undo what a script did before it failed, so all is checked first. fields.lua and
+-- slots.lua stand before this, in one script with it.
 
 local totals, by_source, state, log, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local lease, states, spellings, shown = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
@@ -40,6 +40,7 @@ if version ~= '0' and not string.match(version, '^[1-9]%d*$') then
   return redis.error_reply('FOREIGN the version in ' .. state .. ' is not a whole number')
 end
 
+before = tonumber(redis.call('HGET', state, 'second') or '0') or 0
 local tick = cjson.decode(ARGV[7])
 local typed = tick.typed or {}
 
@@ -60,9 +61,19 @@ for i = 1, #stored, 2 do
     split[tag][source] = stored[i + 1]
   end
 end
+for tag in pairs(tick.increments) do changed[tag] = true end
+for tag in pairs(tick.past or {}) do changed[tag] = true end
+local new_hour = before > 0 and math.floor(before / 3600) ~= math.floor(second / 3600)
+
+local have, written_as = fetch(totals, tick.tracked), fetch(shown, tick.tracked)
 for _, tag in ipairs(tick.tracked) do
-  wrong = wrong or whole(totals, tag, redis.call('HGET', totals, tag))
-  for _, kind in ipairs(KINDS) do wrong = wrong or expect(name_of(kind, tag), 'string') end
+  wrong = wrong or whole(totals, tag, have[tag])
+  for _, kind in ipairs(KINDS) do
+    wrong = wrong or due(kind, tag) and expect(kind.newest .. tag, 'string') or nil
+  end
+  if new_hour then
+    wrong = wrong or expect(name_of(KINDS[1], tag, month_of(before)), 'string')
+  end
 end
 
 for tag, found in pairs(tick.past or {}) do
@@ -79,30 +90,47 @@ if wrong then return redis.error_reply('FOREIGN ' .. wrong) end
 -- From here on only writes, and only such as cannot fail once the first has not.
 
 redis.call('SET', lease, ARGV[5], 'PX', ARGV[6])
+for _, tag in ipairs(new_hour and tick.tracked or {}) do
+  if have[tag] then put_last_hour(tag, have[tag]) end
+end
 write_raised()
+local sums, split_sums = {}, {}
 for tag, parts in pairs(tick.increments) do
   split[tag] = split[tag] or {}
   for source, posts in pairs(parts) do
-    redis.call('HINCRBY', totals, tag, posts)
     local field = tag .. ' ' .. source
-    redis.call('HINCRBY', by_source, field, posts)
-    split[tag][source] = redis.call('HGET', by_source, field) -- HINCRBY answers with a double
+    have[tag] = add(totals, tag, have[tag] or '0', posts)
+    split[tag][source] = add(by_source, field, split[tag][source] or '0', posts)
+    sums[tag], split_sums[field] = have[tag], split[tag][source]
   end
 end
+store(totals, sums)
+store(by_source, split_sums)
+
+local fields, room = {}, SPELLINGS_KEPT - redis.call('HLEN', spellings)
+for tag, written in pairs(tick.spellings or {}) do
+  table.insert(fields, tag .. ' ' .. (written_as[tag] or ''))
+  for spelling in pairs(written) do table.insert(fields, tag .. ' ' .. spelling) end
+end
+local often, counted, best = fetch(spellings, fields), {}, {}
 for tag, written in pairs(tick.spellings or {}) do
   for spelling, posts in pairs(written) do
     local field = tag .. ' ' .. spelling
-    local room = redis.call('HLEN', spellings) < SPELLINGS_KEPT
-    if room or redis.call('HEXISTS', spellings, field) == 1 then
-      local often = (tonumber(redis.call('HGET', spellings, field)) or 0) + posts
-      redis.call('HSET', spellings, field, string.format('%.0f', often))
-      local best = tag .. ' ' .. (redis.call('HGET', shown, tag) or '')
-      if often > (tonumber(redis.call('HGET', spellings, best)) or 0) then
-        redis.call('HSET', shown, tag, spelling)
-      end
+    if not often[field] then room = room - 1 end
+    if often[field] or room >= 0 then
+      often[field] = string.format('%.0f', (tonumber(often[field]) or 0) + posts)
+      counted[field] = often[field]
+    end
+  end
+  for spelling in pairs(written) do
+    local field, now = tag .. ' ' .. spelling, tag .. ' ' .. (written_as[tag] or '')
+    if (tonumber(counted[field]) or 0) > (tonumber(often[now]) or 0) then
+      written_as[tag], best[tag] = spelling, spelling
     end
   end
 end
+store(spellings, counted)
+store(shown, best)
 for source, cursor in pairs(tick.cursors) do
   redis.call('HSET', state, 'cursor:' .. source, cursor)
 end
@@ -110,7 +138,7 @@ end
 local names = redis.call('HGET', state, 'recent') or ''
 names = (names .. ' ' .. ARGV[3]):sub(-NAMES_KEPT * (#ARGV[3] + 1))
 redis.call('HSET', state, 'version', string.format('%.0f', version + 1),
-  'commit', ARGV[3], 'recent', names)
+  'commit', ARGV[3], 'recent', names, 'second', second)
 
 -- The JSON is joined by hand because cjson would write a whole number of 15 digits as 1e+14.
 local function object(members) return '{' .. table.concat(members, ',') .. '}' end
@@ -157,16 +185,22 @@ if redis.call('HGET', state, 'sources') ~= described or filled[1] then
     'sources', described, 'details', details, 'filled', object(filled), 'alone', object(alone))
 end
 
+-- Each source's name as JSON, made once.
+local labels = setmetatable({}, { __index = function(made, source)
+  made[source] = cjson.encode(source) .. ':'
+  return made[source]
+end })
+
 local counts, parts, names_shown = {}, {}, {}
 for _, tag in ipairs(tick.tracked) do
   local name, members = cjson.encode(tag) .. ':', {}
-  local total, of = redis.call('HGET', totals, tag) or '0', split[tag] or {}
+  local total, of = have[tag] or '0', split[tag] or {}
   for source in pairs(tick.sources) do of[source] = of[source] or '0' end
-  for source, posts in pairs(of) do table.insert(members, cjson.encode(source) .. ':' .. posts) end
+  for source, posts in pairs(of) do members[#members + 1] = labels[source] .. posts end
   table.insert(counts, name .. total)
   table.insert(parts, name .. object(members))
-  table.insert(names_shown, name .. cjson.encode(redis.call('HGET', shown, tag) or typed[tag] or tag))
-  for _, kind in ipairs(KINDS) do put(kind, tag, total) end
+  table.insert(names_shown, name .. cjson.encode(written_as[tag] or typed[tag] or tag))
+  put(tag, total)
 end
 
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]

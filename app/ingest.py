@@ -35,6 +35,8 @@ from app.store import LOG_SECONDS, LeaseLost, State, Store, StoreLost
 log = logging.getLogger(__name__)
 
 LAST_COMMIT_SECONDS = 0.7
+SPELLINGS_EVERY = 10
+"""Ticks; how a hashtag is written changes slowly, and telling Redis costs as much as counting."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +161,10 @@ class Ingester:
             "at": int(self.clock() * 1000),
             "tick": self.pace.lasts,
             "tracked": self.tracked,
-            "typed": {tag: spelling(tag) for tag in self.tracked},
+            "typed": {tag: name for tag in self.tracked if (name := spelling(tag)) != tag},
             "increments": increments,
             "past": self.counter.cut_past(),
-            "spellings": self.counter.cut_spellings(),
+            "spellings": self.counter.cut_spellings() if self.tells_spellings() else {},
             "cursors": cursors,
             "sources": {source.name: source.state for source in sources},
             "details": {
@@ -170,6 +172,9 @@ class Ingester:
                 for source in sources
             },
         }
+
+    def tells_spellings(self) -> bool:
+        return number(self.stored.version) % SPELLINGS_EVERY == 0
 
     async def put(self, commit: Commit, group: asyncio.TaskGroup) -> bool:
         """Commit this; True when it is stored. Raises StoreLost when nobody can say."""

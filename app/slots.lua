@@ -11,6 +11,13 @@ local KINDS = {
   { name = 'minutes', seconds = 60, slots = 1440, strings = 9, kept = 9 * DAY },
 }
 local second, wrong, writes = tonumber(redis.call('TIME')[1]), nil, {}
+for _, kind in ipairs(KINDS) do
+  kind.present = math.floor(second / kind.seconds)
+  kind.prefix = '{hashtag}:' .. kind.name .. ':'
+  kind.newest = kind.prefix .. math.floor(kind.present / kind.slots) .. ':'
+end
+local before = 0 -- the second of the commit before this one
+local changed = {} -- hashtag -> whether its total is another one than before
 local silent = {} -- hashtag -> those minutes of the past in which nobody ticked
 
 local function expect(key, wanted)
@@ -20,13 +27,15 @@ local function expect(key, wanted)
   end
 end
 
-local function present(kind) return math.floor(second / kind.seconds) end
-
--- The key of a string; without its number, of the one that has the present.
-local function name_of(kind, tag, n)
-  n = n or math.floor(present(kind) / kind.slots)
-  return '{hashtag}:' .. kind.name .. ':' .. n .. ':' .. tag
+-- Whether the present slot is to be written: not where it has this total already.
+local function due(kind, tag)
+  local is_new = math.floor(before / 60) ~= math.floor(second / 60)
+  return is_new or kind.seconds == 60 and changed[tag]
 end
+
+local function month_of(at) return math.floor(at / 3600 / KINDS[1].slots) end
+
+local function name_of(kind, tag, n) return kind.prefix .. n .. ':' .. tag end
 
 local function read(key)
   wrong = wrong or expect(key, 'string')
@@ -55,7 +64,7 @@ end
 -- Work out the slots from the first with posts of the past to the present one; what of them
 -- is in one string is one write. posts: slot -> how many; total: the one before the first.
 local function work_out(kind, tag, posts, first, total)
-  local added, last = 0, present(kind)
+  local added, last = 0, kind.present
   for n = math.floor(first / kind.slots), math.floor(last / kind.slots) do
     local key, packed, begin = name_of(kind, tag, n), {}, n * kind.slots
     local string = read(key)
@@ -72,12 +81,12 @@ end
 
 -- Posts of the past, slot by slot; the first slot. Such as cannot be are put as near as can be.
 local function by_slot(kind, found)
-  local posts, first = {}, present(kind)
+  local posts, first = {}, kind.present
   local oldest = math.floor((second - 8 * DAY) / kind.seconds)
   for _, minutes in pairs(found) do
     for at, number in pairs(minutes) do
       local slot = math.floor(tonumber(at) / 1000 / kind.seconds)
-      slot = math.max(oldest, math.min(present(kind), slot))
+      slot = math.max(oldest, math.min(kind.present, slot))
       posts[slot], first = (posts[slot] or 0) + number, math.min(first, slot)
     end
   end
@@ -107,8 +116,16 @@ local function write_raised()
   for _, write in ipairs(writes) do keep(unpack(write)) end
 end
 
--- The total as it is now.
-local function put(kind, tag, total)
-  local place = present(kind) % kind.slots
-  keep(kind, name_of(kind, tag), place, struct.pack('>d', total + 1))
+-- The total as it is now. The hour's may be a minute old: when the hour is over, it is put right.
+local function put(tag, total)
+  local packed = struct.pack('>d', total + 1)
+  for _, kind in ipairs(KINDS) do
+    if due(kind, tag) then keep(kind, kind.newest .. tag, kind.present % kind.slots, packed) end
+  end
+end
+
+-- The total at the end of the hour of the last commit.
+local function put_last_hour(tag, total)
+  local kind, key = KINDS[1], name_of(KINDS[1], tag, month_of(before))
+  keep(kind, key, math.floor(before / 3600) % kind.slots, struct.pack('>d', total + 1))
 end

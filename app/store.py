@@ -5,7 +5,7 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     {hashtag}:totals   hash    hashtag -> total
     {hashtag}:sources  hash    "hashtag source" -> total of that source
     {hashtag}:names    hash    hashtag -> its commonest spelling, by {hashtag}:spellings (hash)
-    {hashtag}:state    hash    version, commit, recent commits, cursor:<source>
+    {hashtag}:state    hash    version, commit, recent commits, second, cursor:<source>
     {hashtag}:log      stream  the ticks of the last 15 minutes, field "tick"
     {hashtag}:ticks    channel the same ticks as they happen, with their "id"
     {hashtag}:lease    string  which ingester is the writer
@@ -86,7 +86,7 @@ class Store:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        scripts = [(HERE / name).read_text() for name in ("slots.lua", "commit.lua")]
+        scripts = [(HERE / name).read_text() for name in ("fields.lua", "slots.lua", "commit.lua")]
         self.script = redis.register_script("\n".join(scripts))
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
         self.skipped = 0

@@ -17,9 +17,10 @@ from app.history import (
     pieces,
     points,
     step_of,
+    stored,
     together,
 )
-from app.store import STATES, State, Store, connect
+from app.store import STATE, STATES, State, Store, connect
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def test_what_is_committed_is_the_newest_point(store: Store, span: str) ->
     state = await commit(store, State(), "a", 3)
     await commit(store, state, "b", 4)
     now = await server_time(store)
-    told = await past(store, [], ["science"], span, now)
+    told = await past(store, await store.ticks_after(""), ["science"], span, now)
     line = told["series"]["science"]
     assert [total for _, total in line if total is not None] == [7]
     assert line[-1][1] == 7 or line[-2][1] == 7  # the step may have turned in between
@@ -221,3 +222,17 @@ async def test_history_over_http(start_app: Any) -> None:
     assert (await get(f"{app.url}/api/history?range=1y"))[0] == 400
     assert (await get(f"{app.url}/api/history?format=xml"))[0] == 400
     assert (await get(f"{app.url}/api/history?tags=nobody"))[0] == 404
+
+
+async def test_an_hour_ends_with_its_last_total(store: Store) -> None:
+    """The hour's slot is written once a minute; when the hour is over it is put right."""
+    state = await commit(store, State(), "a", 3)
+    await commit(store, state, "b", 4)
+    hour = await server_time(store) // 3_600_000 * 3600 - 3600
+    # as if these commits had been made at the end of the hour before this one
+    await store.redis.hset(STATE, "second", str(hour + 3599))
+    for key in await store.redis.keys("{hashtag}:hours:*"):
+        await store.redis.delete(key)
+    await commit(store, await store.load(), "c", 5)
+    found = await stored(store, "science", HOURS, hour * 1000, hour * 1000 + 2 * 3_600_000)
+    assert found == {hour * 1000: 7, (hour + 3600) * 1000: 12}
