@@ -14,7 +14,7 @@ from redis import Redis
 from app.store import Store, connect
 from bench.feeder import tick
 from bench.posts import recording
-from bench.processes import HERE, ROOT, Cannot, Program, cpu, wait_until
+from bench.processes import HERE, ROOT, Answering, Cannot, cpu, wait_until
 from bench.report import Report
 from bench.servers import APP, BENCH_PYTHON, ingester, redis_server
 
@@ -65,7 +65,7 @@ def messages_a_second(way: str, seconds: float, folders: list[Path]) -> float:
     command = [python, HERE / "reading.py", way, str(seconds), *folders]
     with (
         TemporaryDirectory() as made,
-        Program(Path(made), *command, PYTHONPATH=str(APP)) as program,
+        Answering(Path(made), *command, PYTHONPATH=str(APP)) as program,
     ):
         told = json.loads(program.answer())
     return float(told["messages"] / told["seconds"])

@@ -26,6 +26,8 @@ class Cannot(Exception):
 class Program:
     """A child process in a session of its own, its output in a file of the folder."""
 
+    stdout: int | None = None
+
     def __init__(self, folder: Path, *command: str | Path, **env: str) -> None:
         self.name = " ".join(Path(word).name for word in command[:2])
         self.log = folder / f"{self.name}-{free_port()}.log"
@@ -35,7 +37,7 @@ class Program:
                 cwd=folder,
                 env={**os.environ, **env},
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+                stdout=self.stdout or out,
                 stderr=out,
                 start_new_session=True,
                 text=True,
@@ -45,37 +47,20 @@ class Program:
     def pid(self) -> int:
         return self.popen.pid
 
-    def ask(self, line: str) -> str:
-        """Write a line; the line that answers."""
-        assert self.popen.stdin
-        self.popen.stdin.write(line + "\n")
-        self.popen.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> str:
-        """The next line that it says. Raises Cannot when it ends instead."""
-        assert self.popen.stdout
-        line = self.popen.stdout.readline()
-        if not line:
-            raise self.ended()
-        return line
-
     def ended(self) -> Cannot:
         """What it said last, for one that should not have ended."""
         lines = self.log.read_text(errors="replace").splitlines()
         return Cannot(f"{self.name} ended: {lines[-1] if lines else 'without a word'}")
 
     def listens(self, port: int, seconds: float = 30) -> None:
-        """Wait until it does. Two programs cannot have one port, so it ends or it has it."""
+        """Wait until it does, itself: not another program that took the port before it."""
 
-        def answers() -> bool:
+        def does() -> bool:
             if self.popen.poll() is not None:
                 raise self.ended()
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                return True
-            return False
+            return bool(listeners(port) & {f for pid in family(self.pid) for f in open_files(pid)})
 
-        wait_until(answers, f"{self.name} listens", seconds)
+        wait_until(does, f"{self.name} listens", seconds)
 
     def stop(self, seconds: float = 20) -> None:
         """Tell it to end; what does not, and what it started, is killed."""
@@ -96,6 +81,43 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Answering(Program):
+    """A program that is asked on its standard input and answers in lines."""
+
+    stdout = subprocess.PIPE
+
+    def ask(self, line: str) -> str:
+        """Write a line; the line that answers."""
+        assert self.popen.stdin
+        self.popen.stdin.write(line + "\n")
+        self.popen.stdin.flush()
+        return self.answer()
+
+    def answer(self) -> str:
+        """The next line that it says. Raises Cannot when it ends instead."""
+        assert self.popen.stdout
+        line = self.popen.stdout.readline()
+        if not line:
+            raise self.ended()
+        return line
+
+
+def listeners(port: int) -> set[str]:
+    """The sockets that listen at the port, as the kernel names them."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    at = f":{port:04X}"
+    return {f"socket:[{line[9]}]" for line in lines if line[1].endswith(at) and line[3] == "0A"}
+
+
+def open_files(pid: int) -> set[str]:
+    found = set()
+    with suppress(OSError):  # it has ended
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it is closed already
+                found.add(str(file.readlink()))
+    return found
 
 
 def family(pid: int) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import urlopen
 
 from app.embedded import find_server
 from bench.processes import HERE, ROOT, Cannot, Program, compiled, free_port
@@ -75,7 +76,8 @@ def web(
     command = f"web {options}"
     with our_own(folder, command, redis, rate, hashtags, BIND=f"127.0.0.1:{port}") as program:
         program.listens(port)
-        yield program
+        with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30):
+            yield program
 
 
 def ingester(folder: Path, redis: str, rate: float, posts: Path, speed: float = 1) -> Program:

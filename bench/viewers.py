@@ -8,7 +8,7 @@ from operator import sub
 from pathlib import Path
 from typing import Any
 
-from bench.processes import Cannot, Program, compiled, cpu
+from bench.processes import Answering, Cannot, compiled, cpu
 
 CONNECTS_A_SECOND = 800
 PENDING = 200
@@ -60,7 +60,7 @@ class Window:
         return 100 * self.server / self.seconds
 
 
-class Viewers(Program):
+class Viewers(Answering):
     """So many viewers of the stream at a port, the paths given to them in turn."""
 
     def __init__(self, folder: Path, port: int, count: int, paths: Sequence[str]) -> None:
