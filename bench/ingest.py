@@ -16,7 +16,7 @@ from bench.feeder import tick
 from bench.posts import recording
 from bench.processes import HERE, ROOT, Answering, Cannot, cpu, wait_until
 from bench.report import Report
-from bench.servers import APP, BENCH_PYTHON, ingester, redis_server
+from bench.servers import BENCH_PYTHON, ingester, redis_server
 
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 COMMITS, HASHTAGS = 50, [f"tag{number}" for number in range(500)]
@@ -65,7 +65,7 @@ def messages_a_second(way: str, seconds: float, folders: list[Path]) -> float:
     command = [python, HERE / "reading.py", way, str(seconds), *folders]
     with (
         TemporaryDirectory() as made,
-        Answering(Path(made), *command, PYTHONPATH=str(APP)) as program,
+        Answering(Path(made), *command, PYTHONPATH=str(ROOT)) as program,
     ):
         told = json.loads(program.answer())
     return float(told["messages"] / told["seconds"])

@@ -11,8 +11,6 @@ from urllib.request import urlopen
 from app.embedded import find_server
 from bench.processes import HERE, ROOT, Cannot, Program, compiled, free_port
 
-APP = Path(os.environ.get("BENCH_APP") or ROOT).resolve()
-"""The tree whose app is measured; another one than this for a comparison."""
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
 HASHTAGS = "science,football"
 NCHAN_MODULES = ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules")
@@ -89,7 +87,7 @@ def ingester(folder: Path, redis: str, rate: float, posts: Path, speed: float = 
 def our_own(
     folder: Path, command: str, redis: str, rate: float, hashtags: str, **settings: str
 ) -> Program:
-    settings |= {"PYTHONPATH": str(APP), "REDIS_URL": redis, "HASHTAGS": hashtags}
+    settings |= {"PYTHONPATH": str(ROOT), "REDIS_URL": redis, "HASHTAGS": hashtags}
     settings["TICK_SECONDS"] = f"{min(10, max(0.1, 1 / rate)):g}"
     return Program(folder, sys.executable, "-m", "app", *command.split(), **settings)
 

@@ -4,9 +4,9 @@ import subprocess
 import sys
 from functools import partial
 
-from bench.processes import Cannot
+from bench.processes import ROOT, Cannot
 from bench.report import Report
-from bench.servers import APP, ours
+from bench.servers import ours
 from bench.turns import Candidate, in_turns
 
 VIEWERS = 5000
@@ -16,7 +16,7 @@ ONE, TWO = "1 worker", "2 workers"
 def workers(report: Report, rounds: int, seconds: float) -> None:
     """What a frame costs and how late it is; the viewers and Redis use the same cores."""
     asked = [sys.executable, "-m", "app", "web", "--help"]
-    told = subprocess.run(asked, cwd=APP, capture_output=True, text=True, check=False)
+    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
     if "--workers" not in told.stdout:
         raise Cannot("`python -m app web` has no --workers.")
     servers = {
