@@ -64,26 +64,42 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
 
     def option(name: str, kind: Any, default: Any, meaning: str) -> None:
-        chosen = os.environ.get(name.upper()) or default
-        parser.add_argument(f"--{name}", type=kind, default=chosen, help=meaning)
+        default = os.environ.get(name.upper()) or default
+        parser.add_argument(f"--{name}", type=kind, default=default, help=meaning)
 
-    option("rounds", int, 5, "turns of each server")
-    option("seconds", float, None, "how long a turn is watched")
-    option("viewers", str, "500,5000", "a comma list, for frames")
-    option("crowd", int, 10_000, "how many viewers, for crowd")
-    option("rate", float, 2, "frames a second, for frames")
-    option("servers", str, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
+    option("rounds", count, 5, "turns of each server")
+    option("seconds", positive, None, "how long a turn is watched")
+    option("viewers", counts, "500,5000", "a comma list, for frames")
+    option("crowd", count, 10_000, "how many viewers, for crowd")
+    option("rate", positive, 2, "frames a second, for frames")
+    option("servers", names, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
     option("out", Path, ROOT / "data" / "bench.json", "where the figures go as JSON")
     chosen = parser.parse_args()
     for name in chosen.parts:
         if name not in PARTS:
             parser.error(f"{name!r}: expected one of {', '.join(PARTS)}.")
-    chosen.servers = chosen.servers.split(",")
-    for name in chosen.servers:
-        if name not in SERVERS:
-            parser.error(f"{name!r}: expected one of {', '.join(SERVERS)}.")
-    chosen.viewers = [int(count) for count in chosen.viewers.split(",")]
     return chosen
+
+
+def positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise ValueError
+    return number
+
+
+def count(text: str) -> int:
+    return int(positive(str(int(text))))
+
+
+def counts(text: str) -> list[int]:
+    return [count(part) for part in text.split(",")]
+
+
+def names(text: str) -> list[str]:
+    if unknown := set(text.split(",")) - set(SERVERS):
+        raise argparse.ArgumentTypeError(f"{min(unknown)!r} is none of {', '.join(SERVERS)}.")
+    return text.split(",")
 
 
 def run(part: str, report: Report, chosen: argparse.Namespace) -> None:

@@ -92,7 +92,8 @@ class Crowd:
         self.add("after a restart: since it was told to stop", "s", passed)
         self.judge(window, "after a restart")
         self.add("after a restart: told the past anew", "viewers", window.histories, most=0)
-        self.add("Redis commands for one that came back", "", reads / window.served, most=0.01)
+        a_viewer = max(0.0, reads) / window.served
+        self.add("Redis commands for one that came back", "", a_viewer, most=0.01)
 
     def calls(self) -> tuple[int, int]:
         """All commands that Redis has carried out, scripts' too, and the ticks among them."""

@@ -32,16 +32,19 @@ class Program:
         self.name = " ".join(Path(word).name for word in command[:2])
         self.log = folder / f"{self.name}-{free_port()}.log"
         with self.log.open("wb") as out:
-            self.popen = subprocess.Popen(
-                [str(word) for word in command],
-                cwd=folder,
-                env={**os.environ, **env},
-                stdin=subprocess.PIPE,
-                stdout=self.stdout or out,
-                stderr=out,
-                start_new_session=True,
-                text=True,
-            )
+            try:
+                self.popen = subprocess.Popen(
+                    [str(word) for word in command],
+                    cwd=folder,
+                    env={**os.environ, **env},
+                    stdin=subprocess.PIPE,
+                    stdout=self.stdout or out,
+                    stderr=out,
+                    start_new_session=True,
+                    text=True,
+                )
+            except FileNotFoundError as error:
+                raise Cannot(f"{command[0]} is not on this machine.") from error
 
     @property
     def pid(self) -> int:

@@ -30,7 +30,7 @@
 #include "answer.h"
 
 enum { VIEWERS_AN_ADDRESS = 1000 };
-static const double REFUSED_SECONDS = 0.5;
+static const double REFUSED_SECONDS = 0.5, STOP_SECONDS = 3;
 static struct viewer *viewers;
 static char **paths;
 static int *waiting_line; /* a ring of viewers that are to be opened */
@@ -160,20 +160,31 @@ static void start(void) {
   printf("{\"quiet\":%d,\"served\":%d}\n", silent, served);
 }
 
+static int behind(uint64_t newest) {
+  int found = 0;
+  for (struct viewer *v = viewers; v < viewers + count; v++) found += v->last < newest;
+  return found;
+}
+
+/* A server that rests amid its work is not done: those that are behind may get theirs yet. */
 static void stop(void) {
-  int silent = quiet(), behind = 0, slowest = SLOWEST;
+  double end = now(CLOCK_MONOTONIC) + STOP_SECONDS;
+  int silent, late, slowest = SLOWEST;
   long missed = 0;
-  uint64_t newest = known_count ? known[known_count - 1] : 0;
-  for (struct viewer *v = viewers; v < viewers + count; v++) {
+  uint64_t newest;
+  do {
+    silent = quiet();
+    newest = known_count ? known[known_count - 1] : 0;
+    late = behind(newest);
+  } while (late && now(CLOCK_MONOTONIC) < end);
+  for (struct viewer *v = viewers; v < viewers + count; v++)
     missed += known_up_to(v->last) - known_up_to(v->first) - v->got;
-    behind += v->last < newest;
-  }
   while (slowest && !delays[slowest]) slowest--;
   printf("{\"quiet\":%d,\"served\":%d,\"events\":%ld,\"ids\":%ld,\"missed\":%ld,\"behind\":%d,"
          "\"repeated\":%ld,\"histories\":%ld,\"closed\":%d,\"refused\":%d,\"bytes\":%ld,"
          "\"reads\":%ld,\"first\":\"%lu-%lu\",\"last\":\"%lu-%lu\",\"p50\":%ld,\"p99\":%ld,"
          "\"slowest\":%d}\n",
-         silent, served, events, known_count, missed, behind, repeated, histories,
+         silent, served, events, known_count, missed, late, repeated, histories,
          closed_by_server, refused, bytes, reads, known_count ? known[0] >> 20 : 0,
          known_count ? known[0] & 0xfffff : 0, newest >> 20, newest & 0xfffff,
          percentile(0.5), percentile(0.99), slowest);
