@@ -68,11 +68,17 @@ def redis_server(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def web(
-    folder: Path, redis: str, rate: float, hashtags: str, port: int, options: str = ""
+    folder: Path,
+    redis: str,
+    rate: float,
+    hashtags: str,
+    port: int,
+    options: str = "",
+    **settings: str,
 ) -> Iterator[Program]:
     """Our web process, at the port."""
-    command = f"web {options}"
-    with our_own(folder, command, redis, rate, hashtags, BIND=f"127.0.0.1:{port}") as program:
+    settings["BIND"] = f"127.0.0.1:{port}"
+    with our_own(folder, f"web {options}", redis, rate, hashtags, **settings) as program:
         program.listens(port)
         with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30):
             yield program
@@ -99,13 +105,18 @@ def feeder(folder: Path, *arguments: object) -> Program:
 
 @contextmanager
 def ours(
-    folder: Path, rate: float, posts: float = 0, hashtags: str = HASHTAGS, options: str = ""
+    folder: Path,
+    rate: float,
+    posts: float = 0,
+    hashtags: str = HASHTAGS,
+    options: str = "",
+    **settings: str,
 ) -> Iterator[Server]:
     """With a feeder that commits ticks at an exact rate as the ingester would."""
     port = free_port()
     with (
         redis_server(folder) as url,
-        web(folder, url, rate, hashtags, port, options) as program,
+        web(folder, url, rate, hashtags, port, options, **settings) as program,
         feeder(folder, "store", url, rate, posts, hashtags),
     ):
         yield Server(program.pid, port, redis=url)
@@ -161,6 +172,10 @@ def design_2014(folder: Path, rate: float) -> Iterator[Server]:
         yield server
 
 
+def ours_without_lane(folder: Path, rate: float) -> AbstractContextManager[Server]:
+    return ours(folder, rate, EXPRESS_LANE="off")
+
+
 def bare_asyncio(folder: Path, rate: float) -> AbstractContextManager[Server]:
     return python_peer(folder, "bare_asyncio", rate, Path(sys.executable))
 
@@ -180,6 +195,7 @@ SERVERS: dict[str, Starting] = {
     "asyncio": bare_asyncio,
     "nchan": nchan,
     "sse-starlette": starlette,
+    "ours without lane": ours_without_lane,
     "plain Quart": plain_quart,
     "2014 design": design_2014,
 }
