@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from judge import Judge, Ledger
 from links import Link
-from servers import App, Event, RedisServer, eventually, viewing
+from servers import App, Event, RedisServer, eventually, get, viewing
 from test_faults import FAST, has
 from test_ingest import Script, counted, ingesting, total
 from world import kill
@@ -91,6 +91,21 @@ async def test_a_promoted_replica_that_lacks_the_last_commits(
     judge = Judge(ledger, ["science"]).read(seen)
     assert not judge.wrong
     assert judge.histories == 1
+
+
+async def test_web_processes_can_follow_a_replica(
+    redis_server: RedisServer, replica: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """They only read: the log, the past and the ticks as they happen come from there as well."""
+    start_app("ingest", REDIS_URL=redis_server.url, **FAST)
+    web = await asyncio.to_thread(start_app("web", REDIS_URL=replica.url, **FAST).started)
+    seen: list[Event] = []
+    async with watched(web, seen):
+        await eventually(lambda: len(seen) > 5, "ticks arrive")
+    assert [event.name for event in seen[:6]] == ["counts"] * 6
+    assert (await get(f"{web.url}/readyz"))[0] == 200
+    status, told = await get(f"{web.url}/api/history?range=1h")
+    assert status == 200 and any(total for _, total in told["series"]["science"])
 
 
 @asynccontextmanager
