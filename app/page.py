@@ -11,10 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from quart import Quart, Response, abort, render_template, request
+from quart import Quart, Response, abort, current_app, render_template, request
 from quart.wrappers.response import DataBody
 
-from app.hashtags import NotAHashtag, typed_list
+from app.hashtags import NotAHashtag, spelling, typed_list
 from app.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,6 +97,8 @@ async def shown(settings: Settings, embed: bool) -> Response:
     texts = json.loads(TEXTS.read_bytes())
     tags, problem = chosen(settings, texts["notTracked"])
     edition, files = newest()
+    tick = current_app.extensions["feed"].newest
+    names = tick.names if tick else {}
     config = {
         "tracked": settings.hashtags,
         "tags": tags,
@@ -112,7 +114,7 @@ async def shown(settings: Settings, embed: bool) -> Response:
         config=config,
         static=f"static/{edition}",
         modules=[name for name in files if name.endswith(".js") and name != "smoothie.js"],
-        named=", ".join(f"#{tag}" for tag in tags or settings.hashtags),
+        named=", ".join(f"#{names.get(tag, spelling(tag))}" for tag in tags or settings.hashtags),
         address=address(),
         query=request.query_string.decode(),
     )

@@ -78,7 +78,9 @@ async def following(feed: Feed, settings: Settings) -> AsyncIterator[None]:
         task = group.create_task(run(opened))
         yield
         feed.close()
-        task.cancel()
+        while not task.done():  # before Python 3.12 a wait_for inside may swallow a cancel
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
 
 
 def built(settings: Settings, feed: Feed) -> Quart:

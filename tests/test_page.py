@@ -123,6 +123,8 @@ def test_a_hashtag_is_text_whatever_is_in_it(page: Page) -> None:
     tag = "<img src=x onerror=window.broken=1>"
     page.evaluate(
         """tag => {
+        hashtagPulse.link.open = hashtagPulse.link.wake = () => {};
+        hashtagPulse.link.listener.counts = () => {};  // no tick of the server comes in between
         hashtagPulse.tags = [tag];
         hashtagPulse.history({at: hashtagPulse.known.live.at, series: {[tag]: [[hashtagPulse.known.live.at, 7]]}});
         hashtagPulse.counts({at: hashtagPulse.known.live.at + 1, counts: {[tag]: 8}, sources: {}});
