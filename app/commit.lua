@@ -104,6 +104,9 @@ for tag, parts in pairs(tick.increments) do
     sums[tag], split_sums[field] = have[tag], split[tag][source]
   end
 end
+if #tick.tracked > 64 then
+  for _, key in ipairs({totals, by_source, spellings, shown}) do make_table(key) end
+end
 store(totals, sums)
 store(by_source, split_sums)
 
@@ -192,14 +195,13 @@ local labels = setmetatable({}, { __index = function(made, source)
 end })
 
 local counts, parts, names_shown = {}, {}, {}
-for _, tag in ipairs(tick.tracked) do
+for n, tag in ipairs(tick.tracked) do
   local name, members = cjson.encode(tag) .. ':', {}
   local total, of = have[tag] or '0', split[tag] or {}
   for source in pairs(tick.sources) do of[source] = of[source] or '0' end
   for source, posts in pairs(of) do members[#members + 1] = labels[source] .. posts end
-  table.insert(counts, name .. total)
-  table.insert(parts, name .. object(members))
-  table.insert(names_shown, name .. cjson.encode(written_as[tag] or typed[tag] or tag))
+  counts[n], parts[n] = name .. total, name .. object(members)
+  names_shown[n] = name .. cjson.encode(written_as[tag] or typed[tag] or tag)
   put(tag, total)
 end
 

@@ -10,17 +10,24 @@ local function fetch(key, names)
   return found
 end
 
+-- Redis keeps a hash of up to 512 fields as a list and looks through all of it for each; one
+-- long field makes a table of it, until Redis reads its file again.
+local LONG = ('-'):rep(65)
+local function make_table(key)
+  redis.call('HSET', key, LONG, '')
+  redis.call('HDEL', key, LONG)
+end
+
 local function store(key, values)
-  local flat = {}
+  local flat, n = {}, 0
   for field, value in pairs(values) do
-    table.insert(flat, field)
-    table.insert(flat, value)
-    if #flat == 1000 then
+    flat[n + 1], flat[n + 2], n = field, value, n + 2
+    if n == 2000 then
       redis.call('HSET', key, unpack(flat))
-      flat = {}
+      flat, n = {}, 0
     end
   end
-  if flat[1] then redis.call('HSET', key, unpack(flat)) end
+  if n > 0 then redis.call('HSET', key, unpack(flat)) end
 end
 
 -- Of 16 digits Lua's numbers may not know the last one: those Redis itself adds.

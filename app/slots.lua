@@ -27,11 +27,10 @@ local function expect(key, wanted)
   end
 end
 
+local function new_minute() return math.floor(before / 60) ~= math.floor(second / 60) end
+
 -- Whether the present slot is to be written: not where it has this total already.
-local function due(kind, tag)
-  local is_new = math.floor(before / 60) ~= math.floor(second / 60)
-  return is_new or kind.seconds == 60 and changed[tag]
-end
+local function due(kind, tag) return new_minute() or kind.seconds == 60 and changed[tag] end
 
 local function month_of(at) return math.floor(at / 3600 / KINDS[1].slots) end
 
@@ -107,9 +106,8 @@ local function raise(tag, found)
 end
 
 local function keep(kind, key, place, packed)
-  if redis.call('SETRANGE', key, place * 8, packed) <= place * 8 + #packed then
-    redis.call('EXPIRE', key, kind.kept)
-  end
+  redis.call('SETRANGE', key, place * 8, packed)
+  if new_minute() then redis.call('EXPIRE', key, kind.kept) end
 end
 
 local function write_raised()

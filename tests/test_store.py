@@ -14,7 +14,9 @@ from redis.asyncio import Redis
 from servers import RedisServer, eventually
 
 from app.messages import Tick
-from app.store import LOG, SOURCES, STATE, TICKS, TOTALS, State, Store, StoreLost, connect
+from app.store import (
+    LOG, NAMES, SOURCES, SPELLINGS, STATE, TICKS, TOTALS, State, Store, StoreLost, connect,
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -344,3 +346,19 @@ async def test_a_hung_redis_is_noticed(store: Store, server: RedisServer) -> Non
     finally:
         server.signal(signal.SIGCONT)
     await impatient.redis.aclose()
+
+
+async def test_many_hashtags_are_kept_in_a_table(store: Store) -> None:
+    """Redis would look through a list of up to 512 fields for each of them: a commit of 500
+    hashtags would take four times as long."""
+    many = [f"tag{n}" for n in range(100)]
+    state = State()
+    for name in ("a", "b"):
+        increments = {tag: {"x": 1} for tag in many}
+        spellings = {tag: {tag.title(): 1} for tag in many}
+        state = await store.commit(
+            state, name, tick(tracked=many, increments=increments, spellings=spellings)
+        )
+    for key in (TOTALS, SOURCES, SPELLINGS, NAMES):
+        assert await store.redis.object("ENCODING", key) == b"hashtable"
+        assert await store.redis.hlen(key) == len(many)
