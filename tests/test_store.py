@@ -15,7 +15,17 @@ from servers import RedisServer, eventually
 
 from app.messages import Tick
 from app.store import (
-    LOG, NAMES, SOURCES, SPELLINGS, STATE, TICKS, TOTALS, State, Store, StoreLost, connect,
+    LOG,
+    NAMES,
+    SOURCES,
+    SPELLINGS,
+    STATE,
+    TICKS,
+    TOTALS,
+    State,
+    Store,
+    StoreLost,
+    connect,
 )  # fmt: skip
 
 
