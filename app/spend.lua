@@ -1,7 +1,24 @@
--- Takes posts out of a day's budget (KEYS[1]): as many of ARGV[1] as the ceiling ARGV[2] leaves.
--- A negative number gives posts back. Answers with how many were granted.
+-- Says how many posts this reader may read in all today, as others leave it of the ceiling,
+-- and writes down how many it has read, and those that it is about to read.
+--
+-- KEYS  the day's account (hash: reader -> posts, "" -> those of readers that have ended)
+-- ARGV  1 the reader  2 how many it has read in all  3 how many more it is about to read,
+--       or "end": it will read no more  4 the ceiling
+--
+-- Numbers are totals, so that a call may be repeated when its answer was lost.
 
-local spent = tonumber(redis.call('GET', KEYS[1]) or '0')
-local granted = math.min(tonumber(ARGV[1]), math.max(0, ARGV[2] - spent))
-redis.call('SET', KEYS[1], string.format('%.0f', math.max(0, spent + granted)), 'EX', 259200)
-return granted
+local mine, others = ARGV[1], 0
+local account = redis.call('HGETALL', KEYS[1])
+for i = 1, #account, 2 do
+  if account[i] ~= mine then others = others + (tonumber(account[i + 1]) or 0) end
+end
+local read, most = tonumber(ARGV[2]), math.max(0, ARGV[4] - others)
+
+if ARGV[3] == 'end' then
+  if redis.call('HDEL', KEYS[1], mine) == 1 then redis.call('HINCRBY', KEYS[1], '', read) end
+else
+  local taken = math.max(read, math.min(read + ARGV[3], most))
+  redis.call('HSET', KEYS[1], mine, string.format('%.0f', taken))
+end
+redis.call('EXPIRE', KEYS[1], 259200)
+return most

@@ -10,7 +10,7 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     {hashtag}:ticks    channel the same ticks as they happen, with their "id"
     {hashtag}:lease    string  which ingester is the writer
     {hashtag}:spent:<source> <day>
-                       string  posts read from a network that charges for each
+                       hash    reader -> posts read from a network that charges for each
     {hashtag}:states   stream  what the sources were doing, an entry for every change, and
                                which times were "filled" since (hashtag -> source -> spans),
                                "alone" where nobody ticked then (hashtag -> spans)
@@ -138,14 +138,14 @@ class Store:
         with store_lost():
             await self.redis.eval(GIVE_LEASE, 1, LEASE, writer)
 
-    async def spend(self, name: str, posts: int, ceiling: int) -> int:
-        """Take so many posts out of the budget of this name, as far as its ceiling allows.
+    async def spend(self, day: str, reader: str, read: int, ahead: str, ceiling: int) -> int:
+        """How many posts this reader may read in all that day; spend.lua says the rest.
 
-        Answers with how many were granted. A negative number gives posts back. The name
-        has its day in it, and is forgotten after three.
+        The account of a day is forgotten after three.
         """
-        with store_lost():
-            return int(await self.spending(keys=[f"{SPENT}:{name}"], args=[posts, ceiling]))
+        key = f"{SPENT}:{day}"
+        with store_lost(key):
+            return int(await self.spending(keys=[key], args=[reader, read, ahead, str(ceiling)]))
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""

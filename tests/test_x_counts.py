@@ -1,21 +1,17 @@
-"""X by counts: every whole minute once; and the day's budget of the stream, to the post."""
+"""X by counts: every whole minute once."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
-from servers import App, RedisServer, eventually, get
 from x_server import TOKEN, x_server
 
 from app.messages import Post
 from app.settings import Settings, read
 from app.sources import SourceLost
-from app.sources.budget import BLOCK, DAY, Budget
 from app.sources.x_counts import XCounts
-from app.store import Store, connect
 
 NOON = 1_795_478_400.0
 
@@ -24,13 +20,6 @@ def settings(url: str, **more: str) -> Settings:
     return read(
         {"SOURCES": "x", "X_BEARER_TOKEN": TOKEN, "X_API_URL": url, "X_MODE": "counts", **more}
     )
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 class Time:
@@ -166,86 +155,3 @@ async def test_a_failure_and_a_hole_in_the_answer_count_nothing() -> None:
         with pytest.raises(SourceLost, match="could not be read"):
             await anext(source.posts(json.dumps({"science": NOON - 60, "football": NOON - 60})))
         assert not x.failures
-
-
-async def test_the_budget_is_taken_before_posts_are_read(store: Store) -> None:
-    """In blocks, up to the ceiling and not one more, for all who read together."""
-    time = Time(NOON)
-    budgets = [Budget(store, "x", 60, 0.005, time) for _ in range(2)]
-    granted = 0
-    with pytest.raises(SourceLost) as lost:
-        while True:
-            for budget in budgets:
-                await budget.refill()
-                granted += budget.left
-    assert granted == 60
-    assert lost.value.state == "budget"
-    assert lost.value.wait == DAY - NOON % DAY
-    time.now += DAY
-    await budgets[0].refill()
-    assert budgets[0].left == BLOCK
-
-
-async def test_what_was_not_read_is_given_back(store: Store) -> None:
-    """A clean end costs nothing."""
-    budget = Budget(store, "x", 30, 0.005, Time(NOON))
-    await budget.refill()
-    await budget.spend()
-    await budget.give_back()
-    again = Budget(store, "x", 30, 0.005, Time(NOON))
-    await again.refill()
-    assert again.left == BLOCK
-    await again.refill()
-    assert again.left == 30 - BLOCK - 1
-
-
-async def test_the_ceiling_holds_through_a_kill(
-    redis_server: RedisServer, start_app: Callable[..., App]
-) -> None:
-    """kill -9 in the middle and a restart: together never more than the ceiling are counted."""
-    lines = [
-        json.dumps(
-            {
-                "data": {
-                    "id": str(n),
-                    "text": "",
-                    "entities": {"hashtags": [{"start": 0, "end": 1, "tag": "science"}]},
-                }
-            }
-        )
-        for n in range(1000)
-    ]
-    chosen: dict[str, Any] = {
-        "SOURCES": "x",
-        "X_BEARER_TOKEN": TOKEN,
-        "X_POSTS_PER_DAY": 120,
-        "REDIS_URL": redis_server.url,
-        "HASHTAGS": "science",
-    }
-    async with x_server() as x:
-        x.connections.append(lines[:40])
-        first = start_app(X_API_URL=x.url, **chosen).started()
-        await eventually(lambda: total(first, 40), "forty posts are counted")
-        first.end()
-        x.connections.append(lines[40:])
-        second = start_app(X_API_URL=x.url, **chosen).started()
-        await eventually(lambda: state(second, "budget"), "the ceiling is reached")
-        _, told = await get(f"{second.url}/api/counts")
-        assert 120 - BLOCK <= told["counts"]["science"] <= 120
-        assert told["details"]["x"]["reason"] == "budget reached until 00:00 UTC"
-        assert "120 posts read today, about $0.60" in second.output
-        connects = x.connects
-        second.end()
-        third = start_app(X_API_URL=x.url, **chosen).started()
-        await eventually(lambda: state(third, "budget"), "the ceiling still holds")
-        assert x.connects == connects, "a connect for nothing"
-
-
-async def total(app: App, posts: int) -> bool:
-    status, told = await get(f"{app.url}/api/counts")
-    return status == 200 and told["counts"]["science"] == posts
-
-
-async def state(app: App, wanted: str) -> bool:
-    status, told = await get(f"{app.url}/api/counts")
-    return status == 200 and told["sources"]["x"] == wanted

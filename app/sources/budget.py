@@ -1,13 +1,16 @@
 """How many posts a day may be read from a network that charges for each.
 
-Posts are paid for in small blocks that are taken out of the day's ceiling in Redis before
-they are read. So the ceiling holds to the post, whoever reads and however it ends: what a
-block still had at a `kill -9` stays unread that day; a clean end gives it back.
+A post is paid for, in the day's account in Redis, before it is read: so the ceiling holds
+to the post, whoever reads and however it ends; a `kill -9` leaves no more unread than the
+one post that was paid for, and those that had arrived. While Redis is away the reading
+goes on, as far as the ceiling was known to allow: a network that cannot go back is not
+to be left for that.
 """
 
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from app.sources import SourceLost
 from app.store import Store, StoreLost
@@ -20,51 +23,72 @@ FIRST_REQUESTS = 2
 """So many, for each hashtag, does the day before the first start take (X_BACKFILL)."""
 ROUND_SECONDS = 300
 """Gaps are asked for at most so often: a stream that breaks all the time stays cheap."""
-BLOCK = 25
+CREDIT = 25
+"""Posts that are read, while Redis is away, before it is asked again: it may hang each time."""
 DAY = 86_400
 
 
 class Budget:
-    """A day's ceiling; days begin at midnight UTC.
+    """A day's ceiling, for one reader; days begin at midnight UTC.
 
     price: dollars a post, for the log.
+    waiting: how many posts have arrived already; they are paid for together.
     """
 
     def __init__(
-        self, store: Store, source: str, ceiling: int, price: float, clock: Callable[[], float]
+        self,
+        store: Store,
+        source: str,
+        ceiling: int,
+        price: float,
+        clock: Callable[[], float],
+        waiting: Callable[[], int] = lambda: 0,
     ) -> None:
-        self.store, self.source, self.clock = store, source, clock
+        self.store, self.source, self.clock, self.waiting = store, source, clock, waiting
         self.ceiling, self.price = ceiling, price
-        self.left = 0
+        self.reader = uuid4().hex[:12]
         self.day = ""
+        self.begin_day()
+
+    def begin_day(self) -> None:
+        """Forget the account of the day before, if there was one."""
+        day = f"{self.source} {datetime.fromtimestamp(self.clock(), UTC):%Y-%m-%d}"
+        if day != self.day:
+            self.day, self.read, self.paid, self.most = day, 0, 0, -1
 
     async def spend(self) -> None:
         """A post was read; see that the next one may be. Raises SourceLost like refill()."""
-        self.left -= 1
-        if not self.left:
+        self.begin_day()
+        self.read += 1
+        if self.read >= self.paid:
             await self.refill()
 
     async def refill(self) -> None:
-        """Take a block of posts out of the day's ceiling.
+        """Pay for the next post, and for those that wait.
 
-        Raises SourceLost when the ceiling is reached, or when Redis cannot say.
+        Raises SourceLost when the ceiling is reached, or when Redis has not said yet what
+        was read today.
         """
-        now = self.clock()
-        self.day = f"{self.source} {datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
+        self.begin_day()
+        ahead = 1 + self.waiting()
         try:
-            self.left = await self.store.spend(self.day, BLOCK, self.ceiling)
+            self.most = await self.store.spend(
+                self.day, self.reader, self.read, str(ahead), self.ceiling
+            )
         except StoreLost as lost:
-            raise SourceLost(f"the budget is not known: {lost}") from lost
-        if not self.left:
+            if self.most < 0:
+                raise SourceLost(f"the budget is not known: {lost}") from lost
+            ahead = CREDIT
+        self.paid = min(self.read + ahead, self.most)
+        if self.read >= self.most:
             read = f"{self.ceiling:,} posts read today, about ${self.ceiling * self.price:,.2f}"
             log.warning("%s: budget reached, %s", self.source, read)
-            raise SourceLost("budget reached until 00:00 UTC", wait=DAY - now % DAY, state="budget")
+            wait = DAY - self.clock() % DAY
+            raise SourceLost("budget reached until 00:00 UTC", wait=wait, state="budget")
 
     async def give_back(self) -> None:
-        """Return what was taken and not read."""
-        left, self.left = self.left, 0
-        if left:
-            try:
-                await self.store.spend(self.day, -left, self.ceiling)
-            except StoreLost as lost:
-                log.warning("%s: %d unread posts stay paid for: %s", self.source, left, lost)
+        """Nothing more is read: what was paid for and not read is not charged."""
+        try:
+            await self.store.spend(self.day, self.reader, self.read, "end", self.ceiling)
+        except StoreLost as lost:
+            log.warning("%s: what was read today may not be stored: %s", self.source, lost)

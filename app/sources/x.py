@@ -66,11 +66,14 @@ class X(Source):
         super().__init__(*arguments)
         self.waits, self.stall = XWaits(), stall
         self.seen: dict[str, None] = {}
+        self.client: OneConnection | None = None
 
     async def posts(self, cursor: str) -> AsyncIterator[Post]:
         """Each post of one connection, a repeated one only once, within the day's budget."""
         ceiling = self.settings.x_posts_per_day
-        budget = self.store and Budget(self.store, self.name, ceiling, DOLLARS_A_POST, self.clock)
+        budget = self.store and Budget(
+            self.store, self.name, ceiling, DOLLARS_A_POST, self.clock, self.waiting
+        )
         try:
             if budget:
                 await budget.refill()
@@ -85,6 +88,9 @@ class X(Source):
         finally:
             if budget:
                 await budget.give_back()
+
+    def waiting(self) -> int:
+        return self.client.waiting if self.client else 0
 
     def counted(self, line: Line, new: Post | None) -> Sequence[Post]:
         """What is handed over for a line, and for the new post that it may have brought."""
@@ -101,6 +107,7 @@ class X(Source):
                 client = OneConnection(
                     self.settings.x_bearer_token, Gateway(session, self.settings.x_api_url)
                 )
+                self.client = client
                 await self.sync_rules(client)
                 async with aclosing(self.lines(client)) as lines:
                     async for line in lines:

@@ -46,12 +46,15 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         self.session = session
         # not bounded: what aiohttp has received and tweepy not yet read is lost with a cut
         self.received: asyncio.Queue[Line | Exception] = asyncio.Queue()
+        self.waiting = 0
+        """Lines that have been received and not yet read, keep-alives left out."""
 
     async def lines(self) -> AsyncGenerator[Line, None]:
         """Each line, and what else is put among them. Raises what ended it."""
         self.filter(tweet_fields=["created_at", "author_id", "entities", "note_tweet"])
         try:
             while not isinstance(line := await self.received.get(), Exception):
+                self.waiting -= isinstance(line, bytes)
                 yield line
             raise line
         finally:
@@ -62,6 +65,7 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         self.received.put_nowait(None)
 
     async def on_data(self, raw_data: bytes) -> None:
+        self.waiting += 1
         self.received.put_nowait(raw_data)
 
     async def on_keep_alive(self) -> None:
