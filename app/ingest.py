@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 LAST_COMMIT_SECONDS = 0.7
 SPELLINGS_EVERY = 10
 """Ticks; how a hashtag is written changes slowly, and telling Redis costs as much as counting."""
+LAST_WORD_SECONDS = 0.3
+"""For what a source has to tidy up: X's account of what was read is in Redis, too."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class Ingester:
                 await self.store.give_lease(self.name)
         except (StoreLost, TimeoutError) as lost:
             log.warning("the last tick is not stored: %s", str(lost) or "Redis does not answer")
+        else:
+            await asyncio.wait(self.readers.values(), timeout=LAST_WORD_SECONDS)
 
     async def first_state(self) -> State:
         """What Redis holds, as soon as it answers."""

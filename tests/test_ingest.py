@@ -128,6 +128,29 @@ async def test_what_was_counted_last_is_committed_at_the_end(store: Store) -> No
     assert await total(store) == 1
 
 
+class Tidy(Script):
+    """Takes a moment to end."""
+
+    tidied = False
+
+    async def posts(self, cursor: str) -> AsyncIterator[Post]:
+        try:
+            async for post in super().posts(cursor):
+                yield post
+        finally:
+            await asyncio.sleep(0.05)
+            self.tidied = True
+
+
+async def test_a_source_may_tidy_up_at_the_end(store: Store) -> None:
+    """It has a moment for that, though the last tick is stored already."""
+    source = Tidy("x", replays=False)
+    async with ingesting(store, source):
+        source.give(1)
+        await counted(store, 1)
+    assert source.tidied
+
+
 class LossyStore(Store):
     """Loses the answer of every commit whose turn it is, after Redis has done it."""
 

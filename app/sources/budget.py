@@ -23,8 +23,8 @@ FIRST_REQUESTS = 2
 """So many, for each hashtag, does the day before the first start take (X_BACKFILL)."""
 ROUND_SECONDS = 300
 """Gaps are asked for at most so often: a stream that breaks all the time stays cheap."""
-CREDIT = 25
-"""Posts that are read, while Redis is away, before it is asked again: it may hang each time."""
+AGAIN_SECONDS = 5.0
+"""So long Redis is not asked again after it was away: it may hang each time."""
 DAY = 86_400
 
 
@@ -55,12 +55,13 @@ class Budget:
         day = f"{self.source} {datetime.fromtimestamp(self.clock(), UTC):%Y-%m-%d}"
         if day != self.day:
             self.day, self.read, self.paid, self.most = day, 0, 0, -1
+            self.ask_again = float("inf")
 
     async def spend(self) -> None:
         """A post was read; see that the next one may be. Raises SourceLost like refill()."""
         self.begin_day()
         self.read += 1
-        if self.read >= self.paid:
+        if self.read >= self.paid or self.clock() >= self.ask_again:
             await self.refill()
 
     async def refill(self) -> None:
@@ -78,8 +79,9 @@ class Budget:
         except StoreLost as lost:
             if self.most < 0:
                 raise SourceLost(f"the budget is not known: {lost}") from lost
-            ahead = CREDIT
-        self.paid = min(self.read + ahead, self.most)
+            self.paid, self.ask_again = self.most, self.clock() + AGAIN_SECONDS
+        else:
+            self.paid, self.ask_again = min(self.read + ahead, self.most), float("inf")
         if self.read >= self.most:
             read = f"{self.ceiling:,} posts read today, about ${self.ceiling * self.price:,.2f}"
             log.warning("%s: budget reached, %s", self.source, read)
