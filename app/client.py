@@ -7,6 +7,7 @@ from redis.asyncio.connection import DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError
+from redis.maint_notifications import MaintNotificationsConfig
 
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
@@ -22,6 +23,8 @@ def connect(url: str, **options: Any) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         parser_class=BoundedParser,
+        # with them, connections from before a restart of Redis are used again, once each
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **options,
     )
 

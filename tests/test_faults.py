@@ -101,6 +101,17 @@ async def test_a_killed_redis_comes_back_with_its_file(
             await counted(store, 10 * n)
 
 
+async def test_after_a_restart_of_redis_all_who_ask_are_answered(
+    store: Store, redis: RedisServer, ending: ExitStack
+) -> None:
+    """None is given a connection from before it."""
+    await asyncio.gather(*(store.load() for _ in range(5)))
+    kill(redis)
+    ending.enter_context(await asyncio.to_thread(again, redis))
+    states = await asyncio.gather(*(store.load() for _ in range(5)))
+    assert states == [State()] * 5
+
+
 @pytest.mark.parametrize("replays", [True, False])
 async def test_a_redis_with_an_older_file_while_the_ingester_lives(
     store: Store,
