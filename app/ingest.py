@@ -213,10 +213,12 @@ class Ingester:
         if before := self.readers.get(source.name):
             before.cancel()
         self.counter.forget(source.name, self.stored.cursors.get(source.name, ""))
-        self.readers[source.name] = group.create_task(self.count(source), name=source.name)
+        self.readers[source.name] = group.create_task(self.count(source, before), name=source.name)
 
-    async def count(self, source: Source) -> None:
+    async def count(self, source: Source, before: asyncio.Task[None] | None) -> None:
         """Count the source's posts until it ends; come back when it is lost."""
+        if before:  # it tidies up, and some networks allow one connection only
+            await asyncio.wait([before])
         backoff = Backoff()
         while True:
             try:

@@ -1,9 +1,9 @@
 -- Says how many posts this reader may read in all today, as others leave it of the ceiling,
 -- and writes down how many it has read, and those that it is about to read.
 --
--- KEYS  the day's account (hash: reader -> posts, "" -> those of readers that have ended)
--- ARGV  1 the reader  2 how many it has read in all  3 how many more it is about to read,
---       or "end": it will read no more  4 the ceiling
+-- KEYS  the day's account (hash: reader -> posts)
+-- ARGV  1 the reader  2 how many it has read in all  3 how many more it is about to read
+--       4 the ceiling
 --
 -- Numbers are totals, so that a call may be repeated when its answer was lost.
 
@@ -13,12 +13,7 @@ for i = 1, #account, 2 do
   if account[i] ~= mine then others = others + (tonumber(account[i + 1]) or 0) end
 end
 local read, most = tonumber(ARGV[2]), math.max(0, ARGV[4] - others)
-
-if ARGV[3] == 'end' then
-  if redis.call('HDEL', KEYS[1], mine) == 1 then redis.call('HINCRBY', KEYS[1], '', read) end
-else
-  local taken = math.max(read, math.min(read + ARGV[3], most))
-  redis.call('HSET', KEYS[1], mine, string.format('%.0f', taken))
-end
+local taken = math.max(read, math.min(read + ARGV[3], most))
+redis.call('HSET', KEYS[1], mine, string.format('%.0f', taken))
 redis.call('EXPIRE', KEYS[1], 259200)
 return most

@@ -138,14 +138,14 @@ class Store:
         with store_lost():
             await self.redis.eval(GIVE_LEASE, 1, LEASE, writer)
 
-    async def spend(self, day: str, reader: str, read: int, ahead: str, ceiling: int) -> int:
+    async def spend(self, day: str, reader: str, read: int, ahead: int, ceiling: int) -> int:
         """How many posts this reader may read in all that day; spend.lua says the rest.
 
         The account of a day is forgotten after three.
         """
         key = f"{SPENT}:{day}"
         with store_lost(key):
-            return int(await self.spending(keys=[key], args=[reader, read, ahead, str(ceiling)]))
+            return int(await self.spending(keys=[key], args=[reader, read, ahead, ceiling]))
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""

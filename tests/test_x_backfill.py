@@ -13,6 +13,7 @@ import pytest
 from network import Counting
 from servers import START_SECONDS, App, Event, RedisServer, eventually, get, viewing
 from test_ingest import bring_back, copy
+from test_x_budget import paid
 from x_server import TOKEN, XServer, x_server
 from x_source import line
 
@@ -24,7 +25,7 @@ from app.sources.x_backfill import XBackfill
 from app.store import TOTALS, State, Store, StoreLost, connect
 
 TICK = 0.02
-MINUTE = 60
+MINUTE, DAY = 60, 86_400
 
 
 class Time:
@@ -70,7 +71,7 @@ class World:
 
     def source(self, **chosen: str) -> XBackfill:
         settings = {"X_API_URL": self.api.url, "X_BEARER_TOKEN": TOKEN, "X_BACKFILL": "true"}
-        source = pick("x", read({**settings, "HASHTAGS": "science", **chosen}))
+        source = pick("x", read({**settings, "HASHTAGS": "science", **chosen}), self.store)
         source.clock = self.time
         source.stall = 10_000.0  # type: ignore[attr-defined]
         source.sleep = self.time.sleep  # type: ignore[attr-defined]
@@ -256,6 +257,34 @@ async def test_a_kill_before_the_gap_is_filled_asks_again(world: World) -> None:
     assert world.asked() == [(-86_340, -43_140), (-43_140, 60), (60, 420)]
 
 
+async def test_what_the_ceiling_left_unread_is_counted_when_a_new_day_begins(world: World) -> None:
+    """Though it was reached before the first gap was filled; until then X is not asked at all."""
+    now = int(time.time())
+    noon = now // DAY * DAY - DAY - DAY // 2
+    world = World(world.api, world.store, ago=now // MINUTE * MINUTE - noon)
+    world.write(-50_000, -10)
+    world.time.free.clear()
+    async with world.counting(X_POSTS_PER_DAY="3") as source:
+        await world.bring(100, *world.write(90, 91, 92, 93, 94))
+        await eventually(lambda: source.state == "budget", "the ceiling is reached")
+        await world.reach(3)
+    world.time.free.set()
+    async with world.counting(X_POSTS_PER_DAY="3") as source:
+        await eventually(lambda: source.state == "budget", "the ceiling still holds")
+        await world.reach(3)
+    assert (world.api.connects, world.asked(), await paid(world.store)) == (1, [], 3)
+    world.time.now = world.begin + DAY + 10.0
+    async with world.counting(X_POSTS_PER_DAY="3"):
+        await world.reach(7)
+        await world.bring(DAY + 200, *world.write(DAY + 190))
+        await world.reach(8)
+    spans = world.asked()
+    assert (spans[0][0], spans[-1][1]) == (FIRST[0][0], DAY + MINUTE)
+    assert all(one[1] == later[0] for one, later in itertools.pairwise(spans))
+    minutes = await world.by_minute()
+    assert {at: n for at, n in minutes.items() if at <= DAY} == {-50_040: 1, -60: 1, 60: 2}
+
+
 async def test_counts_that_fail_neither_end_the_stream_nor_lose_the_gap(world: World) -> None:
     """A limit, an error, and answers that are none: each has its wait, and the stream goes on."""
     world.write(-50_000, -10, -9)
@@ -332,6 +361,7 @@ async def test_a_strangers_commit_makes_x_be_read_again(
         world.time.free.set()
         await world.reach(3)
     await other.aclose()
+    assert world.api.fired == [], "two connections at once"
 
 
 async def test_a_redis_that_came_back_older_is_filled_again(world: World) -> None:

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from network import Counting, settings
 from servers import ROOT, App, Process, RedisServer, eventually, get
 from world import kill, stop
 from x_server import TOKEN, XServer, x_server
-from x_source import Clock, line
+from x_source import Clock, line, until_lost, waiting
 
 from app import client
 from app.embedded import find_server
 from app.sources import SourceLost
 from app.sources.budget import AGAIN_SECONDS, DAY, Budget
 from app.sources.x import X
+from app.sources.x_backfill import XBackfill
 from app.store import SPENT, Store, connect
 
 NOON = 1_795_478_400.0
@@ -38,10 +39,10 @@ def budget(store: Store, ceiling: int, clock: Clock, **more: Any) -> Budget:
     return Budget(store, "x", ceiling, 0.005, clock, **more)
 
 
-async def paid(store: Store) -> list[int]:
-    """What is written down, by reader."""
+async def paid(store: Store) -> int:
+    """What is written down, of all readers."""
     [day] = [key.decode() async for key in store.redis.scan_iter(f"{SPENT}:*")]
-    return sorted(int(posts) for posts in (await store.redis.hgetall(day)).values())
+    return sum(int(posts) for posts in (await store.redis.hgetall(day)).values())
 
 
 async def test_all_who_read_together_read_the_ceiling_and_not_one_more(store: Store) -> None:
@@ -59,7 +60,7 @@ async def test_all_who_read_together_read_the_ceiling_and_not_one_more(store: St
             except SourceLost as lost:
                 assert (lost.state, lost.wait) == ("budget", DAY - NOON % DAY)
                 readers.remove(one)
-    assert posts == sum(await paid(store)) == 60
+    assert posts == await paid(store) == 60
     clock.now += DAY
     for one in three:
         await one.refill()
@@ -87,19 +88,19 @@ async def test_what_has_arrived_is_paid_for_together(store: Store) -> None:
     for _ in range(20):
         await one.spend()
     assert one.paid == 30
-    assert await paid(store) == [30]
+    assert await paid(store) == 30
 
 
 async def test_a_clean_end_costs_nothing(store: Store) -> None:
     """What was paid for and not read is not charged, however many connections there were."""
     for _ in range(3):
         one = budget(store, 7, Clock(NOON))
-        await one.refill()
-        await one.spend()
-        await one.spend()
-        await one.give_back()
-        await one.give_back()
-    assert await paid(store) == [6]
+        for _ in range(2):
+            await one.refill()
+            await one.spend()
+            await one.give_back()
+            await one.give_back()
+    assert await paid(store) == 6
     one = budget(store, 7, Clock(NOON))
     await one.refill()
     with pytest.raises(SourceLost, match="budget reached"):
@@ -133,12 +134,12 @@ async def test_while_redis_is_away_the_known_rest_may_be_read(
     monkeypatch.undo()
     clock.now += AGAIN_SECONDS
     await one.spend()
-    assert await paid(store) == [82], "it is asked as soon as that may help"
+    assert await paid(store) == 82, "it is asked as soon as that may help"
     for _ in range(18):
         await one.spend()
     with pytest.raises(SourceLost, match="budget reached"):
         await one.spend()
-    assert await paid(store) == [100]
+    assert await paid(store) == 100
 
 
 async def test_while_redis_is_away_the_ceiling_holds_too(
@@ -152,6 +153,43 @@ async def test_while_redis_is_away_the_ceiling_holds_too(
         await one.spend()
     with pytest.raises(SourceLost, match="budget reached"):
         await one.spend()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_cancel_that_the_client_loses_ends_the_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """Else a source that is cancelled reads on beside the one that takes its place."""
+    asked = asyncio.Event()
+
+    async def deaf(*_: Any, **__: Any) -> int:
+        asked.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        if fails:
+            raise TimeoutError
+        return 100
+
+    monkeypatch.setattr(store, "spending", deaf)
+    reading = asyncio.create_task(budget(store, 100, Clock(NOON)).refill())
+    await asked.wait()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+
+
+async def test_what_one_connection_left_unread_is_not_paid_for_by_the_next(store: Store) -> None:
+    """X charges for it or not; a kill -9 of the next leaves one post unread, as ever."""
+    async with x_server() as api:
+        goodbye = b'{"errors":[{"title":"operational-disconnect"}]}'
+        api.connections.append([*script(0, 3), goodbye, *script(3, 50)])
+        x = X(settings(("science",), x_api_url=api.url, x_bearer_token=TOKEN))
+        x.store = store
+        ids, lost = await until_lost(x)
+        assert ("isconnect" in str(lost), len(ids)) == (True, 3)
+        async with waiting(x):
+            await eventually(lambda: api.connects == 2, "it is connected again")
+            assert await paid(store) == 4
 
 
 async def test_without_a_word_from_redis_nothing_is_read(
@@ -212,11 +250,14 @@ def script(begin: int, end: int) -> list[bytes]:
     return [line(n, "science") for n in range(begin, end)]
 
 
-def chosen(api: XServer, redis: RedisServer, ceiling: int) -> dict[str, Any]:
+def chosen(
+    api: XServer, redis: RedisServer, ceiling: int, backfill: str = "false"
+) -> dict[str, Any]:
     return {
         "SOURCES": "x",
         "X_BEARER_TOKEN": TOKEN,
         "X_API_URL": api.url,
+        "X_BACKFILL": backfill,
         "X_POSTS_PER_DAY": ceiling,
         "REDIS_URL": redis.url,
         "HASHTAGS": "science",
@@ -224,13 +265,14 @@ def chosen(api: XServer, redis: RedisServer, ceiling: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("backfill", ["false", "true"])
 async def test_the_ceiling_holds_through_a_kill(
-    redis_server: RedisServer, start_app: Callable[..., App]
+    redis_server: RedisServer, start_app: Callable[..., App], backfill: str
 ) -> None:
     """kill -9 in the middle and a restart: together the ceiling is counted, but for the post
     that was paid for; a third start does not even connect."""
     async with x_server() as x:
-        settings = chosen(x, redis_server, 120)
+        settings = chosen(x, redis_server, 120, backfill)
         x.connections.append(script(0, 40))
         first = start_app(**settings).started()
         await eventually(lambda: total(first, 40), "forty posts are counted")
@@ -249,12 +291,14 @@ async def test_the_ceiling_holds_through_a_kill(
         assert x.connects == connects, "a connect for nothing"
 
 
+@pytest.mark.parametrize("source", [X, XBackfill])
 @pytest.mark.parametrize("fault", [stop, kill])
 async def test_x_is_not_left_because_redis_is_away(
     tmp_path: Path,
     ending: ExitStack,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[Process], None],
+    source: type[X],
 ) -> None:
     """X does not send again what it sent meanwhile: all of it counts, once, on one connection."""
     monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
@@ -262,7 +306,7 @@ async def test_x_is_not_left_because_redis_is_away(
     counting = Counting(redis)
     async with x_server() as api:
         api.keep_alive = 0.02
-        x = X(settings(("science",), x_api_url=api.url, x_bearer_token=TOKEN))
+        x = source(settings(("science",), x_api_url=api.url, x_bearer_token=TOKEN))
         x.store = counting.store
         async with counting.of(x):
             api.later.extend(script(0, 10))
@@ -280,8 +324,40 @@ async def test_x_is_not_left_because_redis_is_away(
             await eventually(lambda: not counting.ingester.trouble, "Redis is back")
             api.later.extend(script(210, 220))
             await counting.reach({"science": 220})
-        assert await paid(counting.store) == [220]
+        assert await paid(counting.store) == 220
         assert api.connects == 1
+    await counting.aclose()
+
+
+@pytest.mark.parametrize("source", [X, XBackfill])
+async def test_a_connection_that_breaks_while_redis_is_away_is_made_anew(
+    tmp_path: Path, ending: ExitStack, source: type[X]
+) -> None:
+    """What was read before it broke is in the account when Redis is back, and the ceiling holds."""
+    redis = ending.enter_context(RedisServer(find_server(), tmp_path / "redis", *KEEPS))
+    counting = Counting(redis)
+    chosen = {"x_bearer_token": TOKEN, "x_posts_per_day": "45"}
+    async with x_server() as api:
+        api.keep_alive = 0.02
+        x = source(settings(("science",), x_api_url=api.url, **chosen))
+        x.store = counting.store
+        async with counting.of(x):
+            api.later.extend(script(0, 10))
+            await counting.reach({"science": 10})
+            kill(redis)
+            await eventually(lambda: counting.ingester.trouble, "it is noticed")
+            api.later.extend(script(10, 30))
+            await eventually(lambda: held(counting) >= 20, "they are counted")
+            api.connections.append(script(30, 40))
+            api.hang_up = True
+            await eventually(lambda: held(counting) >= 30, "and those after the break")
+            ending.enter_context(RedisServer(redis.binary, redis.folder, *KEEPS, port=redis.port))
+            await counting.reach({"science": 40})
+            api.later.extend(script(40, 60))
+            await eventually(lambda: x.state == "budget", "the ceiling is reached")
+            await counting.reach({"science": 45})
+        assert await paid(counting.store) == 45
+        assert (api.connects, api.fired) == (2, ["hang up"])
     await counting.aclose()
 
 

@@ -7,6 +7,7 @@ goes on, as far as the ceiling was known to allow: a network that cannot go back
 to be left for that.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ DAY = 86_400
 
 
 class Budget:
-    """A day's ceiling, for one reader; days begin at midnight UTC.
+    """A day's ceiling, for one reader and all its connections; days begin at midnight UTC.
 
     price: dollars a post, for the log.
     waiting: how many posts have arrived already; they are paid for together.
@@ -74,7 +75,7 @@ class Budget:
         ahead = 1 + self.waiting()
         try:
             self.most = await self.store.spend(
-                self.day, self.reader, self.read, str(ahead), self.ceiling
+                self.day, self.reader, self.read, ahead, self.ceiling
             )
         except StoreLost as lost:
             if self.most < 0:
@@ -82,6 +83,9 @@ class Budget:
             self.paid, self.ask_again = self.most, self.clock() + AGAIN_SECONDS
         else:
             self.paid, self.ask_again = min(self.read + ahead, self.most), float("inf")
+        finally:
+            if (this := asyncio.current_task()) and this.cancelling():
+                raise asyncio.CancelledError  # Python 3.11 can lose it while redis-py writes
         if self.read >= self.most:
             read = f"{self.ceiling:,} posts read today, about ${self.ceiling * self.price:,.2f}"
             log.warning("%s: budget reached, %s", self.source, read)
@@ -89,8 +93,8 @@ class Budget:
             raise SourceLost("budget reached until 00:00 UTC", wait=wait, state="budget")
 
     async def give_back(self) -> None:
-        """Nothing more is read: what was paid for and not read is not charged."""
+        """Nothing more is read for now: what was paid for and not read is not charged."""
         try:
-            await self.store.spend(self.day, self.reader, self.read, "end", self.ceiling)
+            await self.store.spend(self.day, self.reader, self.read, 0, self.ceiling)
         except StoreLost as lost:
             log.warning("%s: what was read today may not be stored: %s", self.source, lost)

@@ -67,13 +67,11 @@ class X(Source):
         self.waits, self.stall = XWaits(), stall
         self.seen: dict[str, None] = {}
         self.client: OneConnection | None = None
+        self.budget: Budget | None = None
 
     async def posts(self, cursor: str) -> AsyncIterator[Post]:
         """Each post of one connection, a repeated one only once, within the day's budget."""
-        ceiling = self.settings.x_posts_per_day
-        budget = self.store and Budget(
-            self.store, self.name, ceiling, DOLLARS_A_POST, self.clock, self.waiting
-        )
+        self.client, budget = None, self.account_of_the_day()
         try:
             if budget:
                 await budget.refill()
@@ -88,6 +86,15 @@ class X(Source):
         finally:
             if budget:
                 await budget.give_back()
+
+    def account_of_the_day(self) -> Budget | None:
+        """One for all connections, lest what was read while Redis is away is forgotten."""
+        if self.store and not self.budget:
+            ceiling = self.settings.x_posts_per_day
+            self.budget = Budget(
+                self.store, self.name, ceiling, DOLLARS_A_POST, self.clock, self.waiting
+            )
+        return self.budget
 
     def waiting(self) -> int:
         return self.client.waiting if self.client else 0
