@@ -177,8 +177,11 @@ async def test_the_day_before_the_first_start_is_counted(world: World) -> None:
     world.write(-90_000, -86_000, -86_000, -50_000, -7, 3)
     brought = world.write(22, 24)
     world.api.connections.append(brought)
-    async with world.counting():
+    async with world.counting() as source:
         await world.reach(7)
+        assert source.waiting() == 0
+        assert await paid(world.store) == 3, "two were read, one is next; X's counts are no posts"
+    assert await paid(world.store) == 2
     assert world.asked() == [(-86_340, -43_140), (-43_140, 60)]
     minutes = await world.by_minute()
     early = {at: n for at, n in minutes.items() if at < 60}
