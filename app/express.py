@@ -117,8 +117,10 @@ class Ride:
             self.chunked,
         )
         try:
-            async with asyncio.timeout(0 if viewer.is_over() else None) as viewer.limit:
+            async with asyncio.timeout(None) as viewer.limit:
                 viewer.selection.join(viewer, viewer.feed.newest)
+                if viewer.is_over():
+                    viewer.end()
                 while (await self.receive())["type"] != "http.disconnect":
                     pass
         except TimeoutError:

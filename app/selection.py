@@ -93,13 +93,12 @@ class Selection:
             data = chunk if rider.chunked else plain
             try:
                 sent = rider.send(data)
-            except BlockingIOError:
+            except OSError:  # it takes nothing now, or is gone: its transport finds out which
                 sent = 0
-            except OSError:
-                continue  # it is gone, and leaves as soon as the server has noticed
             if sent < len(data):
-                rider.transport.write(data[sent:])
                 full.append(rider)
+                if not rider.transport.is_closing():
+                    rider.transport.write(data[sent:])
         self.fall_behind(full, tick.id)
 
     def wake(self) -> None:
@@ -124,7 +123,11 @@ class Selection:
     def bring_up(self, rider: Rider, newest: Tick | None) -> None:
         """Hand a rider what it lacks, if it can take it."""
         transport = rider.transport
-        if not newest or transport.get_write_buffer_size() or transport.is_closing():
+        if transport.is_closing():
+            # the server may not know: while a further request waits for its turn, it reads nothing
+            rider.end()
+            return
+        if not newest or transport.get_write_buffer_size():
             return
         if due := rider.due():
             transport.write(sse.chunk(due) if rider.chunked else due)

@@ -174,6 +174,52 @@ async def test_client_that_goes_away_is_noticed_at_once(site: Site, raw: Any, ho
     await site.hears()
 
 
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_client_that_goes_away_with_a_request_waiting_is_noticed_at_a_tick(
+    site: Site, raw: Any, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Hypercorn reads nothing while a request waits for its turn, so the write has to tell."""
+    viewer = await raw().send(GET + "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    await viewer.until(rb"event: counts")
+    await eventually(lambda: site.riders, "it rides")
+    linger = b"\1\0\0\0\0\0\0\0" if how == "reset" else b"\0\0\0\0\0\0\0\0"
+    viewer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    viewer.close()
+    for _ in range(3):  # what is sent first tells the kernel only
+        await site.publish()
+        await site.hears()
+    await eventually(lambda: not site.riders, "the viewer is gone")
+    await eventually(lambda: not site.connections, "its connection is gone")
+    assert not caplog.text
+
+
+async def test_viewer_that_comes_when_all_streams_end_is_ended_once(
+    site: Site, raw: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looks at it any more, also not between its end's beginning and its last bytes."""
+    looked: list[BaseException | None] = []
+
+    def look(selection: selection.Selection) -> None:
+        try:
+            selection.looked = float("-inf")
+            selection.beat(site.feed.newest, site.clock())
+            looked.append(None)
+        except RuntimeError as error:
+            looked.append(error)
+
+    join = selection.Selection.join
+
+    def joined(*arguments: Any) -> None:
+        join(*arguments)
+        asyncio.get_running_loop().call_soon(look, arguments[0])
+
+    monkeypatch.setattr(selection.Selection, "join", joined)
+    site.feed.closing = True
+    await (await raw().send()).until(rb"\n\n\r\n[\da-f]+\r\nretry: \d+\n\n\r\n0\r\n\r\n")
+    assert looked == [None]
+    assert not site.riders
+
+
 async def test_client_that_went_away_during_its_opening_never_rides(site: Site, raw: Any) -> None:
     """It is gone before the lane is taken: nobody waits for it."""
     for _ in range(20):
@@ -183,9 +229,9 @@ async def test_client_that_went_away_during_its_opening_never_rides(site: Site, 
     assert not site.riders
 
 
-async def stall(site: Site, viewer: Raw) -> Any:
+async def stall(site: Site, viewer: Raw, text: str = GET) -> Any:
     """Send ticks to a viewer that reads nothing until its connection is full."""
-    await viewer.send()
+    await viewer.send(text)
     await eventually(lambda: site.riders, "it rides")
     [rider] = site.riders
     assert site.feed.newest
@@ -232,15 +278,17 @@ async def test_viewer_that_hesitates_misses_no_tick(site: Site, raw: Any) -> Non
     assert totals[-3:] == [2, 3, 4]
 
 
+@pytest.mark.parametrize("waiting", ["", GET])
 async def test_viewer_that_takes_nothing_for_long_is_let_go(
-    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, waiting: str
 ) -> None:
-    """The kernel gives it up after the time that is set on its socket: 30 s, here half a one."""
+    """The kernel gives it up after the time that is set on its socket: 30 s, here half a one.
+    That it asked for more meanwhile changes nothing."""
     assert server.UNREAD_MILLISECONDS == 30_000
     monkeypatch.setattr(server, "UNREAD_MILLISECONDS", 500)
     async with serving(redis_server.url) as site:
         viewer = Raw(site, receive_buffer=4096)
-        await stall(site, viewer)
+        await stall(site, viewer, GET + waiting)
         await eventually(lambda: not site.riders, "the viewer is let go")
         await eventually(lambda: not site.connections, "its connection is gone")
         viewer.close()
