@@ -18,6 +18,7 @@ REPEAT_SECONDS = 4.0
 LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
 FRAMES_KEPT = 16
+JOINED_KEPT = 4
 
 
 class Rider(Protocol):
@@ -42,7 +43,8 @@ class Selection:
         self.wanted = frozenset(tags)
         self.frames: dict[str, bytes] = {}
         self.quiet: dict[str, None] = {}
-        self.past: tuple[object, bytes] = ((), b"")
+        self.joined: dict[object, bytes] = {}
+        """What is longer than a tick, made for those who came since the last one."""
         self.news = asyncio.Event()
         self.told = 0.0
         self.settled = ""
@@ -55,6 +57,7 @@ class Selection:
 
     def hear(self, tick: Tick, changed: Container[str], now: float) -> None:
         """Hand the tick to all when one of their totals changed, or was not told for long."""
+        self.joined.clear()
         news = any(tag in changed for tag in self.tags)
         if not news:
             keep(self.quiet, tick.id, None)
@@ -168,11 +171,21 @@ class Selection:
             keep(self.frames, tick.id, found)
         return found
 
+    def missed(self, ticks: Sequence[Tick]) -> bytes:
+        """Ticks that follow each other, as events; after an outage many viewers lack the same."""
+        if len(ticks) < 2:
+            return self.frame(ticks[0]) if ticks else b""
+        made_for = (ticks[0].id, ticks[-1].id, len(ticks))
+        if made_for not in self.joined:
+            whole = b"".join([self.frame(tick) for tick in ticks])
+            keep(self.joined, made_for, whole, JOINED_KEPT)
+        return self.joined[made_for]
+
     def history(self, ticks: Sequence[Tick], seconds: float) -> bytes:
         """The totals of the last seconds as one event, by the newest tick's time."""
         newest = ticks[-1]
         made_for = (newest.id, seconds)
-        if self.past[0] != made_for:
+        if made_for not in self.joined:
             oldest = newest.at - seconds * 1000
             shown = [(tick, self.totals(tick)) for tick in ticks if tick.at >= oldest]
             told = {
@@ -184,8 +197,9 @@ class Selection:
                 },
                 "names": {tag: newest.names[tag] for tag in self.tags if tag in newest.names},
             }
-            self.past = made_for, sse.event(dumps(told), "history", newest.id)
-        return self.past[1]
+            event = sse.event(dumps(told), "history", newest.id)
+            keep(self.joined, made_for, event, JOINED_KEPT)
+        return self.joined[made_for]
 
 
 class Written:
@@ -215,8 +229,8 @@ class Written:
 written = lru_cache(maxsize=256)(Written)
 
 
-def keep(cache: dict[str, Any], id: str, value: Any) -> None:
+def keep(cache: dict[Any, Any], key: object, value: Any, most: int = FRAMES_KEPT) -> None:
     """Put into a dictionary that forgets its oldest."""
-    cache[id] = value
-    if len(cache) > FRAMES_KEPT:
+    cache[key] = value
+    if len(cache) > most:
         del cache[next(iter(cache))]

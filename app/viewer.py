@@ -67,7 +67,7 @@ class Viewer:
         self.position = ticks[-1].id if ticks else ""
         if missed is None:
             return self.anew(self.history or (LOG_SECONDS if last_id else 0))
-        return b"".join(self.selection.frame(tick) for tick in missed)
+        return self.selection.missed(missed)
 
     def due(self) -> bytes:
         """What it lacks, and that it is taken to have from now on; nothing when it has all."""
@@ -81,7 +81,7 @@ class Viewer:
         if missed and self.unread >= BEATS_UNREAD:
             return self.now()
         quiet = self.selection.quiet
-        return b"".join(self.selection.frame(tick) for tick in missed if tick.id not in quiet)
+        return self.selection.missed([tick for tick in missed if tick.id not in quiet])
 
     def anew(self, seconds: float) -> bytes:
         """The past of so many seconds (0 for none), and the current totals."""

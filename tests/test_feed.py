@@ -7,9 +7,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
+from app import sse
 from app.feed import Feed
 from app.messages import Tick
-from app.selection import Selection
+from app.selection import JOINED_KEPT, Selection
 from app.viewer import Viewer
 
 
@@ -295,6 +298,26 @@ async def test_viewers_with_the_same_hashtags_share_the_bytes() -> None:
     viewers.clear()
     viewer = None  # type: ignore[assignment]
     assert len(feed.selections) == 0
+
+
+async def test_viewers_that_come_back_after_long_share_the_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What many missed is encoded once, however much it is, and forgotten with the next tick."""
+    feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 1001)))
+    encode, encoded = sse.event, []
+    monkeypatch.setattr(sse, "event", lambda *told: encoded.append(told) or encode(*told))
+    selection = feed.selection(("a",), False)
+    for _ in range(20):
+        got = await view(feed, last_id="100-0").read()
+        assert [id for _, id, _ in got] == [f"{n}-0" for n in range(101, 1001)]
+        assert (await view(feed, history=900).read())[0][0] == "history"
+    assert len(encoded) <= 902
+    for n in range(200, 300):
+        await view(feed, last_id=f"{n}-0").read()
+    assert len(selection.joined) == JOINED_KEPT
+    feed.hear(tick(1001, a=1001))
+    assert not selection.joined
 
 
 async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
