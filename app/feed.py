@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import aclosing
 from dataclasses import replace
 from random import random
 from weakref import WeakValueDictionary
@@ -74,10 +75,14 @@ class Feed:
         while True:
             try:
                 last = self.ticks[-1].id if self.ticks else ""
-                async for tick in store.follow(last, silence=max(1.0, 3 * self.seconds)):
-                    backoff.reset()
-                    self.complain("")
-                    self.hear(tick)
+                following = store.follow(last, silence=max(1.0, 3 * self.seconds))
+                async with aclosing(following) as ticks:  # type: ignore[type-var]
+                    async for tick in ticks:
+                        backoff.reset()
+                        self.complain("")
+                        self.hear(tick)
+                        if self.loaded:  # after an outage many come at once: others get a turn
+                            await asyncio.sleep(0)
             except StoreLost as lost:
                 self.complain(str(lost))
                 await asyncio.sleep(backoff.next())

@@ -38,16 +38,24 @@ async def watch(config: ServerConfig) -> None:
     backoff, loop = Backoff(first=0.25, longest=5.0), asyncio.get_running_loop()
     while True:
         begun = loop.time()
-        process = await start(config)
-        try:
-            status = await process.wait()
-        finally:
-            await end(process)
+        fate = await run_one(config)
         if loop.time() - begun >= WORKED_SECONDS:
             backoff.reset()
         wait = backoff.next()
-        log.error("a web process ended with status %d: started again in %.1f s", status, wait)
+        log.error("a web process %s: started again in %.1f s", fate, wait)
         await asyncio.sleep(wait)
+
+
+async def run_one(config: ServerConfig) -> str:
+    """Run a web process to its end; what became of it."""
+    try:
+        process = await start(config)
+    except OSError as error:  # no memory, too many processes: the others go on meanwhile
+        return f"cannot be started ({error.strerror})"
+    try:
+        return f"ended with status {await process.wait()}"
+    finally:
+        await end(process)
 
 
 async def start(config: ServerConfig) -> asyncio.subprocess.Process:

@@ -4,15 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
+from servers import RedisServer
 
-from app import sse
+from app import selection, sse
 from app.feed import Feed
 from app.messages import Tick
 from app.selection import JOINED_KEPT, Selection
+from app.store import State, Store, connect
 from app.viewer import Viewer
 
 
@@ -307,7 +309,7 @@ async def test_viewers_that_come_back_after_long_share_the_bytes(
     feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 1001)))
     encode, encoded = sse.event, []
     monkeypatch.setattr(sse, "event", lambda *told: encoded.append(told) or encode(*told))
-    selection = feed.selection(("a",), False)
+    shared = feed.selection(("a",), False)
     for _ in range(20):
         got = await view(feed, last_id="100-0").read()
         assert [id for _, id, _ in got] == [f"{n}-0" for n in range(101, 1001)]
@@ -315,9 +317,23 @@ async def test_viewers_that_come_back_after_long_share_the_bytes(
     assert len(encoded) <= 902
     for n in range(200, 300):
         await view(feed, last_id=f"{n}-0").read()
-    assert len(selection.joined) == JOINED_KEPT
+    assert len(shared.joined) == JOINED_KEPT
     feed.hear(tick(1001, a=1001))
-    assert not selection.joined
+    assert not shared.joined
+
+
+def test_many_selections_share_the_texts_of_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A total is written once, for however many different sets of hashtags it is shown in."""
+    write, wrote = selection.dumps, []
+    monkeypatch.setattr(selection, "dumps", lambda told: wrote.append(told) or write(told))
+    tags, costs = [f"tag{n}" for n in range(20)], []
+    for n, many in enumerate((1, 190)):
+        told = tick(10_000 + n, **dict.fromkeys(tags, 7))
+        wrote.clear()
+        chosen = [Selection(pair) for pair in combinations(tags, 2)][:many]
+        assert len({each.frame(told) for each in chosen}) == many
+        costs.append(len(wrote))
+    assert 0 < costs[0] == costs[1]
 
 
 async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
@@ -386,3 +402,34 @@ def test_readiness_is_about_ticks_that_arrive() -> None:
 def test_a_selection_by_source_shows_the_parts() -> None:
     """Grouped by source, totals are split."""
     assert Selection(("a",), by_source=True).totals(tick(1, a=3)) == {"a": {"x": 3}}
+
+
+async def test_others_get_a_turn_between_ticks_that_come_at_once(
+    redis_server: RedisServer,
+) -> None:
+    """After an outage of Redis the process answers also while it hands on what was missed."""
+    store, state, turn = Store(connect(redis_server.url)), State(), 0
+    for n in range(30):
+        made = {"at": n, "tick": 0.5, "tracked": ["a"], "increments": {}, "cursors": {}}
+        told = {**made, "sources": {}, "details": {}}
+        state = await store.commit(state, f"commit {n}", told)
+    feed = Feed(0.5)
+    feed.hear((await store.ticks_after(""))[0])
+    feed.hear(None)
+    turns: list[int] = []
+    hear = feed.hear
+
+    def heard(tick: Tick | None) -> None:
+        turns.append(turn)
+        hear(tick)
+
+    feed.hear = heard  # type: ignore[method-assign]
+    following = asyncio.create_task(feed.follow(store))
+    async with asyncio.timeout(10):
+        while len(turns) < 29:
+            turn += 1
+            await asyncio.sleep(0)
+    following.cancel()
+    await asyncio.wait([following])
+    await store.redis.aclose()
+    assert len(set(turns)) == len(turns)

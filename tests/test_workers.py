@@ -1,19 +1,24 @@
 """`python -m app web --workers N`: one port, several processes, one beginning and one end."""
 
+import asyncio
 import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 import redis
-from servers import App, RedisServer, viewing, wait_until
+from servers import App, RedisServer, eventually, viewing, wait_until
 from test_shutdown import COMPLAINTS, LIMIT_SECONDS, Viewer, assert_said_goodbye
 
 from app.embedded import find_server
+from app.server import server_config
+from app.settings import read
+from app.workers import run_workers
 
 
 @pytest.fixture
@@ -93,6 +98,25 @@ async def test_killed_process_is_replaced_and_its_viewers_go_on(web: App) -> Non
             assert (await anext(events)).retry == 2000
             assert (await anext(events)).name == "counts"
     assert not gone(other) and web.running
+
+
+async def test_process_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The system has no room for it just now: a sentence, and no end of the other ones."""
+    config, stop = server_config(read({"BIND": "127.0.0.1:0"})), asyncio.Event()
+    program = tmp_path / "python"
+    monkeypatch.setattr(sys, "executable", str(program))
+    task = asyncio.create_task(run_workers([config], stop))
+    await eventually(lambda: "cannot be started (No such file" in caplog.text, "it is said")
+    program.write_text(f"#!/bin/sh\necho $BIND > {tmp_path}/started\nexec sleep 100\n")
+    program.chmod(0o755)
+    started = tmp_path / "started"
+    await eventually(lambda: started.exists() and started.read_text(), "it is started")
+    assert started.read_text() == f"fd://{config.listeners[0].fileno()}\n"
+    stop.set()
+    await asyncio.wait_for(task, 10)
+    config.close()
 
 
 def test_processes_end_with_a_parent_that_is_killed(web: App, server: RedisServer) -> None:
