@@ -38,14 +38,11 @@ def key(spelling: str) -> str:
     return unicodedata.normalize("NFKC", folded).lstrip(MARKS)
 
 
-def keyed(spellings: list[str]) -> dict[str, str]:
-    """The hashtags of one post, each once: key to the spelling that came first."""
-    tags: dict[str, str] = {}
-    for spelling in spellings:
-        name = key(spelling)
-        if name:
-            tags.setdefault(name, spelling)
-    return tags
+def add_tag(tags: dict[str, str], spelling: str) -> None:
+    """One post names a hashtag: its tags are key to the spelling that came first."""
+    tag = key(spelling)
+    if tag and tag not in tags:
+        tags[tag] = spelling
 
 
 class Typed(str):

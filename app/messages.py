@@ -3,14 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Post:
+
+class Post(msgspec.Struct, frozen=True):
     """One post as its source hands it over.
 
-    at: when it was written, milliseconds since 1970 (0 where the network does not say).
+    A struct, because there are many: a frozen dataclass takes ten times as long to make.
+
+    written: when, in milliseconds since 1970 or as the network wrote it; `at` reads it.
     hashtags: key (see hashtags.key) to spelling; a hashtag repeated in the post is here once.
     cursor: where the source would start reading again to get what follows this post;
         empty for a network that cannot go back.
@@ -20,12 +24,20 @@ class Post:
 
     source: str
     id: str
-    at: int
+    written: int | str
     author: str
-    hashtags: Mapping[str, str] = field(default_factory=dict)
+    hashtags: Mapping[str, str] = msgspec.field(default_factory=dict)
     cursor: str = ""
     posts: int = 1
     past: bool = False
+
+    @property
+    def at(self) -> int:
+        """Milliseconds since 1970; 0 where the network does not say.
+
+        Few ask for it, and reading a time takes a third as long as all the rest.
+        """
+        return self.written if isinstance(self.written, int) else milliseconds(self.written)
 
 
 Past = Mapping[str, Mapping[str, Sequence[tuple[int, int]]]]
@@ -129,6 +141,14 @@ def past_numbers(raw: Any) -> Past:
         if not all(type(n) is int and n >= 0 for n in at_and_posts):
             raise ValueError("not a tick: a count of the past is not a whole number")
     return past
+
+
+def milliseconds(written: Any) -> int:
+    """An ISO 8601 time as milliseconds since 1970; 0 where it is none, or out of range."""
+    try:
+        return int(datetime.fromisoformat(written).timestamp() * 1000)
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 
 def dumps(value: Any) -> str:

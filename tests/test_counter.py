@@ -12,7 +12,7 @@ posts = st.builds(
     Post,
     source=st.sampled_from(["x", "bluesky"]),
     id=st.just("1"),
-    at=st.just(0),
+    written=st.just(0),
     author=st.just(""),
     hashtags=st.dictionaries(st.sampled_from("abc"), st.just(""), max_size=3),
     cursor=st.sampled_from(["", "1", "2"]),

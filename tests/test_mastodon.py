@@ -21,7 +21,7 @@ from network import Counting, truth
 from servers import eventually
 
 from app.settings import SettingsError, read
-from app.sources.mastodon import parse, parse_status
+from app.sources.mastodon_wire import parse, parse_status
 
 
 async def test_the_stream_gives_the_recordings_true_counts(
@@ -145,7 +145,7 @@ async def test_what_is_received_can_be_replayed(stack: AsyncExitStack, token: st
     await eventually(polls(server, 2), "the timeline was read again")
     reading.cancel()
     await asyncio.wait([reading])
-    posts = [parse(json.loads(line)) for line in lines]
+    posts = [parse(line) for line in lines]
     assert [post.id for post in posts if post] == [status(n)["id"] for n in range(45)]
     assert posts[0] and posts[0].hashtags == {"science": "Science", "サッカー": "サッカー"}
 

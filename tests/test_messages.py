@@ -1,4 +1,4 @@
-"""Ticks as JSON, and ids that compare."""
+"""When a post was written, ticks as JSON, and ids that compare."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.messages import Tick, parse_id
+from app.messages import Post, Tick, parse_id
 
 GOOD: dict[str, Any] = {
     "id": "2-0",
@@ -21,6 +21,23 @@ GOOD: dict[str, Any] = {
     "details": {"x": {"since": 1, "reason": ""}},
     "past": {"サッカー": {"x": [[60_000, 2], [0, 1]]}},
 }
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        (1_795_478_400_500, 1_795_478_400_500),
+        ("2026-11-24T00:00:00.500Z", 1_795_478_400_500),
+        ("2026-11-24T01:00:00+01:00", 1_795_478_400_000),
+        ("0000-01-01T00:00:00Z", 0),
+        ("9999-12-31T23:59:59-23:59", 253_402_387_139_000),
+        ("yesterday", 0),
+        ("", 0),
+    ],
+)
+def test_a_post_knows_when_it_was_written(written: int | str, at: int) -> None:
+    """In milliseconds since 1970, however its network wrote it; 0 is for not known."""
+    assert Post("x", "1", written, "").at == at
 
 
 def test_a_tick_is_read_back() -> None:

@@ -3,7 +3,6 @@ viewer misses a tick. `make soak FAULTS=100 SEED=1` is the long form."""
 
 import asyncio
 import itertools
-import json
 import os
 import random
 import sys
@@ -46,7 +45,7 @@ def write(recordings: Path, folders: list[str], file: Path) -> list[int]:
         for line in (recordings / folder / "wire_reduced.jsonl").read_bytes().splitlines()
     ]
     file.write_bytes(b"\n".join(lines))
-    posts = [parse(json.loads(line)) for line in lines]
+    posts = [parse(line) for line in lines]
     return [post.at for post in posts if post]
 
 

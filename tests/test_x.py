@@ -30,8 +30,9 @@ async def test_a_post_comes_from_the_wire(api: XServer) -> None:
     when = {"created_at": "2026-11-24T00:00:00.500Z", "author_id": "7"}
     api.connections.append([line(5, "Science", **when)])
     x = source(api)
-    post = Post("x", "5", 1795478400500, "7", {"science": "Science"}, NO_ACCOUNT)
+    post = Post("x", "5", "2026-11-24T00:00:00.500Z", "7", {"science": "Science"}, NO_ACCOUNT)
     assert await first(x, 1) == [post]
+    assert post.at == 1795478400500
     assert x.state == "live"
     query = next(query for what, query, _ in api.asked if what == "stream")
     assert query == "tweet.fields=created_at,author_id,entities,note_tweet"

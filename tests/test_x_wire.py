@@ -1,5 +1,6 @@
 """What X's messages mean: posts, rules and waits. The traps are those of the recordings' README."""
 
+import json
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,8 @@ from network import truth, wire
 from app.hashtags import key
 from app.messages import Post
 from app.retry import XWaits
-from app.sources.x import RULE_LENGTH, parse, rules
-from app.sources.x_wire import described
+from app.sources.x import RULE_LENGTH, rules
+from app.sources.x_wire import described, parse
 
 FOLDERS = ["x_v2_twarc_csv", "x_v2_academic_hk", "x_v2_academic_mocks", "x_v2_client_fixtures"]
 
@@ -26,7 +27,7 @@ def messages(recordings: Path) -> list[dict[str, Any]]:
 
 
 def post(message: dict[str, Any]) -> Post:
-    found = parse(message)
+    found = parse(json.dumps(message))
     assert found
     return found
 
@@ -111,7 +112,7 @@ def test_trap_no_entities_at_all(messages: list[dict[str, Any]]) -> None:
     """Such a post is one, without hashtags; so is one whose entities are null."""
     assert post(first(messages, lambda m: "entities" not in m["data"])).hashtags == {}
     empty = {"id": "1", "entities": None, "note_tweet": None}
-    assert post({"data": empty}) == Post("x", "1", 0, "")
+    assert post({"data": empty}) == Post("x", "1", "", "")
 
 
 def test_a_long_post_has_the_hashtags_of_its_note() -> None:
@@ -137,9 +138,37 @@ def test_an_edited_post_is_the_same_post() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        5, [], {}, {"id": None}, {"id": True}, {"id": 1.5}, {"id": [1]}, {"edit_history_tweet_ids": ["1"]},
+        {"id": "1", "edit_history_tweet_ids": [None]}, {"id": "1", "edit_history_tweet_ids": "1"},
+        {"id": "1", "entities": 5}, {"id": "1", "entities": {"hashtags": {}}}, {"id": "1", "note_tweet": []},
+        {"id": "1", "entities": {"hashtags": [None]}}, {"id": "1", "entities": {"hashtags": [{}]}},
+        {"id": "1", "entities": {"hashtags": [{"tag": 5}]}}, {"id": "1", "entities": {"hashtags": [{"tag": None}]}},
+    ],
+)  # fmt: skip
+def test_a_wrong_type_makes_no_wrong_post(data: Any) -> None:
+    """It is an error that its readers know, and says where in the message it is."""
+    with pytest.raises(ValueError, match=r"\$\.data"):
+        parse(json.dumps({"data": data}))
+
+
+@pytest.mark.parametrize("created", [5, None, [], {"a": [5]}, "yesterday", "0000-01-01T00:00:00Z"])
+def test_a_time_that_is_none_is_no_reason_to_drop_a_post(created: Any) -> None:
+    """The post is there; when it was written is not known."""
+    assert post({"data": {"id": "1", "created_at": created}}).at == 0
+
+
+def test_the_last_of_two_members_with_one_name_counts() -> None:
+    """As nearly every reader of JSON has it."""
+    found = parse(b'{"data": {"id": "1"}, "data": {"id": "2", "id": 3, "entities": null}}')
+    assert found and found.id == "3"
+
+
 def test_a_message_without_a_post_is_none() -> None:
     """Errors and control messages are not posts; their meaning is decided elsewhere."""
-    assert parse({"errors": [{"title": "x"}]}) is None
+    assert parse(b'{"errors": [{"title": "x"}]}') is None
 
 
 TAGS = st.lists(st.text("abcあ", min_size=1, max_size=100), min_size=1, max_size=60, unique=True)

@@ -5,19 +5,23 @@ by returning when there is nothing more to come (a recording has an end); trying
 is not its business but the ingester's.
 """
 
+import json
 import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
-from datetime import datetime
 from importlib import import_module
-from typing import Any
+from typing import TypeVar
+
+import msgspec
 
 from app.messages import Post
 from app.settings import Settings
 from app.store import Store
 
 log = logging.getLogger(__name__)
+
+Form = TypeVar("Form")
 
 
 class SourceLost(Exception):
@@ -92,12 +96,24 @@ def pick(name: str, settings: Settings, store: Store | None = None) -> Source:
     return source
 
 
-def milliseconds(written: Any) -> int:
-    """An ISO 8601 time as milliseconds since 1970; 0 where it is none, or out of range."""
-    try:
-        return int(datetime.fromisoformat(written).timestamp() * 1000)
-    except (TypeError, ValueError, OverflowError):
-        return 0
+def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
+    """What reads JSON of this form; made once for each form.
+
+    It builds only what the form names, so most of a message is never made into objects.
+    Raises ValueError, with the place in the message, or RecursionError.
+    """
+    decode = msgspec.json.Decoder(form).decode
+
+    def read(raw: bytes | str) -> Form:
+        try:
+            return decode(raw)
+        except msgspec.ValidationError:
+            raise
+        except (msgspec.DecodeError, UnicodeError):
+            # half an emoji, in a text that we do not even want, is no reason to lose a post
+            return msgspec.convert(json.loads(raw), form)
+
+    return read
 
 
 def said(error: BaseException) -> str:

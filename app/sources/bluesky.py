@@ -1,7 +1,5 @@
 """Posts from Bluesky, through a Jetstream websocket.
 
-The wire form: https://github.com/bluesky-social/jetstream ("Legacy v1 JSON Payload").
-
 A cursor is a time, and every server has its own for the same post; on one server, too, the
 times are not strictly in order. So after every cut the last minute is read again, from
 whichever server answers, and what was counted is dropped by its id. Those ids travel in
@@ -9,24 +7,20 @@ the cursor, short and bounded, as they have to outlive a restart together with t
 """
 
 import asyncio
-import json
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from msgspec.structs import replace
 
-from app.hashtags import keyed
 from app.messages import Post
 from app.sources import Source, SourceLost, said
-
-COLLECTION = "app.bsky.feed.post"
-TAG = "app.bsky.richtext.facet#tag"
+from app.sources.bluesky_wire import COLLECTION, post_of, read_event
 
 SILENCE_SECONDS = 20.0
 """Some 25 posts come in a second; a server without any is out of order, though it may ping."""
@@ -44,41 +38,6 @@ MARK = 8
 EARLIEST = 10**15
 """Microseconds since 1970: a server takes a lower cursor for something else than a time."""
 DAY = 86_400_000_000
-
-
-def parse(message: dict[str, Any]) -> Post | None:
-    """A Jetstream commit event as a Post; None for what is no new post.
-
-    Hashtags stand in the record's facets and in its `tags`. Raises KeyError, TypeError,
-    AttributeError or ValueError for a message that is not of the wire form.
-    """
-    commit = message.get("commit") or {}
-    if commit.get("operation") != "create" or commit.get("collection") != COLLECTION:
-        return None
-    record = commit["record"]
-    spellings = [
-        feature["tag"]
-        for facet in record.get("facets") or ()
-        for feature in facet.get("features") or ()
-        if feature.get("$type") == TAG and isinstance(feature.get("tag"), str)
-    ]
-    spellings += [tag for tag in record.get("tags") or () if isinstance(tag, str)]
-    time_us = time_of(message)
-    return Post(
-        source="bluesky",
-        id=f"{message['did']}/{commit['rkey']}",
-        at=time_us // 1000,
-        author=str(message["did"]),
-        hashtags=keyed(spellings),
-        cursor=str(time_us),
-    )
-
-
-def time_of(message: dict[str, Any]) -> int:
-    time_us = message["time_us"]
-    if not isinstance(time_us, int):
-        raise ValueError("time_us is not a whole number")
-    return time_us
 
 
 class Bluesky(Source):
@@ -135,16 +94,15 @@ class Bluesky(Source):
             self.unread += 1
             return None
         try:
-            message = json.loads(raw)
-            post = parse(message)
-            time_us = time_of(message)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            event = read_event(raw)
+            post = post_of(event)
+        except (ValueError, RecursionError) as error:
             self.skip(f"{type(error).__name__}: {raw[:80]!r}")
             return None
-        self.came(time_us, counted)
+        self.came(event.time_us, counted)
         if post and counted.is_new(post, self.tracked):
             return replace(post, cursor=counted.cursor())
-        return Post(self.name, "", time_us // 1000, "", cursor=counted.cursor())
+        return Post(self.name, "", event.time_us // 1000, "", cursor=counted.cursor())
 
     def came(self, time_us: int, counted: "Counted") -> None:
         """A message of this time was read. The first one tells whether posts are missing:

@@ -48,7 +48,7 @@ def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
             yield Post(
                 source="demo",
                 id=f"{slot}-{tag}-{n}",
-                at=int((start + chance.uniform(0, SLOT_SECONDS)) * 1000),
+                written=int((start + chance.uniform(0, SLOT_SECONDS)) * 1000),
                 author=f"demo{chance.randrange(500)}",
                 hashtags=named,
             )

@@ -11,16 +11,16 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import aiohttp
+from msgspec.structs import replace
 from yarl import URL
 
-from app.hashtags import keyed, spelling
+from app.hashtags import spelling
 from app.messages import Post
-from app.sources import Source, SourceLost, milliseconds, said
+from app.sources import Source, SourceLost, said
 from app.sources.mastodon_poll import (
     SECONDS_A_PLAIN_REQUEST,
     SECONDS_A_REQUEST,
@@ -28,7 +28,15 @@ from app.sources.mastodon_poll import (
     Pace,
     Timelines,
 )
-from app.sources.mastodon_wire import as_line, checked_id, events, order, wait_of
+from app.sources.mastodon_wire import (
+    Event,
+    as_line,
+    events,
+    order,
+    parse_event,
+    parse_status,
+    wait_of,
+)
 
 SILENCE_SECONDS = 45.0
 """The stream has a heartbeat every 15 s."""
@@ -39,31 +47,6 @@ TROUBLE_SECONDS = 300.0
 LIMITED_SECONDS = 60.0
 """How long to wait when the server says that it is too much, but not until when."""
 REDIRECTS = (301, 302, 303, 307, 308)
-
-
-def parse(message: dict[str, Any]) -> Post | None:
-    """A streaming event as a Post; None for what is no new post (an edit, a delete, a boost).
-
-    Raises KeyError, TypeError, AttributeError or ValueError for a message that is not of
-    the wire form.
-    """
-    if message.get("event") != "update":
-        return None
-    payload = message["payload"]
-    return parse_status(json.loads(payload) if isinstance(payload, str) else payload)
-
-
-def parse_status(status: dict[str, Any]) -> Post | None:
-    """A status as the REST API gives it, as a Post; None for a boost of another one."""
-    if status.get("reblog"):
-        return None
-    return Post(
-        source="mastodon",
-        id=checked_id(status["id"]),
-        at=milliseconds(status.get("created_at")),
-        author=str((status.get("account") or {}).get("id", "")),
-        hashtags=keyed([tag["name"] for tag in status.get("tags") or ()]),
-    )
 
 
 class Mastodon(Source):
@@ -124,7 +107,7 @@ class Mastodon(Source):
             async for event in events(response.content):
                 if event:
                     self.tap(as_line(event["event"], event["payload"]))
-                post = self.read(parse, event)
+                post = self.read(parse_event, Event(**event))
                 if post and self.ledger.is_new(post, self.clock()):
                     yield self.counted(post)
                 if not self.pace.wait():
@@ -223,7 +206,7 @@ class Mastodon(Source):
         """What a message brings; a bad one is skipped and counted."""
         try:
             return parser(given)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             self.skip(f"{type(error).__name__}: {str(given)[:80]!r}")
             return None
 

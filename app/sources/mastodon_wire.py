@@ -6,12 +6,81 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
+from msgspec import Struct, convert
 
-from app.messages import dumps
-from app.sources import SourceLost
+from app.hashtags import add_tag
+from app.messages import Post, dumps
+from app.sources import SourceLost, decoder
 
 LINE_BYTES = 2**20
 WAIT_AT_MOST = 3600.0
+
+
+class Event(Struct):
+    """One of a stream; the payload is JSON again."""
+
+    event: str = ""
+    payload: Any = ""
+
+
+class Account(Struct):
+    id: str | int = ""
+
+
+class Tag(Struct):
+    name: str
+
+
+class Status(Struct):
+    """As much of it as we want. reblog is the other status that this one only hands on.
+
+    created_at may be anything: a time that is none is no reason to drop a post.
+    """
+
+    id: str | int
+    created_at: Any = ""
+    reblog: Any = None
+    account: Account | None = None
+    tags: list[Tag] | None = None
+
+
+read_event, read_status = decoder(Event), decoder(Status)
+
+
+def parse(line: bytes | str) -> Post | None:
+    """A streaming event as a Post; None for what is no new post (an edit, a delete, a boost).
+
+    Raises ValueError or RecursionError for a line that is not of the wire form; so do all
+    these.
+    """
+    return parse_event(read_event(line))
+
+
+def parse_event(event: Event) -> Post | None:
+    if event.event != "update":
+        return None
+    payload = event.payload
+    return post_of(read_status(payload)) if isinstance(payload, str) else parse_status(payload)
+
+
+def parse_status(status: Any) -> Post | None:
+    """A status as the REST API gives it, as a Post; None for a boost of another one."""
+    return post_of(convert(status, Status))
+
+
+def post_of(status: Status) -> Post | None:
+    if status.reblog:
+        return None
+    tags: dict[str, str] = {}
+    for tag in status.tags or ():
+        add_tag(tags, tag.name)
+    return Post(
+        source="mastodon",
+        id=checked_id(status.id),
+        written=f"{status.created_at}",
+        author=f"{status.account.id if status.account else ''}",
+        hashtags=tags,
+    )
 
 
 async def events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:

@@ -1,6 +1,6 @@
 """Posts from X, through tweepy's client of the v2 filtered stream.
 
-tweepy speaks to X; when to come back, and what of a line is a post, is decided here:
+tweepy speaks to X; when to come back, and what to do with a line, is decided here:
 tweepy alone reconnects without a wait after a clean close, ends for good on one bad line,
 and retries a wrong token for ever. So each call of its `filter()` is one connection, and
 how that connection ended is what posts() raises.
@@ -11,20 +11,27 @@ Wire form and limits: https://docs.x.com/x-api/posts/filtered-stream
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
+from msgspec.structs import replace
 from tweepy import StreamRule
 from tweepy.asynchronous import AsyncStreamingClient
 
-from app.hashtags import keyed, spelling
+from app.hashtags import spelling
 from app.messages import Post
 from app.retry import XWaits
-from app.sources import Source, SourceLost, milliseconds, said
+from app.sources import Source, SourceLost, said
 from app.sources.budget import DOLLARS_A_POST, Budget
-from app.sources.x_wire import Gateway, Line, OneConnection, described, refusal
+from app.sources.x_wire import (
+    Gateway,
+    Line,
+    OneConnection,
+    described,
+    parse,
+    refusal,
+)
 
 RULE_TAG = "hashtag-pulse"
 RULE_LENGTH = 1024
@@ -35,27 +42,6 @@ LONGEST_LINE = 2**20
 IDS_REMEMBERED = 20_000
 NO_ACCOUNT = "stream"
 """A cursor that nothing can be read from: it takes the place of one that is true no more."""
-
-
-def parse(message: dict[str, Any]) -> Post | None:
-    """A line of the stream as a Post; None for one that carries no post.
-
-    Hashtags stand in `entities`, and for a long post in those of its `note_tweet`. An
-    edited post comes again under a new id: here it has the id it was first posted under.
-    Raises KeyError, TypeError or AttributeError for a message that is not of the wire form.
-    """
-    post = message.get("data")
-    if post is None:
-        return None
-    whole = [post.get("entities") or {}, (post.get("note_tweet") or {}).get("entities") or {}]
-    versions = post.get("edit_history_tweet_ids") or [post["id"]]
-    return Post(
-        source="x",
-        id=str(versions[0]),
-        at=milliseconds(post.get("created_at")),
-        author=str(post.get("author_id", "")),
-        hashtags=keyed([tag["tag"] for part in whole for tag in part.get("hashtags") or ()]),
-    )
 
 
 class X(Source):
@@ -170,11 +156,10 @@ class X(Source):
             return None
         self.tap(line)
         try:
-            message = json.loads(line)
-            if post := parse(message):
+            if post := parse(line):
                 self.waits.worked(self.clock())
             else:
-                self.hear(message, line)
+                self.hear(json.loads(line), line)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             self.skip(f"{type(error).__name__}: {line[:80]!r}")
             return None

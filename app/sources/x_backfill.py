@@ -10,11 +10,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
+from msgspec.structs import replace
 
 from app.messages import Post
 from app.retry import XWaits

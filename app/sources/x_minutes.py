@@ -12,8 +12,9 @@ import aiohttp
 from tweepy.asynchronous import AsyncClient
 
 from app.hashtags import spelling
+from app.messages import milliseconds
 from app.settings import Settings
-from app.sources import SourceLost, milliseconds, said
+from app.sources import SourceLost, said
 from app.sources.x_wire import Gateway
 
 MINUTE = 60

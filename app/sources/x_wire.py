@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from msgspec import Struct
 from tweepy.asynchronous import AsyncStreamingClient
 
+from app.hashtags import add_tag
+from app.messages import Post
 from app.retry import XWaits
-from app.sources import SourceLost
+from app.sources import SourceLost, decoder
 
 MEANING = {
     400: "It does not take our request.",
@@ -36,6 +39,70 @@ class Answer:
 
 Line = bytes | Answer | None
 """A line of the stream; None for a keep-alive and for the connect."""
+
+
+class Hashtag(Struct):
+    tag: str
+
+
+class Entities(Struct):
+    hashtags: list[Hashtag] | None = None
+
+
+class Note(Struct):
+    """The whole of a long post."""
+
+    entities: Entities | None = None
+
+
+class PostData(Struct):
+    """created_at may be anything: a time that is none is no reason to drop a post."""
+
+    id: str | int
+    edit_history_tweet_ids: list[str | int] | None = None
+    created_at: Any = ""
+    author_id: str | int | None = None
+    entities: Entities | None = None
+    note_tweet: Note | None = None
+
+
+class Message(Struct):
+    """A line of the stream, as much of it as we want."""
+
+    data: PostData | None = None
+
+
+read_message = decoder(Message)
+
+
+def parse(line: bytes | str) -> Post | None:
+    """A line of the stream as a Post; None for one that carries no post.
+
+    Hashtags stand in `entities`, and for a long post in those of its `note_tweet`. An
+    edited post comes again under a new id: here it has the id it was first posted under.
+    Raises ValueError or RecursionError for a line that is not of the wire form.
+    """
+    post = read_message(line).data
+    if post is None:
+        return None
+    tags: dict[str, str] = {}
+    if post.entities:
+        add_tags(tags, post.entities)
+    if post.note_tweet and post.note_tweet.entities:
+        add_tags(tags, post.note_tweet.entities)
+    versions = post.edit_history_tweet_ids
+    return Post(
+        source="x",
+        id=f"{versions[0] if versions else post.id}",
+        written=f"{post.created_at}",
+        author=f"{post.author_id or ''}",
+        hashtags=tags,
+    )
+
+
+def add_tags(tags: dict[str, str], entities: Entities) -> None:
+    for hashtag in entities.hashtags or ():
+        add_tag(tags, hashtag.tag)
 
 
 class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
