@@ -1,67 +1,111 @@
-"""How fast recorded messages are read; a program, so that each way has a process of its own.
+"""How long recorded messages take: our parsers and counter, and bare decoders, in turns.
 
-reading.py WAY SECONDS FOLDER ...   WAY is counter (our parser and counter), orjson or msgspec
+reading.py SECONDS ELSEWHERE FOLDER ...   ELSEWHERE is where packages are that only the bench has
 
-Answers with the messages a second of CPU, as JSON. It imports only what the way needs: bare
-decoding runs in the bench's environment, which has nothing of ours.
+A decoder gets the same bytes as we, and as Mastodon's messages have JSON in their JSON, that
+too. Answers, as JSON, for each network and way with the messages and the seconds of CPU.
 """
 
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+from app.counter import Counter
+from app.messages import Post
+from app.sources import bluesky_wire, mastodon_wire, x_wire
 
 Read = Callable[[bytes], object]
+PARSERS: Mapping[str, Callable[[bytes], Post | None]] = {
+    "x": x_wire.parse,
+    "bsky": bluesky_wire.parse,
+    "mastodon": mastodon_wire.parse,
+}
+"""By how the recordings' folders begin."""
 
 
-def counter(folders: Sequence[Path]) -> Read:
-    """As the ingester has it: a line to a post, the post to the counter.
+def ours(parse: Callable[[bytes], Post | None], counter: Counter) -> Read:
+    """As the ingester has it: a message to a post, the post to the counter."""
 
-    Every hashtag that is in the recordings is tracked, which is more work than usual.
-    """
-    from app.counter import Counter
-    from app.settings import read
-    from app.sources.replay import Replay
+    def read(line: bytes) -> None:
+        if post := parse(line):
+            counter.add(post)
 
+    return read
+
+
+def bare(loads: Callable[[Any], Any], network: str) -> Read:
+    return (lambda line: loads(loads(line)["payload"])) if network == "mastodon" else loads
+
+
+def decoders() -> dict[str, Callable[[Any], Any]]:
+    """Those that are installed."""
+    found: dict[str, Callable[[Any], Any]] = {}
+    for name in ("msgspec", "orjson"):
+        try:
+            module = import_module(name)
+        except ImportError:
+            continue
+        found[name] = module.loads if name == "orjson" else module.json.Decoder().decode
+    return found
+
+
+def ways(network: str, counter: Counter) -> dict[str, Read]:
+    read = {name: bare(loads, network) for name, loads in decoders().items()}
+    return {"ours": ours(PARSERS[network], counter), **read}
+
+
+def recorded(folders: Sequence[Path]) -> dict[str, list[bytes]]:
+    """The messages of each network."""
+    return {
+        network: [
+            line
+            for folder in folders
+            if folder.name.startswith(network)
+            for line in (folder / "wire_reduced.jsonl").read_bytes().splitlines()
+        ]
+        for network in PARSERS
+    }
+
+
+def tracked(folders: Sequence[Path]) -> frozenset[str]:
+    """Every hashtag that is in the recordings, which is more work than usual."""
     tables = [(folder / "expected_counts.tsv").read_text() for folder in folders]
-    tracked = (line.split("\t")[0] for table in tables for line in table.splitlines())
-    replay, counted = Replay(read({})), Counter(frozenset(tracked))
-
-    def one(line: bytes) -> None:
-        if post := replay.read_line(line):
-            counted.add(post)
-
-    return one
+    return frozenset(row.split("\t")[0] for table in tables for row in table.splitlines()[1:])
 
 
-def orjson(_: Sequence[Path]) -> Read:
-    import orjson
+def measured(seconds: float, folders: Sequence[Path], counter: Counter) -> Any:
+    """Each way reads all messages of a network, then the next one does, again and again."""
+    lines = recorded(folders)
+    turns = {network: ways(network, counter) for network in lines}
+    spent = {network: dict.fromkeys(turns[network], 0.0) for network in lines}
+    passes, end = 0, time.process_time() + seconds
+    while not passes or time.process_time() < end:
+        passes += 1
+        for network, reads in turns.items():
+            for way, read in reads.items():
+                spent[network][way] += seconds_for(read, lines[network])
+    return {
+        network: {way: [passes * len(lines[network]), spent[network][way]] for way in reads}
+        for network, reads in turns.items()
+    }
 
-    return orjson.loads
 
-
-def msgspec(_: Sequence[Path]) -> Read:
-    import msgspec
-
-    return msgspec.json.Decoder().decode
-
-
-WAYS = {"counter": counter, "orjson": orjson, "msgspec": msgspec}
-
-
-def main(way: str, seconds: str, *names: str) -> None:
-    folders = [Path(name) for name in names]
-    texts = [(folder / "wire_reduced.jsonl").read_bytes() for folder in folders]
-    lines = [line for text in texts for line in text.splitlines() if line]
-    one, read = WAYS[way](folders), 0
+def seconds_for(read: Read, lines: Sequence[bytes]) -> float:
     begun = time.process_time()
-    while time.process_time() - begun < float(seconds):
-        for line in lines:
-            one(line)
-        read += len(lines)
-    spent = time.process_time() - begun
-    sys.stdout.write(json.dumps({"messages": read, "seconds": spent}) + "\n")
+    for line in lines:
+        read(line)
+    return time.process_time() - begun
+
+
+def main(seconds: str, elsewhere: str, *names: str) -> None:
+    sys.path.append(elsewhere)
+    folders = [Path(name) for name in names]
+    counter = Counter(tracked(folders))
+    sys.stdout.write(json.dumps(measured(float(seconds), folders, counter)) + "\n")
 
 
 if __name__ == "__main__":

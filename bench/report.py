@@ -61,7 +61,12 @@ class Report:
         say("  ".join(cell for cell in cells(row) if cell))
 
     def ratio(
-        self, part: str, what: str, over: Sequence[float], under: Sequence[float], most: float
+        self,
+        part: str,
+        what: str,
+        over: Sequence[float],
+        under: Sequence[float],
+        most: float | None = None,
     ) -> None:
         """The medians of the ratios of what was measured in the same turn."""
         pairs = [a / b for a, b in zip(over, under, strict=False)]

@@ -1,4 +1,4 @@
-"""The bench counts what viewers really got; what it costs is not judged here."""
+"""The bench counts what viewers really got and what is read; what it costs is not judged here."""
 
 import shutil
 import socket
@@ -9,9 +9,12 @@ from typing import Self
 
 import pytest
 from conftest import missing
+from network import truth
 from redis import Redis
 
+from app.counter import Counter
 from bench.processes import wait_until
+from bench.reading import measured, tracked
 from bench.servers import ours
 from bench.viewers import Viewers
 
@@ -109,6 +112,20 @@ def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
         window = viewers.stop_counting()
     assert (window.ids, window.missed, window.closed) == (3, 0, 2)
     assert (window.histories, window.repeated) == (1, 1)
+
+
+def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
+    """Each way reads the same messages, and ours counts what is in them, all networks' alike."""
+    folders = [file.parent for file in recordings.glob("*/wire_reduced.jsonl")]
+    counter = Counter(tracked(folders))
+    told = measured(0, folders, counter)
+    lines = sum(
+        len((folder / "wire_reduced.jsonl").read_bytes().splitlines()) for folder in folders
+    )
+    for way in ("ours", "msgspec"):
+        assert sum(ways[way][0] for ways in told.values()) == lines
+    counted = {tag: sum(parts.values()) for tag, parts in counter.cut()[0].items()}
+    assert counted == truth(recordings, *(folder.name for folder in folders))
 
 
 def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
