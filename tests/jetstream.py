@@ -24,7 +24,9 @@ BAD: list[bytes] = [
     b'{"did":"a","time_us":"x","commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":["science"]}}}',
     b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":5}}}',
     b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","x":"\\u0061"}}',
-    b'{"time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"facets":[{"features":["facet#tag"]}]}}}',
+    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"facets":[{"features":["facet#tag"]}]}}}',
+    b'{"did":"a","time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","record":{"tags":["science"]}}}',
+    b'{"time_us":1,"commit":{"operation":"create","collection":"app.bsky.feed.post","rkey":"r","record":{"tags":["science"]}}}',
 ]  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_trap_a_post_of_the_year_0000(created: Any) -> None:
 def test_trap_ten_spellings_and_repetitions_are_one_hashtag() -> None:
     """Full-width too, in facets and in the record's tags: it counts once in a post."""
     spellings = ("Science", "SCIENCE", "ｓｃｉｅｎｃｅ", "science", "#science")
-    message = create(*spellings, tags=["sCience", "サッカー"])
+    message = create(*spellings, tags=["sCience", 5, None, "サッカー"])
     assert hashtags(message | {"time_us": 1}) == ["science", "サッカー"]
 
 

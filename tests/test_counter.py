@@ -77,6 +77,14 @@ def test_forgetting_a_source_leaves_the_others() -> None:
     assert cursors == {"replay": "4"}
 
 
+def test_what_was_put_back_is_forgotten_as_well() -> None:
+    """Its source is read again from before it."""
+    counter = Counter(frozenset("a"))
+    counter.put_back({"a": {"x": 2, "y": 1}}, ["x", "y"])
+    counter.forget("x", "4")
+    assert flat(counter.cut()[0]) == {("a", "y"): 1}
+
+
 def test_posts_of_the_past_are_kept_apart() -> None:
     """By the minute, as many as there were; their spelling is nobody's, so none is shown."""
     counter = Counter(frozenset("a"))

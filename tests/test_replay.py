@@ -59,7 +59,10 @@ async def test_another_recording_begins_at_its_beginning(source: Callable[..., R
 async def test_bad_lines_are_skipped_and_counted(
     source: Callable[..., Replay], caplog: Any
 ) -> None:
-    """Garbage of every kind between good lines loses none of them; one line in the log."""
+    """Garbage of every kind between good lines loses none of them; one line in the log.
+
+    Empty lines are not garbage.
+    """
     garbage = [
         "{",
         "null",
@@ -72,7 +75,7 @@ async def test_bad_lines_are_skipped_and_counted(
         "\ufffd",
         "[" * 50_000,
     ]
-    lines = [part for n, bad in enumerate(garbage) for part in (x_line(n), bad)]
+    lines = [part for n, bad in enumerate(garbage) for part in (x_line(n), bad, "", " \t")]
     replay = source("\n".join(lines))
     assert len(await everything(replay)) == len(garbage)
     assert replay.bad == len(garbage)

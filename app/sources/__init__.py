@@ -107,8 +107,6 @@ def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
     def read(raw: bytes | str) -> Form:
         try:
             return decode(raw)
-        except msgspec.ValidationError:
-            raise
         except (msgspec.DecodeError, UnicodeError):
             # half an emoji, in a text that we do not even want, is no reason to lose a post
             return msgspec.convert(json.loads(raw), form)
