@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from app.hashtags import key
 from app.messages import Post
 
 Increments = dict[str, dict[str, int]]
@@ -19,8 +20,8 @@ class Counter:
     """What was counted since the last cut, and how far each source had come by then."""
 
     tracked: frozenset[str]
-    counted: dict[str, Increments] = field(default_factory=dict)
-    """Source name to hashtag key to spelling to how many posts, since the last cut."""
+    counted: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Source name to spelling to how many posts; the cut finds out which are one hashtag's."""
     again: Increments = field(default_factory=dict)
     """What was put back, to be cut once more."""
     cursors: dict[str, str] = field(default_factory=dict)
@@ -35,19 +36,21 @@ class Counter:
                 if tag in self.tracked and post.past:
                     add(self.past, tag, post.source, {post.at: post.posts})
                 elif tag in self.tracked:
-                    written = counted.setdefault(tag, {})
-                    written[spelling] = written.get(spelling, 0) + post.posts
+                    counted[spelling] = counted.get(spelling, 0) + post.posts
         if post.cursor:
             self.cursors[post.source] = post.cursor
 
     def cut(self) -> tuple[Increments, dict[str, str]]:
         """Hand over what was counted and the cursors, and begin again at nothing."""
+        counted, self.counted = self.counted, {}
         increments, self.again = self.again, {}
-        for source, tags in self.counted.items():
-            for tag, written in tags.items():
-                raise_by(increments.setdefault(tag, {}), {source: sum(written.values())})
-                raise_by(self.spellings.setdefault(tag, {}), written)
-        self.counted = {}
+        for source, written in counted.items():
+            for spelling, posts in written.items():
+                tag = key(spelling)
+                parts = increments.setdefault(tag, {})
+                parts[source] = parts.get(source, 0) + posts
+                seen = self.spellings.setdefault(tag, {})
+                seen[spelling] = seen.get(spelling, 0) + posts
         return increments, dict(self.cursors)
 
     def cut_spellings(self) -> Increments:

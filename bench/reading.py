@@ -14,11 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from app.counter import Counter
+from app.counter import Counter, Increments
 from app.messages import Post
 from app.sources import bluesky_wire, mastodon_wire, x_wire
 
-Read = Callable[[bytes], object]
+Read = Callable[[Sequence[bytes]], object]
 PARSERS: Mapping[str, Callable[[bytes], Post | None]] = {
     "x": x_wire.parse,
     "bsky": bluesky_wire.parse,
@@ -27,18 +27,32 @@ PARSERS: Mapping[str, Callable[[bytes], Post | None]] = {
 """By how the recordings' folders begin."""
 
 
-def ours(parse: Callable[[bytes], Post | None], counter: Counter) -> Read:
-    """As the ingester has it: a message to a post, the post to the counter."""
+def ours(
+    parse: Callable[[bytes], Post | None], counter: Counter
+) -> Callable[[Sequence[bytes]], Increments]:
+    """As the ingester has it: a message to a post, the post to the counter, and a cut."""
 
-    def read(line: bytes) -> None:
-        if post := parse(line):
-            counter.add(post)
+    def read(lines: Sequence[bytes]) -> Increments:
+        for line in lines:
+            if post := parse(line):
+                counter.add(post)
+        increments, _ = counter.cut()
+        counter.cut_spellings()
+        return increments
 
     return read
 
 
 def bare(loads: Callable[[Any], Any], network: str) -> Read:
-    return (lambda line: loads(loads(line)["payload"])) if network == "mastodon" else loads
+    def read(lines: Sequence[bytes]) -> None:
+        for line in lines:
+            loads(line)
+
+    def read_inner(lines: Sequence[bytes]) -> None:
+        for line in lines:
+            loads(loads(line)["payload"])
+
+    return read_inner if network == "mastodon" else read
 
 
 def decoders() -> dict[str, Callable[[Any], Any]]:
@@ -96,8 +110,7 @@ def measured(seconds: float, folders: Sequence[Path], counter: Counter) -> Any:
 
 def seconds_for(read: Read, lines: Sequence[bytes]) -> float:
     begun = time.process_time()
-    for line in lines:
-        read(line)
+    read(lines)
     return time.process_time() - begun
 
 

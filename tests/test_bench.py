@@ -3,6 +3,7 @@
 import shutil
 import socket
 import threading
+from collections import Counter as Plain
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -13,8 +14,8 @@ from network import truth
 from redis import Redis
 
 from app.counter import Counter
+from bench import reading
 from bench.processes import wait_until
-from bench.reading import measured, tracked
 from bench.servers import ours
 from bench.viewers import Viewers
 
@@ -117,14 +118,16 @@ def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
 def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
     """Each way reads the same messages, and ours counts what is in them, all networks' alike."""
     folders = [file.parent for file in recordings.glob("*/wire_reduced.jsonl")]
-    counter = Counter(tracked(folders))
-    told = measured(0, folders, counter)
-    lines = sum(
-        len((folder / "wire_reduced.jsonl").read_bytes().splitlines()) for folder in folders
-    )
+    counter = Counter(reading.tracked(folders))
+    lines = reading.recorded(folders)
+    told = reading.measured(0, folders, counter)
     for way in ("ours", "msgspec"):
-        assert sum(ways[way][0] for ways in told.values()) == lines
-    counted = {tag: sum(parts.values()) for tag, parts in counter.cut()[0].items()}
+        read = {network: ways[way][0] for network, ways in told.items()}
+        assert read == {network: len(messages) for network, messages in lines.items()}
+    counted = Plain[str]()
+    for network, messages in lines.items():
+        increments = reading.ours(reading.PARSERS[network], counter)(messages)
+        counted.update({tag: sum(parts.values()) for tag, parts in increments.items()})
     assert counted == truth(recordings, *(folder.name for folder in folders))
 
 

@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.counter import Counter
+from app.hashtags import key
 from app.messages import Post
+
+
+def named(spellings: set[str]) -> dict[str, str]:
+    return {key(spelling): spelling for spelling in sorted(spellings)}
+
 
 posts = st.builds(
     Post,
@@ -14,7 +20,7 @@ posts = st.builds(
     id=st.just("1"),
     written=st.just(0),
     author=st.just(""),
-    hashtags=st.dictionaries(st.sampled_from("abc"), st.just(""), max_size=3),
+    hashtags=st.sets(st.sampled_from("abcABC")).map(named),
     cursor=st.sampled_from(["", "1", "2"]),
 )
 

@@ -96,6 +96,10 @@ def pick(name: str, settings: Settings, store: Store | None = None) -> Source:
     return source
 
 
+class Part(msgspec.Struct, gc=False):
+    """A part of a message, as much of it as we want; it lives for a moment, and in no cycle."""
+
+
 def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
     """What reads JSON of this form; made once for each form.
 

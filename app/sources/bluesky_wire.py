@@ -5,35 +5,35 @@ https://github.com/bluesky-social/jetstream ("Legacy v1 JSON Payload")
 
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import field
 
 from app.hashtags import add_tag
 from app.messages import Post
-from app.sources import decoder
+from app.sources import Part, decoder
 
 COLLECTION = "app.bsky.feed.post"
 TAG = "app.bsky.richtext.facet#tag"
 
 
-class Feature(Struct):
+class Feature(Part):
     """Clients write what they like here: a tag is one only where it is a text."""
 
     type: Any = field(name="$type", default=None)
     tag: Any = None
 
 
-class Facet(Struct):
+class Facet(Part):
     features: list[Feature] | None = None
 
 
-class Record(Struct):
+class Record(Part):
     """What the client wrote."""
 
     facets: list[Facet] | None = None
     tags: list[Any] | None = None
 
 
-class Commit(Struct):
+class Commit(Part):
     """A change to somebody's repository; only one that deletes has no record."""
 
     operation: str
@@ -42,7 +42,7 @@ class Commit(Struct):
     record: Record | None = None
 
 
-class Event(Struct):
+class Event(Part):
     """time_us: when the server saw it, in microseconds since 1970."""
 
     did: str

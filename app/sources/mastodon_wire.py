@@ -6,32 +6,32 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-from msgspec import Struct, convert
+from msgspec import convert
 
 from app.hashtags import add_tag
 from app.messages import Post, dumps
-from app.sources import SourceLost, decoder
+from app.sources import Part, SourceLost, decoder
 
 LINE_BYTES = 2**20
 WAIT_AT_MOST = 3600.0
 
 
-class Event(Struct):
+class Event(Part):
     """One of a stream; the payload is JSON again."""
 
     event: str = ""
     payload: Any = ""
 
 
-class Account(Struct):
+class Account(Part):
     id: str | int = ""
 
 
-class Tag(Struct):
+class Tag(Part):
     name: str
 
 
-class Status(Struct):
+class Status(Part):
     """As much of it as we want. reblog is the other status that this one only hands on.
 
     created_at may be anything: a time that is none is no reason to drop a post.

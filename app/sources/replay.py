@@ -6,18 +6,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from app.messages import Post
-from app.sources import Source, SourceLost, bluesky_wire, decoder, mastodon_wire, x_wire
+from app.sources import Part, Source, SourceLost, bluesky_wire, decoder, mastodon_wire, x_wire
 
 LONGEST_PAUSE = 1.0
 """Seconds between two posts at most: recordings have nights in them, and whole years."""
 LINES_AT_ONCE = 100
 
 
-class Shape(Struct):
+class Shape(Part):
     """The members that tell which network a message is from."""
 
     commit: Any = None

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from msgspec import Struct
 from tweepy.asynchronous import AsyncStreamingClient
 
 from app.hashtags import add_tag
 from app.messages import Post
 from app.retry import XWaits
-from app.sources import SourceLost, decoder
+from app.sources import Part, SourceLost, decoder
 
 MEANING = {
     400: "It does not take our request.",
@@ -41,21 +40,21 @@ Line = bytes | Answer | None
 """A line of the stream; None for a keep-alive and for the connect."""
 
 
-class Hashtag(Struct):
+class Hashtag(Part):
     tag: str
 
 
-class Entities(Struct):
+class Entities(Part):
     hashtags: list[Hashtag] | None = None
 
 
-class Note(Struct):
+class Note(Part):
     """The whole of a long post."""
 
     entities: Entities | None = None
 
 
-class PostData(Struct):
+class PostData(Part):
     """created_at may be anything: a time that is none is no reason to drop a post."""
 
     id: str | int
@@ -66,7 +65,7 @@ class PostData(Struct):
     note_tweet: Note | None = None
 
 
-class Message(Struct):
+class Message(Part):
     """A line of the stream, as much of it as we want."""
 
     data: PostData | None = None
