@@ -65,7 +65,8 @@ for tag in pairs(tick.increments) do changed[tag] = true end
 for tag in pairs(tick.past or {}) do changed[tag] = true end
 local new_hour = before > 0 and math.floor(before / 3600) ~= math.floor(second / 3600)
 
-local have, written_as = fetch(totals, tick.tracked), fetch(shown, tick.tracked)
+local written_as = fetch(shown, tick.tracked)
+have = fetch(totals, tick.tracked)
 for _, tag in ipairs(tick.tracked) do
   wrong = wrong or whole(totals, tag, have[tag])
   for _, kind in ipairs(KINDS) do

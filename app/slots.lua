@@ -17,6 +17,7 @@ for _, kind in ipairs(KINDS) do
   kind.newest = kind.prefix .. math.floor(kind.present / kind.slots) .. ':'
 end
 local before = 0 -- the second of the commit before this one
+local have = {} -- hashtag -> its total before this commit
 local changed = {} -- hashtag -> whether its total is another one than before
 local silent = {} -- hashtag -> those minutes of the past in which nobody ticked
 
@@ -69,6 +70,9 @@ local function work_out(kind, tag, posts, first, total)
     local string = read(key)
     for slot = math.max(first, begin), math.min(last, begin + kind.slots - 1) do
       local stored = slot_of(string, slot - begin)
+      if kind.seconds == 3600 and slot == math.floor(before / 3600) then
+        stored = tonumber(have[tag] or nil) or stored -- where it is written may be a minute old
+      end
       added, total = added + (posts[slot] or 0), stored or total
       local known = stored or posts[slot]
       if posts[slot] and not stored then table.insert(kind.silent, slot) end

@@ -5,6 +5,7 @@ import gc
 import re
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +16,7 @@ from servers import RedisServer, eventually
 
 from app import express, selection, server, sse
 from app.express import transport_behind
+from app.messages import parse_id
 from app.viewer import BEATS_UNREAD
 
 GET = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -317,6 +319,9 @@ async def test_redis_that_begins_anew_brings_every_rider_a_history(site: Site, r
     await eventually(lambda: site.riders, "it rides")
     await site.publish(science=10)
     await viewer.until(rb"\"science\":11,")
+    [*_, last] = await site.store.ticks_after("")
+    begun = parse_id(last.id)[0]
+    await eventually(lambda: time.time() * 1000 > begun + 1, "the next id is another one")
     await site.store.redis.flushdb()
     site.state = type(site.state)()
     await site.publish(science=3)

@@ -224,7 +224,8 @@ async def test_history_over_http(start_app: Any) -> None:
     assert (await get(f"{app.url}/api/history?tags=nobody"))[0] == 404
 
 
-async def test_an_hour_ends_with_its_last_total(store: Store) -> None:
+@pytest.mark.parametrize("late", [False, True])
+async def test_an_hour_ends_with_its_last_total(store: Store, late: bool) -> None:
     """The hour's slot is written once a minute; when the hour is over it is put right."""
     state = await commit(store, State(), "a", 3)
     await commit(store, state, "b", 4)
@@ -233,6 +234,7 @@ async def test_an_hour_ends_with_its_last_total(store: Store) -> None:
     await store.redis.hset(STATE, "second", str(hour + 3599))
     for key in await store.redis.keys("{hashtag}:hours:*"):
         await store.redis.delete(key)
-    await commit(store, await store.load(), "c", 5)
+    last_minute = {"science": {"x": {(hour + 3540) * 1000: 2}}} if late else {}
+    await commit(store, await store.load(), "c", 5, past=last_minute)
     found = await stored(store, "science", HOURS, hour * 1000, hour * 1000 + 2 * 3_600_000)
-    assert found == {hour * 1000: 7, (hour + 3600) * 1000: 12}
+    assert found == {hour * 1000: 7 + 2 * late, (hour + 3600) * 1000: 12 + 2 * late}
