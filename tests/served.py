@@ -91,5 +91,7 @@ async def serving(redis_url: str, lane: str = "on") -> AsyncIterator[Site]:
         finally:
             stop.set()
             await asyncio.wait([server], timeout=10)
-            feed.cancel()
+            while not feed.done():  # before Python 3.12 a wait_for inside may swallow a cancel
+                feed.cancel()
+                await asyncio.wait([feed], timeout=1)
     await redis.aclose()
