@@ -8,7 +8,7 @@ import socket
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -85,7 +85,10 @@ def shared_configs(settings: Settings, number: int) -> list[ServerConfig]:
     Raises CannotStart like server_config().
     """
     linux = sys.platform == "linux"
-    server_config(settings).close()  # a port that others have, too, could be shared with them
+    # opened alone first: a port that others have, too, could be shared with them
+    with closing(server_config(settings)) as alone:
+        if alone.insecure_bind or alone.quic_bind:
+            raise CannotStart("hypercorn.toml: several web processes share `bind` and no other.")
     first = server_config(settings, shared=linux)
     if not linux or any(one.family == socket.AF_UNIX for one in first.listeners):
         return [first] * number

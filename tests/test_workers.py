@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from servers import App, RedisServer, eventually, viewing, wait_until
+from servers import App, RedisServer, eventually, free_port, viewing, wait_until
 from test_shutdown import COMPLAINTS, LIMIT_SECONDS, Viewer, assert_said_goodbye
 
 from app.embedded import find_server
@@ -157,3 +157,11 @@ def test_a_port_in_use_is_one_sentence(start_app: Callable[..., App], web: App) 
     other = start_app("web", "--workers", "2", BIND=f"127.0.0.1:{web.port}")
     assert other.wait() == 1
     assert "another program has it" in other.output
+
+
+def test_a_second_kind_of_address_is_refused(start_app: Callable[..., App], tmp_path: Path) -> None:
+    """What Hypercorn opens besides `bind` cannot be shared."""
+    (tmp_path / "hypercorn.toml").write_text(f'insecure_bind = ["127.0.0.1:{free_port()}"]\n')
+    web = start_app("web", "--workers", "2")
+    assert web.wait() == 1
+    assert "several web processes share `bind` and no other." in web.output.splitlines()[-1]
