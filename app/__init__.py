@@ -12,6 +12,7 @@ The way of the data, and the file for each step of it, in the order of reading:
     messages.py   the two things that travel, Post and Tick
     settings.py   what may be chosen from outside
     retry.py      how long to wait before trying again
+    stop.py       when a process is to end, and its parts
     client.py     how long to wait for Redis, and how much to take of it
     store.py      the Redis schema, and commit.lua, the one script that changes totals (before it
                   fields.lua and slots.lua: totals by minute and hour)
@@ -31,7 +32,6 @@ The way of the data, and the file for each step of it, in the order of reading:
     history.py    totals of the past
     page.py       the page and its files
     web.py        the event stream and the JSON
-    stop.py       when a process is to end
     server.py     Hypercorn, on sockets of our own
     workers.py    several web processes on one port
     check.py      what to see before going live

@@ -32,7 +32,7 @@ from app.server import (
 )
 from app.settings import Settings, SettingsError, check_sources, load
 from app.sources import Source, SourceLost, pick
-from app.stop import stop_event, stop_with_parent
+from app.stop import end_of, stop_event, stop_with_parent
 from app.store import Store, StoreLost
 from app.web import create_app
 from app.workers import run_workers
@@ -40,8 +40,6 @@ from app.workers import run_workers
 log = logging.getLogger("app")
 
 MOST_WORKERS = 64
-CANCEL_SECONDS = 1.0
-"""Longer than a part needs to end, so that its last words are not cut."""
 
 
 def main() -> None:
@@ -207,10 +205,7 @@ async def running(part: Coroutine[Any, Any, None], stop: asyncio.Event) -> Async
     try:
         yield
     finally:
-        while not task.done():
-            task.cancel()
-            # before Python 3.12 a wait_for inside may swallow a cancel (python/cpython#86296)
-            await asyncio.wait([task], timeout=CANCEL_SECONDS)
+        await end_of(task)
         if not task.cancelled():
             task.result()
 

@@ -19,12 +19,12 @@ from typing import Any
 from redis.asyncio import Redis
 
 from app.retry import Backoff
+from app.stop import end_of
 from app.store import StoreLost, store_lost
 
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
-CANCEL_SECONDS = 1.0
 
 # The server ignores a hang-up and runs in a session of its own, so that Ctrl-C in the
 # terminal reaches us first and the last commit still finds it.
@@ -130,10 +130,7 @@ async def beside(part: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        while not task.done():
-            task.cancel()
-            # Python 3.11 can lose a cancel while redis-py writes
-            await asyncio.wait([task], timeout=CANCEL_SECONDS)
+        await end_of(task)
         if not task.cancelled():
             task.result()
 

@@ -40,7 +40,6 @@ class Selection:
 
     def __init__(self, tags: tuple[str, ...], by_source: bool = False) -> None:
         self.tags, self.by_source = tags, by_source
-        self.wanted = frozenset(tags)
         self.frames: dict[str, bytes] = {}
         self.quiet: dict[str, None] = {}
         self.joined: dict[object, bytes] = {}

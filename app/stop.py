@@ -1,12 +1,15 @@
-"""When a process is to end: a signal says so, or the parent that is gone."""
+"""When a process is to end (a signal says so, or the parent that is gone), and its parts."""
 
 import asyncio
 import os
 import signal
 import sys
+from typing import Any
 
 LAST_RESORT_SECONDS = 5
 """After the signal to stop, whatever hangs is left to the kernel."""
+CANCEL_SECONDS = 1.0
+"""Longer than a part needs to end, so that its last words are not cut."""
 
 
 class Stop(asyncio.Event):
@@ -46,3 +49,11 @@ def stop_with_parent(stop: asyncio.Event) -> None:
         stop.set()
 
     loop.add_reader(pipe, closed)
+
+
+async def end_of(task: "asyncio.Task[Any]") -> None:
+    """Cancel the task until it is done: before Python 3.12 a wait_for inside may swallow a
+    cancel (python/cpython#86296), and so may redis-py while it writes."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)

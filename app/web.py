@@ -22,6 +22,7 @@ from app.messages import dumps
 from app.page import ROOT, add_page
 from app.selection import Selection
 from app.settings import Settings, SettingsError, load
+from app.stop import end_of
 from app.store import LOG_SECONDS, Store, StoreLost
 from app.viewer import Viewer
 
@@ -78,9 +79,7 @@ async def following(feed: Feed, settings: Settings) -> AsyncIterator[None]:
         task = group.create_task(run(opened))
         yield
         feed.close()
-        while not task.done():  # before Python 3.12 a wait_for inside may swallow a cancel
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
+        await end_of(task)
 
 
 def built(settings: Settings, feed: Feed) -> Quart:
