@@ -1,4 +1,5 @@
 # make run    set everything up, then the whole of it at http://localhost:8000
+# make live   the same with all of Bluesky instead of the demo: no key needed
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes; others with FAULTS=200 SEED=7
 # make bench  how fast it is, beside others; a part of it with ONLY=frames
@@ -15,10 +16,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes
 
-.PHONY: run test soak bench setup lock check clean
+.PHONY: run live test soak bench setup lock check clean
 
 run: setup
 	@exec $(BIN)/python -m app
+
+LIVELY := art,photography,music,news,gaming,science
+live: setup
+	@grep -qs '^HASHTAGS=' .env || export HASHTAGS="$${HASHTAGS:-$(LIVELY)}"; \
+		DATA_FOLDER=data/live SOURCES=bluesky exec $(BIN)/python -m app
 
 test: setup $(VENV)/.test
 	@$(BIN)/python -m pytest

@@ -8,21 +8,25 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hypercorn.asyncio import serve
 
-from app.check import check, redis_warnings
-from app.embedded import DATA, DataInUse, store
-from app.feed import Feed
-from app.ingest import Ingester
-from app.record import record, recording
-from app.server import (
+from app.commands.check import check, redis_warnings
+from app.commands.record import network, record, recording
+from app.ingest.ingester import Ingester
+from app.process import beside, stop_event, stop_with_parent
+from app.settings import Settings, SettingsError, load
+from app.sources import Source, SourceLost, check_sources, pick
+from app.store.embedded import DataInUse, store
+from app.store.store import Store, StoreLost
+from app.web.app import create_app
+from app.web.feed import Feed
+from app.web.server import (
     CannotStart,
     ServerConfig,
     prepare_for_many,
@@ -30,12 +34,7 @@ from app.server import (
     shared_configs,
     shown,
 )
-from app.settings import Settings, SettingsError, check_sources, load
-from app.sources import Source, SourceLost, pick
-from app.stop import end_of, stop_event, stop_with_parent
-from app.store import Store, StoreLost
-from app.web import create_app
-from app.workers import run_workers
+from app.web.workers import run_workers
 
 log = logging.getLogger("app")
 
@@ -51,6 +50,8 @@ def main() -> None:
     logging.getLogger("tweepy").setLevel(logging.CRITICAL)  # its errors are ours to explain
     try:
         settings = load()
+        if command not in ("web", "record"):
+            check_sources(settings)
         with asyncio.Runner() as runner:
             if command == "check":
                 sys.exit(0 if runner.run(checked(settings)) else 1)
@@ -84,7 +85,7 @@ def arguments() -> argparse.Namespace:
     web.add_argument("--beside-parent", action="store_true", help=argparse.SUPPRESS)
     commands.add_parser("check", help="try what the settings name, before going live")
     record = commands.add_parser("record", help="write what a source receives, for replay")
-    record.add_argument("--source", required=True, choices=["x", "bluesky", "mastodon"])
+    record.add_argument("--source", required=True, type=network, help="the network's name")
     record.add_argument("file", type=Path)
     return parser.parse_args()
 
@@ -149,7 +150,7 @@ async def run(
     async with store(settings, join=command != "all") as opened:
         if not child:
             log.info("%s", greeting(command, settings, config))
-        async with ingesting(settings, opened, stop) if command != "web" else nothing():
+        async with ingesting(settings, opened) if command != "web" else nullcontext():
             if config:
                 await serving(settings, opened, config, stop)
             else:
@@ -159,29 +160,26 @@ async def run(
 
 
 @asynccontextmanager
-async def ingesting(settings: Settings, opened: Store, stop: asyncio.Event) -> AsyncIterator[None]:
+async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
     sources = [pick(name, settings, opened) for name in settings.sources]
-    ingester = Ingester(sources, opened, settings.hashtags, settings.tick_seconds)
+    ingester = Ingester(
+        sources, opened, settings.hashtags, settings.tick_seconds, settings.max_hashtags
+    )
 
     async def ingest() -> None:
         for warning in await redis_warnings(opened):
             log.warning("%s", warning)
         await ingester.run()
 
-    async with running(ingest(), stop):
+    async with beside(ingest(), "the ingester"):
         yield
-
-
-@asynccontextmanager
-async def nothing() -> AsyncIterator[None]:
-    yield
 
 
 async def serving(
     settings: Settings, opened: Store, config: ServerConfig, stop: asyncio.Event
 ) -> None:
     """Serve until told to stop; then end every stream first, which lets the server end."""
-    feed = Feed(settings.tick_seconds)
+    feed = Feed(settings.tick_seconds, settings.hashtags)
     prepare_for_many()
 
     async def drained() -> None:
@@ -190,24 +188,8 @@ async def serving(
         # well before Hypercorn's patience ends, which would cancel connections with a traceback
         asyncio.get_running_loop().call_later(config.graceful_timeout / 2, config.cut)
 
-    async with running(feed.run(opened), stop):
+    async with beside(feed.run(opened), "the feed"):
         await serve(create_app(settings, feed), config, shutdown_trigger=drained)
-
-
-@asynccontextmanager
-async def running(part: Coroutine[Any, Any, None], stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run a part beside the block. A bug of ours that ends the part stops us, and is raised.
-
-    It may not cancel the block, as a TaskGroup would: the server ends by its trigger alone.
-    """
-    task = asyncio.create_task(part)
-    task.add_done_callback(lambda _: stop.set())
-    try:
-        yield
-    finally:
-        await end_of(task)
-        if not task.cancelled():
-            task.result()
 
 
 def greeting(command: str, settings: Settings, config: ServerConfig | None) -> str:
@@ -218,7 +200,8 @@ def greeting(command: str, settings: Settings, config: ServerConfig | None) -> s
     if command != "web":
         lines.append(f"  sources   {', '.join(settings.sources)}")
     lines.append("  hashtags  " + " ".join(f"#{tag}" for tag in settings.hashtags))
-    where = "the Redis of REDIS_URL" if settings.redis_url else f"{DATA.resolve()} (embedded Redis)"
+    folder = Path(settings.data_folder).resolve()
+    where = "the Redis of REDIS_URL" if settings.redis_url else f"{folder} (embedded Redis)"
     lines.append(f"  data      {where}")
     if settings.sources == ("demo",):
         lines.append("  go live   set SOURCES and keys in .env; see .env.example and the README")

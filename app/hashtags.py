@@ -7,11 +7,21 @@ https://github.com/twitter/twitter-text (conformance/validate.yml, hashtags).
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
+from typing import Any
 
 MARKS = "#＃"
 LONGEST = 100
-"""Characters in a typed hashtag, at most; X and Mastodon cut theirs near here."""
+"""Code points in a hashtag as it is written, at most; X and Mastodon cut theirs near here. A
+longer one is none, and is not looked at: NFKC over a megabyte takes minutes."""
+MOST_IN_POST = 30
+"""Of a post's hashtags, the first so many count."""
+MOST_LISTED = 10 * MOST_IN_POST
+"""Of what a post lists, repetitions and all, no more is looked at."""
+MOST_TAGS = 20
+"""Hashtags that one request may ask for."""
 
 # twitter-text's "hashtag special characters": the joiners and word marks that
 # scripts need inside a hashtag although Unicode does not call them letters.
@@ -21,6 +31,10 @@ SPECIAL = frozenset(
 
 
 URL = re.compile(r"(?:https?://|[\w-]+\.[a-z]{2,}/)\S*", re.IGNORECASE)
+
+
+NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
+"""Control characters, and halves of an emoji and their like, which UTF-8 cannot write."""
 
 
 class NotAHashtag(ValueError):
@@ -38,11 +52,27 @@ def key(spelling: str) -> str:
     return unicodedata.normalize("NFKC", folded).lstrip(MARKS)
 
 
-def add_tag(tags: dict[str, str], spelling: str) -> None:
-    """One post names a hashtag: its tags are key to the spelling that came first."""
-    tag = key(spelling)
-    if tag and tag not in tags:
-        tags[tag] = spelling
+def named(spellings: Iterable[Any]) -> dict[str, str]:
+    """A post's hashtags, key to the spelling that came first, of what its network lists.
+
+    Bounded before anything is done with them: the first MOST_IN_POST, none longer than LONGEST,
+    of the first MOST_LISTED; what is no text is none.
+    """
+    tags: dict[str, str] = {}
+    for spelling in islice(spellings, MOST_LISTED):
+        if type(spelling) is str and len(spelling) <= LONGEST:
+            tag, shown = folded(spelling)
+            if tag and tag not in tags:
+                tags[tag] = shown
+                if len(tags) == MOST_IN_POST:
+                    break
+    return tags
+
+
+@lru_cache(maxsize=65536)
+def folded(spelling: str) -> tuple[str, str]:
+    """The key of a hashtag, and its spelling without a mark; both empty for what is no text."""
+    return ("", "") if NO_TEXT.search(spelling) else (key(spelling), spelling.lstrip(MARKS))
 
 
 class Typed(str):

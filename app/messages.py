@@ -1,12 +1,26 @@
-"""The two things that travel: a Post into the counter, a Tick to everybody else."""
+"""What travels: a Post into the counter, a Tick to everybody else.
+
+What is neither has a name of its own: a MinuteCount, where a network tells a number and no
+posts, and a Checkpoint, where a source came further and there is nothing to count.
+"""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+MINUTE = 60_000
+"""Milliseconds."""
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+WORKING = frozenset({"live", "polling"})
+"""The states of a source in which posts are counted."""
+
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+BySource = dict[str, Whole]
+"""Source name to a number of posts."""
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
@@ -14,26 +28,23 @@ class Post(msgspec.Struct, frozen=True, gc=False):
 
     A struct, because there are many: a frozen dataclass takes ten times as long to make. It
     is in no cycle, so it is none of the garbage collector's business.
-
-    written: when, in milliseconds since 1970 or as the network wrote it; `at` reads it.
-    hashtags: key (see hashtags.key) to spelling; a hashtag repeated in the post is here once.
-    cursor: where the source would start reading again to get what follows this post;
-        empty for a network that cannot go back.
-    posts: how many there were, where a network tells numbers and no single posts.
-    past: whether they belong to the minute of `at`, which is over, and not to the present.
     """
 
     source: str
+    """The network's name."""
     id: str
+    """What tells the post from all others of its network."""
     written: int | str
+    """When the network had it: milliseconds since 1970, or as the network wrote it (`time`)."""
     author: str
+    """The network's id of who wrote it; empty where it does not say."""
     hashtags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Key (hashtags.key) to spelling; one that is repeated in the post is here once."""
     cursor: str = ""
-    posts: int = 1
-    past: bool = False
+    """Where to start reading again for what follows; empty where the place is as before."""
 
     @property
-    def at(self) -> int:
+    def time(self) -> int:
         """Milliseconds since 1970; 0 where the network does not say.
 
         Few ask for it, and reading a time takes a third as long as all the rest.
@@ -41,72 +52,100 @@ class Post(msgspec.Struct, frozen=True, gc=False):
         return self.written if isinstance(self.written, int) else milliseconds(self.written)
 
 
-Past = Mapping[str, Mapping[str, Sequence[tuple[int, int]]]]
-"""Hashtag key to source to (milliseconds since 1970, posts from then to the minute's end)."""
+class MinuteCount(msgspec.Struct, frozen=True, gc=False):
+    """So many posts with a hashtag in a minute that is over, from a network that tells numbers."""
+
+    source: str
+    hashtag: str
+    """Its key."""
+    minute: int
+    """When the minute began, in milliseconds since 1970."""
+    posts: int
+    """0 says that the minute is known, and silent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """The absolute totals of every tracked hashtag at one moment.
+class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+    """A source came so far, and there is nothing to count."""
 
-    Totals, not differences: a lost tick repairs itself with the next one.
+    source: str
+    cursor: str
 
-    id: the entry's id in the Redis stream, "milliseconds-sequence".
-    previous: the id of the tick before, by which a gap is seen; "" for the first.
-    at: the tick's closing time, milliseconds since 1970.
-    seconds: how long the tick was meant to last.
-    counts: hashtag key to total; by_source: the same split, {"science": {"x": 3}}.
-    names: hashtag key to the spelling that most posts had.
-    sources: source name to its state: "live", "connecting" or "down".
-    details: source name to {"since": milliseconds since 1970, "reason": text}.
-    past: which of the posts that this tick is the first to count belong to earlier minutes;
-        empty for nearly all ticks.
+
+Message = Post | MinuteCount | Checkpoint
+"""What a source hands over."""
+
+
+class SourceState(msgspec.Struct, frozen=True):
+    """What a source is doing, as every viewer is told it."""
+
+    state: str
+    """"live" or "polling" while posts are counted, else "connecting", "down", "budget" ..."""
+    since: int = 0
+    """When that began, in milliseconds since 1970."""
+    reason: str = ""
+    """A sentence about why; empty where there is nothing to say."""
+    complete: bool = False
+    """Whether all of its network is counted: every hashtag, not only those asked for."""
+    unbroken_since: int = 0
+    """Since when none of its posts is missing, in milliseconds since 1970: earlier than `since`
+    where the source went back and read what it had missed."""
+
+    @property
+    def works(self) -> bool:
+        return self.state in WORKING
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """The hashtags that changed, with their absolute totals, at one moment.
+
+    Totals and not only what was added: a late reader needs no sum, and a lost tick of a busy
+    hashtag repairs itself with the next.
     """
 
     id: str
+    """The entry's id in the Redis stream, "milliseconds-sequence"."""
     previous: str
-    at: int
+    """The id of the tick before, by which a gap is seen; "" for the first of a log."""
+    at: Whole
+    """The closing time by Redis's clock, in milliseconds since 1970."""
     seconds: float
-    counts: Mapping[str, int]
-    by_source: Mapping[str, Mapping[str, int]]
-    names: Mapping[str, str]
-    sources: Mapping[str, str]
-    details: Mapping[str, Mapping[str, Any]]
-    past: Past = field(default_factory=dict)
-
-    def __hash__(self) -> int:
-        return hash(self.id)
+    """How long the tick was meant to last."""
+    counts: dict[str, BySource] = {}
+    """Hashtag key to the total of every source that ever counted it, for what changed."""
+    added: dict[str, BySource] = {}
+    """Hashtag key to how much of that is new, for the sources that added some: the total
+    before is the difference."""
+    late: dict[str, dict[str, list[tuple[Whole, Whole]]]] = {}
+    """Hashtag key to source to (minute in milliseconds since 1970, posts): how much of what was
+    added belongs to minutes that were over already."""
+    names: dict[str, str] = {}
+    """Hashtag key to the spelling that most posts of the last hour had, where it is another."""
+    gone: list[str] = []
+    """Hashtags that are forgotten: their totals begin again at 0."""
+    sources: dict[str, SourceState] = {}
+    """Source name to what it is doing."""
 
     @classmethod
     def from_json(cls, text: bytes | str, id: str = "") -> "Tick":
-        """Read what the commit script wrote (app/store.py); id where it is not in the text.
+        """Read what the ingester wrote (app/ingest/ledger.py); id where it is not in the text.
 
         Raises ValueError with a short reason when the text is no tick.
         """
         try:
-            # a name that is no text, put there by a stranger, is not worth the tick
-            raw = json.loads(text.decode(errors="replace") if isinstance(text, bytes) else text)
-            tick = cls(
-                id=id or checked_id(raw["id"]),
-                previous=str(raw["previous"]),
-                at=int(raw["at"]),
-                seconds=float(raw["tick"]),
-                counts=whole_numbers(raw["counts"]),
-                by_source={tag: whole_numbers(part) for tag, part in raw["by_source"].items()},
-                names={tag: str(spelling) for tag, spelling in raw["names"].items()},
-                sources={str(name): str(state) for name, state in raw["sources"].items()},
-                details={str(name): dict(about) for name, about in raw["details"].items()},
-                past=past_numbers(raw.get("past", {})),
-            )
-        except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-            raise ValueError(f"not a tick: {type(error).__name__} {error}") from error
-        return tick
+            tick = read_tick(text)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise ValueError(f"not a tick: {error}") from error
+        parse_id(id or tick.id)
+        return msgspec.structs.replace(tick, id=id) if id else tick
 
 
-def checked_id(text: Any) -> str:
-    """The text, if it is a Redis stream id; raises ValueError otherwise."""
-    parse_id(text)
-    return str(text)
+class TickText(Tick, frozen=True, kw_only=True):
+    """A tick as it stands in Redis; in the log its id is the entry's."""
+
+    id: str = ""
+
+
+read_tick = msgspec.json.Decoder(TickText).decode
 
 
 def parse_id(text: Any) -> tuple[int, int]:
@@ -122,32 +161,10 @@ def parse_id(text: Any) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
-def whole_numbers(raw: Any) -> dict[str, int]:
-    """A JSON object of whole numbers; raises ValueError if anything else is in it."""
-    numbers = dict(raw)
-    if not all(type(n) is int and n >= 0 for n in numbers.values()):
-        raise ValueError("not a tick: a count is not a whole number")
-    return numbers
-
-
-def past_numbers(raw: Any) -> Past:
-    """The posts of the past, in order of time; raises ValueError for anything else."""
-    past = {
-        tag: {source: sorted((at, posts) for at, posts in found) for source, found in parts.items()}
-        for tag, parts in raw.items()
-    }
-    for at_and_posts in (
-        pair for parts in past.values() for found in parts.values() for pair in found
-    ):
-        if not all(type(n) is int and n >= 0 for n in at_and_posts):
-            raise ValueError("not a tick: a count of the past is not a whole number")
-    return past
-
-
 def milliseconds(written: Any) -> int:
     """An ISO 8601 time as milliseconds since 1970; 0 where it is none, or out of range."""
     try:
-        return int(datetime.fromisoformat(written).timestamp() * 1000)
+        return max(0, int(datetime.fromisoformat(written).timestamp() * 1000))
     except (TypeError, ValueError, OverflowError):
         return 0
 
@@ -155,3 +172,13 @@ def milliseconds(written: Any) -> int:
 def dumps(value: Any) -> str:
     """JSON as we send it: no spaces, hashtags in their own script."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def added_up(parts: Mapping[str, int]) -> int:
+    """The total of all sources."""
+    return sum(parts.values())
+
+
+def is_after(id: str, other: str) -> bool:
+    """Whether the stream id comes later; "" comes before all."""
+    return bool(id) and (not other or parse_id(id) > parse_id(other))

@@ -18,8 +18,12 @@ class Pace:
         self.work, self.average = work, 0.0
 
     def took(self, seconds: float) -> str:
-        """A tick took so long. The answer is a sentence for the log when that changes matters."""
-        self.average += (seconds - self.average) * WEIGHT
+        """A tick took so long. The answer is a sentence for the log when that changes matters.
+
+        One that took very long by itself is a pause (the process was stopped, the machine
+        slept) and no overload: it counts as two ticks, so that only several in a row stretch.
+        """
+        self.average += (min(seconds, 2 * self.lasts) - self.average) * WEIGHT
         before = self.is_stretched
         self.lasts = self.seconds
         if self.average > self.seconds * SHARE:

@@ -4,7 +4,6 @@ Full jitter as in "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015)
 many clients that lost one server do not come back in step.
 """
 
-from collections import deque
 from collections.abc import Callable
 from random import random
 
@@ -27,49 +26,3 @@ class Backoff:
     def reset(self) -> None:
         """Something worked: the next failure counts as the first."""
         self.failures = 0
-
-
-class XWaits:
-    """When X wants to see us again; pure: times are arguments, in seconds.
-
-    After a cut: at once, then a quarter of a second more each time, up to 16 s. After an
-    HTTP error: 5 s, doubled each time, up to 320 s. After 429: a minute, doubled, up to a
-    quarter of an hour, or until the time that X names. Never more than 50 connects in 15
-    minutes. https://docs.x.com/x-api/fundamentals/handling-disconnections
-    """
-
-    WINDOW = 900.0
-    STOOD = 20.0
-    """Seconds after which a connection counts as one that worked: X accepts, too, what it
-    cuts a moment later. Coming back at once from those that stood so long is allowed."""
-
-    def __init__(self) -> None:
-        self.connects: deque[float] = deque(maxlen=50)
-        self.cuts = self.errors = self.limits = 0
-
-    def connect(self, now: float) -> float:
-        """Seconds until X allows another connect; with 0, this is one."""
-        full = len(self.connects) == self.connects.maxlen
-        wait = max(0.0, self.connects[0] + self.WINDOW - now) if full else 0.0
-        if not wait:
-            self.connects.append(now)
-        return wait
-
-    def worked(self, now: float) -> None:
-        """A line came: when the connection has stood, the next failure counts as the first."""
-        if self.connects and now - self.connects[-1] >= self.STOOD:
-            self.cuts = self.errors = self.limits = 0
-
-    def cut(self) -> float:
-        self.cuts += 1
-        return min(16.0, 0.25 * (self.cuts - 1))
-
-    def error(self) -> float:
-        self.errors += 1
-        return min(320.0, 5.0 * 2.0 ** min(self.errors - 1, 10))
-
-    def limited(self, now: float, reset: float | None) -> float:
-        self.limits += 1
-        if reset is not None and now < reset <= now + 3600:
-            return reset - now + 1
-        return min(self.WINDOW, 60.0 * 2.0 ** min(self.limits - 1, 10))

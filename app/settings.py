@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from io import StringIO
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,8 @@ from dotenv.parser import parse_stream
 
 from app.hashtags import typed_list
 
-SOURCE_NAMES = ("x", "bluesky", "mastodon", "demo", "replay")
+SOURCE_NAMES = tuple(found.name for found in iter_modules([str(Path(__file__).parent / "sources")]))
+"""Every network that there is a file, or a folder, for in app/sources/."""
 
 
 class SettingsError(Exception):
@@ -54,14 +56,17 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def true_or_false(text: str) -> bool:
-    return one_of("true", "false")(text) == "true"
+    return one_of("true", "false", "on", "off")(text) in ("true", "on")
 
 
-def whole(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError("negative")
-    return value
+def at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise ValueError("too small")
+        return value
+
+    return parse
 
 
 def url(*schemes: str) -> Callable[[str], str]:
@@ -122,16 +127,17 @@ class Settings:
         "demo", f"a comma list of {', '.join(SOURCE_NAMES)}", source_names
     )
     redis_url: str = setting("", "a redis://, rediss:// or unix:// URL", redis_url, secret=True)
+    data_folder: str = setting("data", "a folder for the private server's data", str)
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
-    express_lane: str = setting("on", "on or off", one_of("on", "off"))
+    express_lane: bool = setting("true", "true or false", true_or_false)
     x_bearer_token: str = setting("", "the bearer token of an X app", token, secret=True)
     x_api_url: str = setting(
         "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
     )
     x_mode: str = setting("stream", "stream or counts", one_of("stream", "counts"))
     x_backfill: bool = setting("false", "true or false", true_or_false)
-    x_posts_per_day: int = setting("10000", "a whole number of posts, 0 or more", whole)
+    x_posts_per_day: int = setting("10000", "a whole number of posts, 0 or more", at_least(0))
     jetstream_url: tuple[str, ...] = setting(
         ",".join(
             f"wss://jetstream{n}.us-{side}.bsky.network"
@@ -150,6 +156,15 @@ class Settings:
         "1", "a number from 0 (as fast as it goes) to 1000000", number(0, 1e6)
     )
     demo_seed: int = setting("1", "a whole number", int)
+    max_hashtags: int = setting(
+        "1000000", "a whole number of hashtags, 1000 or more", at_least(1000)
+    )
+
+    def demand(self, name: str, why: str) -> None:
+        """Raises SettingsError when this setting, by its field's name, is empty."""
+        if not getattr(self, name):
+            expected = next(f for f in fields(self) if f.name == name).metadata["expected"]
+            raise SettingsError(f"{name.upper()} is not set: expected {expected}, {why}.")
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -166,26 +181,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         except ValueError as error:
             shown = "(hidden)" if about["secret"] else repr(text)
             raise SettingsError(f"{name}={shown}: expected {about['expected']}.") from error
-    settings = Settings(**values)
-    check_sources(settings)
-    return settings
-
-
-def check_sources(settings: Settings) -> None:
-    """Raises SettingsError when a chosen source lacks a setting that it cannot do without."""
-    needs = {"x": "x_bearer_token", "mastodon": "mastodon_url", "replay": "replay_file"}
-    for source in settings.sources:
-        name = needs.get(source)
-        if name and not getattr(settings, name):
-            expected = next(f for f in fields(Settings) if f.name == name).metadata["expected"]
-            raise SettingsError(
-                f"{name.upper()} is not set: expected {expected}, because SOURCES has {source!r}."
-            )
-    # os.path: it has no error of its own for a name that is too long or may not be looked at
-    if "replay" in settings.sources and not os.path.isfile(settings.replay_file):  # noqa: PTH113
-        raise SettingsError(
-            f"REPLAY_FILE={settings.replay_file!r}: expected a file that exists and can be read."
-        )
+    return Settings(**values)
 
 
 def load(folder: Path = Path()) -> Settings:

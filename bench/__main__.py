@@ -13,6 +13,8 @@
     selections.py many viewers with hashtags of their own choice
     ingest.py     what comes before the viewers; reading.py is run by it
     workers.py    two web processes against one
+    ticks.py      ticks as our ingester commits them
+    every.py      a day of every hashtag, and what is done to it; its insides are named there
 
 Figures of different runs or machines do not compare; the ratios within a run do, because
 the servers are measured in turns.
@@ -26,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.crowd import crowd
+from bench.day import DAY_MINUTES
+from bench.every import every
 from bench.frames import frames
 from bench.ingest import ingest
 from bench.processes import ROOT, Cannot, allow_files, elsewhere
@@ -35,7 +39,7 @@ from bench.selections import selections
 from bench.servers import SERVERS
 from bench.workers import workers
 
-PARTS = ["frames", "scene", "selections", "workers", "crowd", "ingest"]
+PARTS = ["frames", "scene", "selections", "workers", "crowd", "ingest", "every"]
 CONNECTIONS = 12_000
 """As many as a server has at once; the 2014 design has two for each viewer."""
 
@@ -72,6 +76,8 @@ def arguments() -> argparse.Namespace:
     option("viewers", counts, "500,5000", "a comma list, for frames")
     option("crowd", count, 10_000, "how many viewers, for crowd")
     option("rate", positive, 2, "frames a second, for frames")
+    option("minutes", count, DAY_MINUTES, "how long the day is, for every")
+    option("before", Path, None, "a checkout of an older version to compare with, for every")
     option("servers", names, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
     option("out", Path, ROOT / "data" / "bench.json", "where the figures go as JSON")
     chosen = parser.parse_args()
@@ -119,6 +125,8 @@ def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
             ingest(report, rounds, seconds or 5)
         elif part == "workers":
             workers(report, rounds, seconds or 6)
+        elif part == "every":
+            every(report, rounds, seconds or 6, chosen.minutes, chosen.before)
     except Cannot as cannot:
         report.note(f"{part}: left out: {cannot}")
     busy = (elsewhere() - others) / (time.monotonic() - begun)

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 from redis import Redis
 
+from app.store.keys import LOG
 from bench.posts import recording
 from bench.processes import cpu, free_port, memory, wait_until
 from bench.report import Report
@@ -20,7 +21,6 @@ SPARE_SECONDS = 400
 """For connecting, coming back and waiting, while posts must go on."""
 AFTER_SECONDS = 3.0
 """How long those that came back are watched."""
-LOG = "{hashtag}:log"
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """What feeds the servers from beside: a frame, a post or a tick so many times a second.
 
-feeder.py store REDIS_URL RATE POSTS HASHTAGS   commits ticks through our own store
-feeder.py nchan PORT RATE                       posts frames to nchan's publisher
-feeder.py pubsub REDIS_URL RATE                 publishes frames in Redis
+feeder.py store REDIS_URL RATE POSTS HASHTAGS CHANGED   commits ticks as our ingester does
+feeder.py nchan PORT RATE                               posts frames to nchan's publisher
+feeder.py pubsub REDIS_URL RATE                         publishes frames in Redis
 """
 
 import asyncio
@@ -10,40 +10,26 @@ import http.client
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
-from uuid import uuid4
+from itertools import cycle, islice
 
 import redis
 
-from app.store import Store, connect
+from app.store.store import Store, connect
 from bench.frame import frame, told
+from bench.ticks import Ticks
 
 
-async def store(url: str, rate: float, posts: float, hashtags: list[str]) -> None:
-    """Commit a tick at a time, so many posts a second spread over the hashtags."""
-    opened = Store(connect(url))
-    state = await opened.load()
-    loop = asyncio.get_running_loop()
+async def store(url: str, rate: float, posts: float, hashtags: list[str], changed: int) -> None:
+    """Commit a tick at a time, so many posts a second spread over the hashtags that change in
+    it: the next so many of them, round and round."""
+    ticks = await Ticks.begun(Store(connect(url)))
+    loop, following = asyncio.get_running_loop(), cycle(hashtags)
+    share = max(1, int(posts / rate / max(1, changed)))
     begun, number = loop.time(), 0
     while True:
         await asyncio.sleep(begun + number / rate - loop.time())
-        share = max(1, int(posts / rate / len(hashtags)))
-        state = await opened.commit(state, uuid4().hex[:12], tick(hashtags, share), "bench")
+        await ticks.write(ticks.cut(list(islice(following, changed)), share))
         number += 1
-
-
-def tick(hashtags: list[str], posts: int) -> dict[str, Any]:
-    """One as the ingester makes it, with so many posts for each hashtag."""
-    return {
-        "at": time.time_ns() // 1_000_000,
-        "tick": 0.5,
-        "tracked": hashtags,
-        "sources": {"demo": "live"},
-        "details": {"demo": {"since": 1732390000000, "reason": ""}},
-        "cursors": {"demo": "1"},
-        "increments": {tag: {"demo": posts} for tag in hashtags},
-        "spellings": {tag: {tag.title(): posts} for tag in hashtags},
-    }
 
 
 def nchan(port: int, rate: float) -> None:
@@ -71,7 +57,8 @@ def at_rate(rate: float) -> Iterator[int]:
 
 def main(kind: str, where: str, rate: str, *more: str) -> None:
     if kind == "store":
-        asyncio.run(store(where, float(rate), float(more[0]), more[1].split(",")))
+        posts, hashtags, changed = more
+        asyncio.run(store(where, float(rate), float(posts), hashtags.split(","), int(changed)))
     elif kind == "nchan":
         nchan(int(where), float(rate))
     else:

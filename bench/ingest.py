@@ -8,16 +8,15 @@ import time
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from uuid import uuid4
 
 from redis import Redis
 
-from app.store import Store, connect
-from bench.feeder import tick
+from app.store.store import Store, connect
 from bench.posts import recording
 from bench.processes import HERE, ROOT, Answering, cpu, wait_until
 from bench.report import Report
 from bench.servers import BENCH_PYTHON, ingester, redis_server
+from bench.ticks import Ticks
 
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 COMMITS, HASHTAGS = 50, [f"tag{number}" for number in range(500)]
@@ -81,14 +80,14 @@ def compare(networks: list[Ways]) -> tuple[float, float]:
 
 
 async def committed(url: str) -> tuple[float, float]:
-    """Milliseconds for one commit, from asking to the answer; and what Redis used for it."""
-    store = Store(connect(url))
-    state, spent = await store.load(), []
+    """Milliseconds for one commit, reading and writing; and what Redis used for it."""
+    store, spent = Store(connect(url)), []
+    ticks = await Ticks.begun(store)
     server = (await store.redis.info("server"))["process_id"]
     before = cpu(server)
     for _ in range(COMMITS):
-        one, begun = tick(HASHTAGS, 10), time.perf_counter()
-        state = await store.commit(state, uuid4().hex[:12], one, "bench")
+        cut, begun = ticks.cut(HASHTAGS, 10), time.perf_counter()
+        await ticks.write(cut)
         spent.append(1000 * (time.perf_counter() - begun))
     await store.redis.aclose()
     return median(spent), 1000 * (cpu(server) - before) / COMMITS

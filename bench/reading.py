@@ -14,31 +14,32 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from app.counter import Counter, Increments
+from app.ingest.counter import Counter, Cut
 from app.messages import Post
-from app.sources import bluesky_wire, mastodon_wire, x_wire
+from app.sources import bluesky, mastodon, x
 
 Read = Callable[[Sequence[bytes]], object]
 PARSERS: Mapping[str, Callable[[bytes], Post | None]] = {
-    "x": x_wire.parse,
-    "bsky": bluesky_wire.parse,
-    "mastodon": mastodon_wire.parse,
+    "x": x.SOURCE.parse,
+    "bsky": bluesky.SOURCE.parse,
+    "mastodon": mastodon.SOURCE.parse,
 }
 """By how the recordings' folders begin."""
 
 
 def ours(
     parse: Callable[[bytes], Post | None], counter: Counter
-) -> Callable[[Sequence[bytes]], Increments]:
-    """As the ingester has it: a message to a post, the post to the counter, and a cut."""
+) -> Callable[[Sequence[bytes]], Cut]:
+    """As the ingester has it: a message to a post, the post to the counter, and a cut; every
+    hashtag is counted."""
 
-    def read(lines: Sequence[bytes]) -> Increments:
+    def read(lines: Sequence[bytes]) -> Cut:
         for line in lines:
             if post := parse(line):
-                counter.add(post)
-        increments, _ = counter.cut()
-        counter.cut_spellings()
-        return increments
+                counter.add(post, everything=True, past=False)
+        cut = counter.cut()
+        counter.take_spellings()
+        return cut
 
     return read
 
@@ -85,12 +86,6 @@ def recorded(folders: Sequence[Path]) -> dict[str, list[bytes]]:
     }
 
 
-def tracked(folders: Sequence[Path]) -> frozenset[str]:
-    """Every hashtag that is in the recordings, which is more work than usual."""
-    tables = [(folder / "expected_counts.tsv").read_text() for folder in folders]
-    return frozenset(row.split("\t")[0] for table in tables for row in table.splitlines()[1:])
-
-
 def measured(seconds: float, folders: Sequence[Path], counter: Counter) -> Any:
     """Each way reads all messages of a network, then the next one does, again and again."""
     lines = recorded(folders)
@@ -117,8 +112,8 @@ def seconds_for(read: Read, lines: Sequence[bytes]) -> float:
 def main(seconds: str, elsewhere: str, *names: str) -> None:
     sys.path.append(elsewhere)
     folders = [Path(name) for name in names]
-    counter = Counter(tracked(folders))
-    sys.stdout.write(json.dumps(measured(float(seconds), folders, counter)) + "\n")
+    told = measured(float(seconds), folders, Counter(frozenset()))
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":

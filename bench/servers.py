@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from app.embedded import find_server
+from app.store.embedded import find_server
 from bench.processes import HERE, ROOT, Cannot, Program, compiled, free_port
 
 BENCH_PYTHON = ROOT / ".venv-bench" / "bin" / "python"
@@ -112,12 +112,13 @@ def ours(
     options: str = "",
     **settings: str,
 ) -> Iterator[Server]:
-    """With a feeder that commits ticks at an exact rate as the ingester would."""
+    """With a feeder that commits ticks at an exact rate as the ingester would, in each of which
+    all of the hashtags change."""
     port = free_port()
     with (
         redis_server(folder) as url,
         web(folder, url, rate, hashtags, port, options, **settings) as program,
-        feeder(folder, "store", url, rate, posts, hashtags),
+        feeder(folder, "store", url, rate, posts, hashtags, hashtags.count(",") + 1),
     ):
         yield Server(program.pid, port, redis=url)
 
@@ -173,7 +174,7 @@ def design_2014(folder: Path, rate: float) -> Iterator[Server]:
 
 
 def ours_without_lane(folder: Path, rate: float) -> AbstractContextManager[Server]:
-    return ours(folder, rate, EXPRESS_LANE="off")
+    return ours(folder, rate, EXPRESS_LANE="false")
 
 
 def bare_asyncio(folder: Path, rate: float) -> AbstractContextManager[Server]:

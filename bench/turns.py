@@ -19,6 +19,8 @@ class Candidate:
     start: Callable[[Path], AbstractContextManager[Server]]
     viewers: int
     paths: Sequence[str] = ("/events",)
+    is_alike: bool = True
+    """Whether each viewer is to get every frame that another one gets."""
 
 
 def in_turns(
@@ -38,7 +40,7 @@ def in_turns(
                 continue
             say(f"turn {turn + 1}: {about}: {cost}")
             seen[name].append(window)
-            for trouble in troubles(window):
+            for trouble in troubles(window, candidates[name].is_alike):
                 report.note(f"{about}: {trouble}")
     return seen
 
@@ -54,11 +56,11 @@ def watched(candidate: Candidate, seconds: float) -> Window:
             return viewers.watch(server.pid, seconds)
 
 
-def troubles(window: Window) -> list[str]:
+def troubles(window: Window, is_alike: bool) -> list[str]:
     """Why a figure might not be what it seems."""
     counted = (
-        (window.missed, "frames were missed."),
-        (window.repeated, "frames came twice."),
+        (window.missed * is_alike, "frames were missed."),
+        (window.repeated * is_alike, "frames came twice."),
         (window.closed, "streams were ended by the server."),
     )
     found = [f"{number:,} {what}" for number, what in counted if number]

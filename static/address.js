@@ -1,9 +1,9 @@
 // @ts-check
 // What the page's address says, and an address that says what the page shows. Pure.
 
-/** @typedef {import("./past.js").View} View */
+/** @typedef {import("./series.js").View} View */
 /** @typedef {keyof typeof RANGES} Range */
-/** @typedef {{view: View, range: Range, hidden: Set<string>, wall: boolean}} Choice */
+/** @typedef {{view: View, range: Range, hidden: Set<string>, kiosk: boolean}} Choice */
 
 const MINUTE = 60_000;
 
@@ -28,17 +28,17 @@ export function read(search) {
     view: query.get("view") === "total" ? "total" : "rate",
     range: /** @type {Range} */ (Object.hasOwn(RANGES, range) ? range : "5m"),
     hidden: new Set((query.get("hide") ?? "").split(",").filter(Boolean)),
-    wall: query.has("wall"),
+    kiosk: query.has("wall"),
   };
 }
 
 /** @param {string[]} tags  chosen ones; none for all @param {Choice} choice @returns {string} */
-export function write(tags, { view, range, hidden, wall }) {
+export function write(tags, { view, range, hidden, kiosk }) {
   const parts = [];
   if (tags.length) parts.push(`tags=${tags.map(encodeURIComponent).join(",")}`);
   if (hidden.size) parts.push(`hide=${[...hidden].map(encodeURIComponent).join(",")}`);
   if (view !== "rate") parts.push(`view=${view}`);
   if (range !== "5m") parts.push(`range=${range}`);
-  if (wall) parts.push("wall");
+  if (kiosk) parts.push("wall");
   return parts.length ? `?${parts.join("&")}` : "";
 }

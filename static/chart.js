@@ -3,12 +3,12 @@
 
 import { around } from "./scale.js";
 
-/** @typedef {import("./past.js").Past} Past */
-/** @typedef {import("./past.js").View} View */
+/** @typedef {import("./series.js").Series} Series */
+/** @typedef {import("./series.js").View} View */
 /** @typedef {import("./scale.js").Bounds} Bounds */
 /** @typedef {{data: [number, number][], disabled: boolean, append(at: number, value: number): void, dropOldData(oldest: number, least: number): void}} TimeSeries */
 /** @typedef {{colour: string, dash: number[], width: number}} Pen */
-/** @typedef {{past: Past, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
+/** @typedef {{series: Series, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
 
 const CLEAR = "rgba(0, 0, 0, 0)";
 const CROWDED = 2; // pixels
@@ -29,10 +29,10 @@ export class Chart {
     this.canvas = canvas;
     this.clock = clock;
     this.delay = delay;
-    /** @type {Map<string, TimeSeries[]>} a line for each unbroken stretch */
-    this.series = new Map();
-    /** @type {WeakMap<TimeSeries, number>} when the stretch began in the past that it shows */
-    this.since = new WeakMap();
+    /** @type {Map<string, TimeSeries[]>} one for each unbroken stretch of a hashtag's line */
+    this.lines = new Map();
+    /** @type {WeakMap<TimeSeries, number>} when the stretch that it shows began */
+    this.begins = new WeakMap();
     /** @type {number | null} the moment at which the picture stands still */
     this.frozen = null;
     this.onpaint = () => {};
@@ -68,19 +68,15 @@ export class Chart {
 
   /** @param {Shown} shown  what to draw from now on, all of it anew */
   show(shown) {
-    const other = this.shown && (shown.view !== this.shown.view || shown.past !== this.shown.past);
+    const other = this.shown && (shown.view !== this.shown.view || shown.series !== this.shown.series);
     this.shown = shown;
-    for (const all of this.series.values()) for (const one of all) this.smoothie.removeTimeSeries(one);
-    this.series.clear();
-    this.known = shown.past.firm;
+    for (const all of this.lines.values()) for (const one of all) this.smoothie.removeTimeSeries(one);
+    this.lines.clear();
     for (const tag of shown.tags) {
-      this.series.set(tag, []);
-      const from = this.edge - shown.range - 2 * shown.past.apart;
-      for (const stretch of shown.past.line(shown.view, tag, from)) {
-        const series = this.begin(tag, stretch[0][0]);
-        for (const [at, value] of stretch) this.put(series, at, value);
-      }
+      this.lines.set(tag, []);
+      this.drawFrom(tag, this.edge - shown.range - 2 * shown.series.patience);
     }
+    this.known = shown.series.firm;
     this.extend();
     if (other || !this.settled) this.settle();
   }
@@ -94,75 +90,81 @@ export class Chart {
     this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
   }
 
-  /** A tick has come into the past: each line grows by it. */
+  /** A tick has come: each line grows by it. */
   grow() {
     if (!this.shown || this.frozen !== null) return;
-    const { past, view } = this.shown;
     const known = this.known ?? 0;
     this.each((tag, all) => {
       forget(all, known);
-      for (const [at, value] of past.newer(view, tag, known)) {
-        this.put(this.current(tag, at) ?? this.begin(tag, at), at, value);
-      }
+      this.drawFrom(tag, known);
     });
-    this.known = past.firm;
+    this.known = this.shown.series.firm;
+  }
+
+  /** @private @param {string} tag @param {number} from  what is drawn there already stays */
+  drawFrom(tag, from) {
+    const { series, view } = /** @type {Shown} */ (this.shown);
+    for (const { begin, points } of series.lines(view, tag, from)) {
+      const line = this.lineOf(tag, begin) ?? this.begin(tag, begin);
+      for (const [at, value] of points) this.put(line, at, value);
+    }
   }
 
   /** Draw each line on to this moment, as if nothing were posted; the next tick knows better. */
   extend() {
     if (!this.shown || this.frozen !== null) return;
-    const { past, view } = this.shown;
+    const { series, view } = this.shown;
     const now = this.clock.now();
-    if (now - past.at > past.apart || now <= past.at) return;
+    if (now - series.at > series.patience || now <= series.at) return;
     this.each((tag) => {
-      const value = past.value(view, tag, now);
-      if (value !== null) this.current(tag, past.at)?.append(now, value);
+      const value = series.value(view, tag, now);
+      if (value !== null) this.lineOf(tag, series.since(tag, now))?.append(now, value);
     });
   }
 
-  /** @private @param {string} tag @param {number} at @returns {TimeSeries | undefined} if it goes on */
-  current(tag, at) {
-    const series = this.series.get(tag)?.at(-1);
-    return series && this.since.get(series) === this.shown?.past.since(tag, at) ? series : undefined;
+  /** @private @param {string} tag @param {number | undefined} begin @returns {TimeSeries | undefined} */
+  lineOf(tag, begin) {
+    return this.lines.get(tag)?.find((line) => this.begins.get(line) === begin);
   }
 
   /** @private  Points that would crowd in a pixel or two replace each other.
-   * @param {TimeSeries} series @param {number} at @param {number} value */
-  put(series, at, value) {
-    const { data } = series;
+   * @param {TimeSeries} line @param {number} at @param {number} value */
+  put(line, at, value) {
+    const { data } = line;
+    if (data.length && at <= data[data.length - 1][0]) return;
     const crowd = (CROWDED * (this.shown?.range ?? 0)) / (this.canvas.offsetWidth || 1);
     if (data.length > 1 && at - data[data.length - 2][0] <= crowd) data.pop();
-    series.append(at, value);
+    line.append(at, value);
   }
 
   /** @private @param {(tag: string, all: TimeSeries[]) => void} act */
   each(act) {
-    for (const [tag, all] of this.series) act(tag, all);
+    for (const [tag, all] of this.lines) act(tag, all);
   }
 
-  /** @private @param {string} tag @param {number} at @returns {TimeSeries} a new stretch of its line */
+  /** @private @param {string} tag @param {number} at @returns {TimeSeries} for a stretch that begins then */
   begin(tag, at) {
-    const series = new smoothie.TimeSeries();
+    const line = new smoothie.TimeSeries();
     const shown = /** @type {Shown} */ (this.shown);
-    this.since.set(series, shown.past.since(tag, at));
+    this.begins.set(line, at);
     const pen = shown.pen(tag);
-    series.disabled = shown.hidden.has(tag);
+    line.disabled = shown.hidden.has(tag);
     const interpolation = shown.view === "total" ? "step" : "linear";
-    this.smoothie.addTimeSeries(series, { strokeStyle: pen.colour, lineWidth: pen.width, interpolation });
-    this.dash(series, pen);
-    this.series.get(tag)?.push(series);
-    return series;
+    this.smoothie.addTimeSeries(line, { strokeStyle: pen.colour, lineWidth: pen.width, interpolation });
+    this.dash(line, pen);
+    this.lines.get(tag)?.push(line);
+    return line;
   }
 
   /** @private  smoothie has no dashes, but reads a line's width between save() and restore().
-   * @param {TimeSeries} series @param {Pen} pen */
-  dash(series, pen) {
+   * @param {TimeSeries} line @param {Pen} pen */
+  dash(line, pen) {
     if (!pen.dash.length) return;
     const pattern = pen.dash.map((length) => (length * pen.width) / 2);
     const whole = pattern.reduce((sum, length) => sum + length, 0);
     const context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
     let gone = 0;
-    Object.defineProperty(this.smoothie.getTimeSeriesOptions(series), "lineWidth", {
+    Object.defineProperty(this.smoothie.getTimeSeriesOptions(line), "lineWidth", {
       get() {
         context.setLineDash(pattern);
         context.lineCap = "round";
@@ -171,12 +173,12 @@ export class Chart {
       },
     });
     // the dashes start at the line's first point: when it is dropped, they must not jump
-    const drop = series.dropOldData.bind(series);
-    series.dropOldData = (oldest, least) => {
-      const before = series.data.slice(0, 50);
-      const length = series.data.length;
+    const drop = line.dropOldData.bind(line);
+    line.dropOldData = (oldest, least) => {
+      const before = line.data.slice(0, 50);
+      const length = line.data.length;
       drop(oldest, least);
-      const dropped = before.slice(0, length - series.data.length + 1);
+      const dropped = before.slice(0, length - line.data.length + 1);
       gone = (gone + this.lengthOf(dropped)) % whole;
     };
   }
@@ -217,8 +219,9 @@ export class Chart {
 
   /** @param {string} tag @param {number} at @returns {number | null} the line's height there, as drawn */
   valueAt(tag, at) {
-    for (const { data } of this.series.get(tag) ?? []) {
+    for (const { data } of this.lines.get(tag) ?? []) {
       const before = data.findLastIndex((point) => point[0] <= at);
+      if (before >= 0 && data[before][0] === at) return data[before][1];
       if (before < 0 || before === data.length - 1) continue;
       const [[t0, v0], [t1, v1]] = [data[before], data[before + 1]];
       return this.shown?.view === "total" ? v0 : v0 + ((v1 - v0) * (at - t0)) / (t1 - t0);

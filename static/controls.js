@@ -5,39 +5,39 @@ import { text } from "./texts.js";
 
 /** @typedef {import("./address.js").Choice} Choice */
 /**
- * @typedef {object} Deeds
+ * @typedef {object} Actions
  * @property {(part: Partial<Choice>) => void} change
  * @property {() => void} pause   or go on
  * @property {() => void} live    back to it
  * @property {() => void} share
  * @property {() => void} csv
  * @property {() => void} png
- * @property {() => void} wall
+ * @property {() => void} kiosk
  */
 
 export const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class Controls {
-  /** @param {Deeds} deeds */
-  constructor(deeds) {
-    pick($("views"), (view) => deeds.change({ view: /** @type {Choice["view"]} */ (view) }));
-    pick($("ranges"), (range) => deeds.change({ range: /** @type {Choice["range"]} */ (range) }));
-    $("pause").addEventListener("click", deeds.pause);
-    $("back").addEventListener("click", deeds.live);
-    for (const id of /** @type {const} */ (["share", "csv", "png", "wall"])) {
-      $(id).addEventListener("click", deeds[id]);
+  /** @param {Actions} actions */
+  constructor(actions) {
+    pick($("views"), (view) => actions.change({ view: /** @type {Choice["view"]} */ (view) }));
+    pick($("ranges"), (range) => actions.change({ range: /** @type {Choice["range"]} */ (range) }));
+    $("pause").addEventListener("click", actions.pause);
+    $("back").addEventListener("click", actions.live);
+    for (const id of /** @type {const} */ (["share", "csv", "png", "kiosk"])) {
+      $(id).addEventListener("click", actions[id]);
     }
-    document.addEventListener("keydown", (event) => this.key(event, deeds));
+    document.addEventListener("keydown", (event) => this.key(event, actions));
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.telling = undefined;
   }
 
-  /** @private  Only with the focus on the chart, or with no controls there. @param {KeyboardEvent} event @param {Deeds} deeds */
-  key(event, deeds) {
-    const walled = document.documentElement.classList.contains("wall");
-    if (!walled && document.activeElement !== $("plot")) return;
-    if (event.key === " ") deeds.pause();
-    else if (event.key === "Escape" && !walled) deeds.live();
+  /** @private  Only with the focus on the chart, or with no controls there. @param {KeyboardEvent} event @param {Actions} actions */
+  key(event, actions) {
+    const kiosk = document.documentElement.classList.contains("kiosk");
+    if (!kiosk && document.activeElement !== $("plot")) return;
+    if (event.key === " ") actions.pause();
+    else if (event.key === "Escape" && !kiosk) actions.live();
     else return;
     event.preventDefault();
   }
@@ -55,7 +55,7 @@ export class Controls {
     $("back").hidden = !held;
   }
 
-  /** Answer a deed, for a while. @param {string} words  none: nothing to say */
+  /** Answer an action, for a while. @param {string} words  none: nothing to say */
   tell(words) {
     clearTimeout(this.telling);
     $("told").textContent = words;
@@ -81,5 +81,21 @@ function pick(group, onpick) {
 function press(group, value) {
   for (const button of group.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === value));
+  }
+}
+
+/** Hand the page's address to others, as this browser can. @returns {Promise<string>} what to tell its reader */
+export async function share() {
+  const url = location.href;
+  try {
+    if (navigator.share) {
+      await navigator.share({ title: document.title, url });
+      return "";
+    }
+    await navigator.clipboard.writeText(url);
+    return text("copied");
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") return "";
+    return `${text("copyThis")} ${url}`; // without https there is no clipboard
   }
 }

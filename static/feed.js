@@ -1,9 +1,10 @@
 // @ts-check
 // The event stream and its lifetime: whatever ends it, it comes back and goes on where it was.
 
-/** @typedef {import("./past.js").History} History */
+/** @typedef {import("./series.js").History} History */
 /** @typedef {{since: number, reason: string}} Detail */
-/** @typedef {{at: number, counts: Record<string, number>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>}} Tick */
+/** @typedef {import("./history_api.js").Gap} Gap */
+/** @typedef {{at: number, counts: Record<string, number>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>, gap?: Gap}} Tick  gap: the pause before it */
 /** @typedef {"connecting" | "open" | "waiting"} Link */
 /**
  * @typedef {object} Listener
@@ -11,6 +12,15 @@
  * @property {(tick: Tick) => void} counts
  * @property {(link: Link) => void} link
  */
+
+/** The states of a source in which posts are counted. */
+export const WORKING = new Set(["live", "polling"]);
+
+/** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source works */
+export function living(tick) {
+  const states = Object.values(tick.sources);
+  return states.length === 0 || states.some((state) => WORKING.has(state));
+}
 
 const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
 const OVERDUE = 6000; // by now something should have come

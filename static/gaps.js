@@ -1,13 +1,13 @@
 // @ts-check
 // Where something is missing, and why, in the reader's language. Pure.
 
+import { WORKING } from "./feed.js";
 import { said } from "./status.js";
 import { text } from "./texts.js";
 
-/** @typedef {import("./long.js").Gap} Gap */
+/** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {import("./feed.js").Tick} Tick */
 
-const WORKING = new Set(["live", "polling"]);
 const MOST = 200;
 
 export class Gaps {
@@ -20,11 +20,12 @@ export class Gaps {
 
   /** @param {Gap[]} gaps  the server's own list */
   replace(gaps) {
-    this.told = gaps.flatMap((gap) => reasons(gap).map((reason) => ({ ...gap, reason })));
+    this.told = gaps.flatMap(inWords);
   }
 
   /** @param {Tick} tick */
   hear(tick) {
+    if (tick.gap) this.told = [...this.told, ...inWords(tick.gap)].slice(-MOST);
     const states = Object.entries(tick.sources);
     const all = states.every(([, state]) => !WORKING.has(state));
     for (const [name, state] of states) {
@@ -40,17 +41,27 @@ export class Gaps {
     }
   }
 
-  /**
-   * @param {{from: number, to: number}[]} holes  in what is known
-   * @param {string} usual                        why, where nobody says
-   * @param {Gap | null} present                  from the newest that is known until now
-   * @returns {Gap[]}
-   */
-  all(holes, usual, present) {
-    const known = [...this.told, ...this.out.values(), ...(present ? [present] : [])];
-    const unexplained = holes.filter((hole) => !known.some((gap) => overlap(gap, hole)));
-    return merge([...known, ...unexplained.map((hole) => ({ ...hole, reason: usual }))]);
+  /** @param {Gap | null} present  from the newest that is known until now @returns {Gap[]} */
+  all(present) {
+    return merge([...this.told, ...this.out.values(), ...(present ? [present] : [])]);
   }
+}
+
+/**
+ * The time before all counting, as far as it was asked for: the stream's lines just begin.
+ * @param {import("./series.js").History} history
+ * @param {number} seconds
+ * @returns {Gap[]}
+ */
+export function start({ at, series }, seconds) {
+  const from = at - seconds * 1000;
+  const to = Math.min(...Object.values(series).map((points) => points[0]?.[0] ?? at), at);
+  return to > from ? [{ from, to, reason: "", kind: "start", all: true }] : [];
+}
+
+/** @param {Gap} gap @returns {Gap[]} one for each reason, in the words of the page */
+function inWords(gap) {
+  return reasons(gap).map((reason) => ({ ...gap, reason }));
 }
 
 /** @param {Gap} gap @returns {string[]} one for each source that was out, as a tick's states give them */
@@ -70,9 +81,4 @@ export function merge(gaps) {
     else merged.push({ ...gap });
   }
   return merged;
-}
-
-/** @param {{from: number, to: number}} a @param {{from: number, to: number}} b */
-function overlap(a, b) {
-  return Math.min(a.to, b.to) - Math.max(a.from, b.from) > 0.5 * Math.min(a.to - a.from, b.to - b.from);
 }

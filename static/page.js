@@ -2,19 +2,18 @@
 // The wiring: what comes in, what is shown, what its reader chooses.
 
 import { LIVE, RANGES, read, write } from "./address.js";
+import { Axes } from "./axes.js";
 import { Chart, ready } from "./chart.js";
 import { Clock, offsetOfPage } from "./clock.js";
 import { placeOf, strokeOf } from "./colours.js";
-import { $, Controls } from "./controls.js";
-import { deedsOf } from "./deeds.js";
-import { Known } from "./known.js";
+import { $, Controls, share } from "./controls.js";
+import { Crosshair } from "./crosshair.js";
+import { Kiosk } from "./kiosk.js";
 import { Link } from "./link.js";
-import { Paper } from "./paper.js";
-import { Reader } from "./reader.js";
+import { PageState } from "./state.js";
 import * as status from "./status.js";
 import { swatch, Table } from "./table.js";
 import { number, speak, text, titled } from "./texts.js";
-import { Wall } from "./wall.js";
 
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
@@ -32,25 +31,25 @@ class Page {
     this.choice = read(location.search);
     const [timing] = performance.getEntriesByType("navigation");
     this.clock = new Clock(offsetOfPage(config.now, /** @type {PerformanceNavigationTiming} */ (timing)));
-    this.known = new Known(this.clock, config.tick, config.tags);
-    this.named = (/** @type {string} */ tag) => this.known.named(tag);
+    this.state = new PageState(this.clock, config.tick, config.tags);
+    this.named = (/** @type {string} */ tag) => this.state.named(tag);
     this.canvas = /** @type {HTMLCanvasElement} */ ($("lines"));
     this.chart = new Chart(this.canvas, this.clock, config.tick + 500, still.matches);
-    this.sheet = /** @type {HTMLCanvasElement} */ ($("paper"));
-    this.paper = new Paper(this.sheet, this.chart, () => this.known.shownGaps(this.past), this.named);
+    this.axesCanvas = /** @type {HTMLCanvasElement} */ ($("axes"));
+    this.axes = new Axes(this.axesCanvas, this.chart, () => this.state.shownGaps(this.choice.range), this.named);
     this.chart.onpaint = () => this.painted();
     this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag) => this.toggle(tag));
-    this.controls = new Controls(deedsOf(this));
-    this.wall = new Wall((wall) => this.walled(wall));
+    this.controls = new Controls(this.actions());
+    this.kiosk = new Kiosk((kiosk) => this.kioskChanged(kiosk));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
     const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
-    this.reader = new Reader(places, this.chart, say, (reading) => this.hold({ reading }));
+    this.crosshair = new Crosshair(places, this.chart, say, (reading) => this.hold({ reading }));
     this.held = { pinned: false, reading: false };
     this.seconds = this.said = 0;
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
       counts: (tick) => this.counts(tick),
-      link: (link) => this.known.linked(link),
+      link: (link) => this.state.linked(link),
     });
   }
 
@@ -58,7 +57,7 @@ class Page {
     this.laidOut();
     this.controls.notice(this.config.problem);
     this.choose();
-    if (this.choice.wall) this.wall.set(true);
+    if (this.choice.kiosk) this.kiosk.set(true);
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
@@ -66,7 +65,7 @@ class Page {
     setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
   }
 
-  /** On a wall as many rows must fit as there are hashtags. */
+  /** On a kiosk's screen as many rows must fit as there are hashtags. */
   laidOut() {
     const { classList, style } = document.documentElement;
     classList.toggle("many", this.tags.length > MANY);
@@ -74,8 +73,8 @@ class Page {
   }
 
   /** The totals over time that are drawn. */
-  get past() {
-    return this.known.past(this.choice.range, this.isLive);
+  get series() {
+    return this.state.series(this.choice.range);
   }
 
   /** Whether the stream's own history covers the range. */
@@ -83,18 +82,18 @@ class Page {
     return RANGES[this.choice.range] <= LIVE;
   }
 
-  /** @param {import("./past.js").History} history */
+  /** @param {import("./series.js").History} history  replaces what is known: at first, and whenever the past has changed */
   history(history) {
-    this.known.replace(history);
+    this.state.replace(history, this.seconds);
     this.redraw();
-    void this.remember();
+    if (!this.isLive) void this.askPast();
     this.tell("history", history);
   }
 
   /** @param {import("./feed.js").Tick} tick */
   counts(tick) {
-    const first = !this.known.tick;
-    if (this.known.hear(tick) && !document.hidden) this.chart.grow();
+    const first = !this.state.tick;
+    if (this.state.hear(tick) && !document.hidden) this.chart.grow();
     if (first) this.badge();
     this.list();
     this.tell("tick", tick);
@@ -103,18 +102,18 @@ class Page {
   /** Twice a second or so: time goes on also when nothing comes. */
   beat() {
     this.badge();
-    void this.known.ask();
+    void this.state.askWhy();
     if (document.hidden) return;
     this.chart.extend();
     this.list();
   }
 
   badge() {
-    status.show($("badge"), $("sources"), { ...this.known, now: this.clock.now() });
+    status.show($("badge"), $("sources"), { ...this.state, now: this.clock.now() });
   }
 
   list() {
-    const { tick, live } = this.known;
+    const { tick, live } = this.state;
     if (!tick || document.hidden) return;
     const readings = this.tags.map((tag) => ({
       tag,
@@ -130,22 +129,22 @@ class Page {
     $("summary").textContent = stale ? text("silent") : this.table.summary(readings);
   }
 
-  /** All anew: another choice, another past, or the page was hidden. */
+  /** All anew: another choice, another history, or the page was hidden. */
   redraw() {
     const { view, range, hidden } = this.choice;
     const pen = (/** @type {string} */ tag) => this.pen(tag);
-    this.chart.show({ past: this.past, view, range: RANGES[range], tags: this.tags, hidden, pen });
+    this.chart.show({ series: this.series, view, range: RANGES[range], tags: this.tags, hidden, pen });
     this.list();
   }
 
   restyle() {
-    this.paper.restyle();
+    this.axes.restyle();
     this.redraw();
   }
 
   painted() {
-    this.paper.paint();
-    if (this.known.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
+    this.axes.paint();
+    if (this.state.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
   }
 
   /** @param {string} tag */
@@ -156,18 +155,19 @@ class Page {
   /** @param {string} tag */
   pen(tag) {
     const stroke = this.stroke(tag);
-    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width: this.wall.on ? Math.max(2, innerWidth / 450) : 2 };
+    const width = this.kiosk.on ? Math.max(2, innerWidth / 450) : 2;
+    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width };
   }
 
-  /** What the server remembers: the longer ranges, and the gaps of all. */
-  async remember() {
+  /** Ask the server for what the stream does not tell: a longer range. */
+  async askPast() {
     const { range } = this.choice;
     try {
-      await this.known.remember(range, this.isLive);
+      await this.state.askPast(range);
       this.controls.notice(this.config.problem);
     } catch (error) {
       const reason = error instanceof Error ? error.message : "";
-      if (!this.isLive) this.controls.notice(text("noHistory", { range: text(`${range}.long`), reason }));
+      this.controls.notice(text("noHistory", { range: text(`${range}.long`), reason }));
     }
     if (range === this.choice.range) this.redraw();
   }
@@ -187,9 +187,11 @@ class Page {
   /** @param {Partial<import("./address.js").Choice>} part */
   change(part) {
     Object.assign(this.choice, part);
-    this.reader.stop();
+    this.crosshair.stop();
     this.choose();
-    if (part.range) void this.remember();
+    if (!part.range) return;
+    this.controls.notice(this.config.problem);
+    if (!this.isLive) void this.askPast();
   }
 
   /** @param {string} tag */
@@ -214,14 +216,43 @@ class Page {
   }
 
   live() {
-    this.reader.dismiss();
+    this.crosshair.dismiss();
     this.hold({ pinned: false, reading: false });
   }
 
-  /** @param {boolean} wall */
-  walled(wall) {
+  /** @param {boolean} kiosk */
+  kioskChanged(kiosk) {
     this.restyle();
-    this.change({ wall });
+    this.change({ kiosk });
+  }
+
+  /** What each button does. @returns {import("./controls.js").Actions} */
+  actions() {
+    return {
+      change: (part) => this.change(part),
+      pause: () => this.hold({ pinned: !this.held.pinned }),
+      live: () => this.live(),
+      share: async () => this.controls.tell(await share()),
+      csv: () => this.saveTable(),
+      png: () => this.savePicture(),
+      kiosk: () => {
+        this.kiosk.set(true);
+        this.kiosk.fill();
+      },
+    };
+  }
+
+  async saveTable() {
+    const { csv, download, inSight } = await import("./export.js"); // few readers need it
+    const lines = csv(inSight(this.chart), text("when"), this.named);
+    // the mark at the front tells spreadsheets that this is UTF-8
+    download(new Blob(["\ufeff", lines], { type: "text/csv" }), `${fileName()}.csv`);
+  }
+
+  async savePicture() {
+    const { download, picture } = await import("./export.js");
+    const title = `${text("name")} · ${text(this.choice.view)} · ${new Date(this.clock.now()).toLocaleString()}`;
+    download(await picture(this.axesCanvas, this.canvas, title, this.axes.look), `${fileName()}.png`);
   }
 
   shownOrHidden() {
@@ -236,6 +267,8 @@ class Page {
     document.dispatchEvent(new CustomEvent(`pulse:${name}`, { detail }));
   }
 }
+
+const fileName = () => `hashtag-pulse-${new Date().toISOString().slice(0, 16).replace(":", "")}`;
 
 const config = /** @type {Config} */ (JSON.parse($("config").textContent ?? ""));
 speak(config.texts);

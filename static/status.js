@@ -1,21 +1,21 @@
 // @ts-check
 // What the page says of itself: is it live, how far behind, and what each source is doing.
 
+import { living, WORKING } from "./feed.js";
 import { decimal, number, text } from "./texts.js";
 
 /** @typedef {import("./feed.js").Link} Link */
 /** @typedef {import("./feed.js").Tick} Tick */
 /** @typedef {"live" | "late" | "stale" | "waiting"} Level */
-/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string}} Known */
+/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string}} State */
 
 const LATE = 5000;
 const STALE = 15_000;
 const BLINK = 700; // a link that is back by then was hardly away
-const LIVING = new Set(["live", "polling"]);
 const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
 
 /**
- * @param {Known} known  lag: how old the newest tick was when it came; cutAt: when the link broke
+ * @param {State} state  lag: how old the newest tick was when it came; cutAt: when the link broke
  * @returns {{level: Level, words: string}}
  */
 export function status({ link, tick, lag, now, cutAt, why }) {
@@ -34,12 +34,6 @@ export function status({ link, tick, lag, now, cutAt, why }) {
 /** @param {string} words @param {string} why */
 const because = (words, why) => (why ? `${words}: ${why}` : words);
 
-/** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source lives */
-export function living(tick) {
-  const states = Object.values(tick.sources);
-  return states.length === 0 || states.some((state) => LIVING.has(state));
-}
-
 /**
  * @param {Tick} tick
  * @returns {{name: string, level: Level, words: string}[]}
@@ -54,7 +48,7 @@ export function sources(tick) {
 /** @param {string} name @param {string} state @returns {Level} */
 function levelOf(name, state) {
   if (name === "demo" && state === "live") return "late"; // not to be taken for real
-  if (LIVING.has(state)) return "live";
+  if (WORKING.has(state)) return "live";
   return state === "down" ? "stale" : "late";
 }
 
@@ -71,12 +65,12 @@ export function said(name, state, reason) {
  * Show it; nothing is touched that stays the same.
  * @param {HTMLElement} badge
  * @param {HTMLElement} list
- * @param {Known} known
+ * @param {State} state
  */
-export function show(badge, list, known) {
-  const { level, words } = status(known);
+export function show(badge, list, state) {
+  const { level, words } = status(state);
   put(badge, level, words);
-  const pills = known.tick ? sources(known.tick) : [];
+  const pills = state.tick ? sources(state.tick) : [];
   while (list.children.length > pills.length) list.lastElementChild?.remove();
   pills.forEach((pill, i) => {
     const item = list.children[i] ?? list.appendChild(document.createElement("li"));

@@ -21,8 +21,9 @@ OPTIONS = [
 DESKTOP = {"width": 1334, "height": 896}
 PHONE = {"width": 360, "height": 780}
 
-READY = "() => window.hashtagPulse?.known.tick && hashtagPulse.known.live.at > 0"
-POINTS = "tag => hashtagPulse.chart.series.get(tag).flatMap(series => series.data)"
+READY = "() => window.hashtagPulse?.state.tick && hashtagPulse.state.live.at > 0"
+KNOWN = "tag => hashtagPulse.state.live.points(tag)"
+POINTS = "tag => hashtagPulse.chart.lines.get(tag).flatMap(series => series.data)"
 
 
 @contextmanager
@@ -74,6 +75,21 @@ def name_of(pid: int) -> str:
 def refused(text: str) -> bool:
     """Whether the console says that the page broke its own fence."""
     return "Content Security Policy" in text
+
+
+def assert_as_the_server_knows(page: Page, url: str, tag: str, since: float) -> None:
+    """Every total that the page knows from a moment on is the one in the server's own history."""
+    told = page.request.get(f"{url}/api/history?tags={tag}&range=15m").json()
+    newest = page.evaluate("() => hashtagPulse.state.live.at")
+    # the point of a step has the total of the last tick before its end
+    complete = told["series"][tag][:-1]
+    wanted = [(at - 1, total) for at, total in complete if since < at <= newest]
+    known = page.evaluate(
+        "([tag, times]) => times.map(at => hashtagPulse.state.live.total(tag, at))",
+        [tag, [at for at, _ in wanted]],
+    )
+    assert known == [total for _, total in wanted]
+    assert known
 
 
 def rows(page: Page) -> dict[str, dict[str, str]]:

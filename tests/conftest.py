@@ -17,7 +17,7 @@ from network import Counting
 from playwright.sync_api import Browser
 from servers import ROOT, App, RedisServer
 
-from app.embedded import find_server
+from app.store.embedded import find_server
 
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 

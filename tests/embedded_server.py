@@ -6,6 +6,8 @@ from typing import Any
 
 import redis
 
+from app.store import keys
+
 
 def ask(*command: str) -> Any:
     """What the embedded server in ./data answers; nothing where none does."""
@@ -14,6 +16,12 @@ def ask(*command: str) -> Any:
             return client.execute_command(*command)
     except redis.RedisError:
         return None
+
+
+def total(source: str, tag: str = "science") -> int:
+    """How many posts of a source are counted under a hashtag."""
+    value = ask("HGET", keys.totals(source), tag)
+    return keys.read_posts(value)[0] if value else 0
 
 
 def server_process() -> int:

@@ -8,7 +8,8 @@ connect, no replies in it; timelines by id, `since_id` giving the newest posts a
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 from aiohttp import web
 from network import Server, settings, wire
 
-from app.sources.mastodon import Mastodon
+from app.hashtags import key
+from app.messages import Message
+from app.sources.mastodon.source import Mastodon
 
 FOLDER = "mastodon_client_fixtures"
 TOKEN = "user-secret-token"
@@ -193,6 +196,12 @@ async def drained(source: Mastodon, cursor: str = "") -> None:
             pass
 
 
+async def first(source: Mastodon, number: int, cursor: str = "") -> list[Message]:
+    """So many messages of one connection, which is then closed."""
+    async with asyncio.timeout(20), aclosing(source.posts(cursor)) as stream:  # type: ignore[type-var]
+        return [await anext(stream) for _ in range(number)]
+
+
 def polls(server: MastodonServer, rounds: int = 1, tags: int = 1) -> Callable[[], bool]:
     """Whether each of so many timelines was asked for so often from now on."""
     before = len(server.asked)
@@ -204,9 +213,17 @@ def polls(server: MastodonServer, rounds: int = 1, tags: int = 1) -> Callable[[]
     return asked
 
 
-def recorded(recordings: Path, renumber: bool = True) -> list[dict[str, Any]]:
-    """The recorded posts; by their ids they are in no order, so they can get others."""
+def recorded(
+    recordings: Path, renumber: bool = True, only: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """The recorded posts; by their ids they are in no order, so they can get others.
+
+    only: the hashtags, by their keys, that are left in them; none stands for all.
+    """
     posts = [json.loads(message["payload"]) for message in wire(recordings, FOLDER)]
+    if only:
+        for post in posts:
+            post["tags"] = [tag for tag in post["tags"] if key(tag["name"]) in only]
     if renumber:
         posts = [post | {"id": status(n)["id"]} for n, post in enumerate(posts)]
     return posts

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from aiohttp import web
+import stored
 from servers import RedisServer, eventually
 
-from app.ingest import Ingester
+from app.ingest.ingester import Ingester
 from app.settings import Settings, read
 from app.sources import Source
-from app.store import STATE, TOTALS, Store, connect
+from app.store.keys import STATE
+from app.store.store import Store, connect
 
 TICK = 0.02
 
@@ -81,8 +83,7 @@ class Counting:
             task.result()
 
     async def totals(self) -> dict[str, int]:
-        stored: Any = await self.store.redis.hgetall(TOTALS)
-        return {tag.decode(): int(posts) for tag, posts in stored.items()}
+        return await stored.totals(self.store)
 
     async def reach(self, expected: Mapping[str, int], ticks: int = 3) -> None:
         """Wait for these totals, and see that they stay so over some more ticks."""
@@ -91,10 +92,10 @@ class Counting:
             return sum((await self.totals()).values()) >= sum(expected.values())
 
         async def later() -> bool:
-            return int((await self.store.load()).version) >= version + ticks
+            return (await self.store.load()).number >= version + ticks
 
         await eventually(reached, f"totals of {sum(expected.values())}")
-        version = int((await self.store.load()).version)
+        version = (await self.store.load()).number
         await eventually(later, "some more ticks")
         assert await self.totals() == expected
 

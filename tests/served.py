@@ -2,19 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 from hypercorn.asyncio import serve
 from servers import eventually, free_port
 
-from app.feed import Feed
-from app.server import ServerConfig, server_config
+from app.messages import SourceState, dumps
+from app.process import beside
 from app.settings import read
-from app.store import State, Store, connect
-from app.viewer import Viewer
-from app.web import create_app
+from app.store import keys
+from app.store.store import Commit, State, Store, Write, connect
+from app.web.app import create_app
+from app.web.feed import Feed
+from app.web.server import ServerConfig, server_config
+from app.web.viewer import Viewer
 
 
 class Clock:
@@ -24,6 +29,68 @@ class Clock:
 
     def __call__(self) -> float:
         return time.monotonic() + self.ahead
+
+
+class Writer:
+    """Commits ticks as an ingester does, with whatever the test says was counted."""
+
+    def __init__(self, store: Store, source: str = "demo") -> None:
+        self.store, self.source, self.state = store, source, State()
+        self.totals: dict[str, int] = {}
+        self.sources = {source: SourceState("live", 1, "", True, 1)}
+
+    async def open(self) -> "Writer":
+        """Go on from what is stored."""
+        self.state = await self.store.load()
+        found: Any = await self.store.redis.hgetall(keys.totals(self.source))
+        self.totals = {tag.decode(): keys.read_posts(value)[0] for tag, value in found.items()}
+        return self
+
+    async def commit(self, added: Mapping[str, int], **more: Any) -> None:
+        """One tick: how many posts each hashtag got; more: other fields of the tick."""
+        number = self.state.number + 1
+        for tag in more.get("gone", ()):
+            self.totals.pop(tag, None)
+        for tag, posts in added.items():
+            self.totals[tag] = self.totals.get(tag, 0) + posts
+        tick = {
+            "at": int(time.time() * 1000),
+            "seconds": 0.5,
+            "counts": {tag: {self.source: self.totals[tag]} for tag in added},
+            "added": {tag: {self.source: posts} for tag, posts in added.items()},
+            "sources": msgspec.to_builtins(self.sources),
+            **more,
+        }
+        state = {
+            "schema": str(keys.SCHEMA),
+            "version": f"{keys.SCHEMA}.{number}",
+            "networks": self.source,
+        }
+        oldest = f"{tick['at'] - 900_000}-0" if self.state.tick else ""
+        await self.write(
+            Commit(f"commit {number}", dumps(tick), state, self.values(tick), oldest=oldest)
+        )
+
+    async def lose_log(self) -> None:
+        """The log is gone: the next tick is the first of another one, with a later id."""
+        last = int(self.state.tick.split("-")[0])
+        await eventually(lambda: time.time() * 1000 > last + 1, "the next id is a later one")
+        await self.store.redis.delete(keys.LOG)
+        self.state = replace(self.state, tick="")
+
+    def values(self, tick: Mapping[str, Any]) -> list[Write]:
+        hour = keys.hour_of(tick["at"])
+        pairs = [(tag, keys.written_posts(self.totals[tag], hour)) for tag in tick["counts"]]
+        key = keys.totals(self.source)
+        writes = [Write("hash", key, [part for pair in pairs for part in pair])]
+        if gone := list(tick.get("gone", ())):
+            writes.insert(0, Write("forget", key, gone))
+        return [write for write in writes if write.values]
+
+    async def write(self, commit: Commit) -> None:
+        stored = await self.store.commit(self.state, commit, "the test")
+        assert stored.commit == commit.name
+        self.state = replace(stored, version=commit.state["version"])
 
 
 class Site:
@@ -36,7 +103,8 @@ class Site:
         self.config: ServerConfig = server_config(self.settings)
         self.config.graceful_timeout = 0.2
         self.clock = Clock()
-        self.feed, self.store, self.state = Feed(0.5, clock=self.clock), store, State()
+        self.feed = Feed(0.5, self.settings.hashtags, clock=self.clock)
+        self.store, self.writer = store, Writer(store)
 
     async def run(self, stop: asyncio.Event) -> None:
         async def stopped() -> None:
@@ -46,28 +114,20 @@ class Site:
 
         await serve(create_app(self.settings, self.feed), self.config, shutdown_trigger=stopped)
 
-    async def publish(self, science: int = 1) -> None:
-        tick: dict[str, Any] = {
-            "at": int(time.time() * 1000),
-            "tick": 0.5,
-            "tracked": ["science", "football"],
-            "increments": {"science": {"demo": science}} if science else {},
-            "cursors": {},
-            "sources": {"demo": "live"},
-            "details": {},
-        }
-        name = f"commit {int(self.state.version) + 1}"
-        self.state = await self.store.commit(self.state, name, tick)
+    async def publish(self, science: int = 1, **more: Any) -> None:
+        await self.writer.commit({"science": science} if science else {}, **more)
 
     async def hears(self) -> None:
         """Return once the feed has what was published."""
-        names = await self.store.ticks_after("")
-        await eventually(lambda: self.feed.newest == names[-1], "the feed heard the tick")
+        last = self.writer.state.tick
+        await eventually(
+            lambda: self.feed.newest and self.feed.newest.id == last, "the feed heard the tick"
+        )
 
     @property
     def riders(self) -> list[Viewer]:
         """The viewers on the express lane."""
-        found = [selection.riders | selection.behind for selection in self.feed.selections.values()]
+        found = [fanout.riders | fanout.behind for fanout in self.feed.fanouts.values()]
         return [rider for riders in found for rider in riders if isinstance(rider, Viewer)]
 
     @property
@@ -81,9 +141,9 @@ class Site:
 async def serving(redis_url: str, lane: str = "on") -> AsyncIterator[Site]:
     redis = connect(redis_url)
     site, stop = Site(Store(redis), redis_url, lane), asyncio.Event()
+    await site.writer.open()
     await site.publish()
-    async with asyncio.TaskGroup() as group:
-        feed = group.create_task(site.feed.run(site.store))
+    async with beside(site.feed.run(site.store), "the feed"), asyncio.TaskGroup() as group:
         server = group.create_task(site.run(stop))
         try:
             await eventually(lambda: site.feed.loaded, "the feed is loaded")
@@ -91,7 +151,4 @@ async def serving(redis_url: str, lane: str = "on") -> AsyncIterator[Site]:
         finally:
             stop.set()
             await asyncio.wait([server], timeout=10)
-            while not feed.done():  # before Python 3.12 a wait_for inside may swallow a cancel
-                feed.cancel()
-                await asyncio.wait([feed], timeout=1)
     await redis.aclose()

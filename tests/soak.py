@@ -2,23 +2,27 @@
 
 Two ingesters replay recordings through a Redis into two web processes with viewers, each
 process through a Link of its own, while processes are killed and stopped, Redis comes back
-from an older copy of its file, and connections are delayed, cut and swallowed. Each fault
-returns the proof that it fired.
+from an older copy of its file or forgets everything, and connections are delayed, cut and
+swallowed. Each fault returns the proof that it fired.
 """
 
 import asyncio
 import random
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
-from servers import Event, events_of, eventually
+from judge import Visit
+from redis.exceptions import RedisError
+from servers import events_of, eventually
 from world import INGESTERS, WEBS, World, state
 
-from app.store import StoreLost, store_lost
+from app.store.connection import store_lost
+from app.store.store import StoreLost
 
 KINDS = (
     ("kill", INGESTERS, 2.0),
@@ -35,6 +39,7 @@ KINDS = (
     ("stop", ("redis",), 7.0),
     ("older", ("redis",), 3.0),
     ("older and both ingesters killed", ("redis",), 3.0),
+    ("wipe", ("redis",), 0.0),
     ("client kill pubsub", ("redis",), 0.0),
     ("client kill normal", ("redis",), 0.0),
 )
@@ -61,12 +66,21 @@ def schedule(seed: int, number: int) -> list[Fault]:
 
 
 class Viewer:
-    """Reads the stream of either web process, leaves it, and resumes at any of them."""
+    """Reads the stream of either web process, leaves it, and resumes at any of them.
 
-    def __init__(self, urls: list[str], tags: list[str], chance: random.Random) -> None:
-        self.urls, self.tags, self.chance = urls, tags, chance
-        self.events: list[Event] = []
-        self.visits = 0
+    Between its visits it may choose other hashtags, among them such as nobody asked for before
+    or nobody uses, with or without their past; or open the page anew.
+    """
+
+    def __init__(
+        self, urls: list[str], tags: Sequence[str], others: Sequence[str], chance: random.Random
+    ) -> None:
+        self.urls, self.others, self.chance = urls, others, chance
+        self.visits = [Visit(tags)]
+        """Those that were let in, after one that never was."""
+        self.newest = ""
+        """The last event that its page has; its hashtags are those of the last visit."""
+        self.refused = 0
 
     async def run(self) -> None:
         waits = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=6)
@@ -74,22 +88,50 @@ class Viewer:
             while True:
                 with suppress(aiohttp.ClientError, TimeoutError, OSError):
                     async with asyncio.timeout(self.chance.uniform(1, 10)):
-                        await self.watch(session)
+                        await self.watch(session, self.next_visit())
                 await asyncio.sleep(self.chance.uniform(0, 0.5))
 
-    async def watch(self, session: aiohttp.ClientSession) -> None:
+    def next_visit(self) -> Visit:
+        """The same hashtags from the last event on, or whatever a page may want besides."""
+        chance, before = self.chance, self.visits[-1].tags
+        if not self.others or chance.random() < 0.3:
+            return Visit(before, last_id=self.newest)
+        some = chance.sample(self.others, chance.randint(1, 4))
+        if not self.newest or chance.random() < 0.3:
+            return Visit(some, history=chance.choice((0, 5, 60, 900)))
+        tags = list(dict.fromkeys([*chance.sample(before, len(before) // 2), *some]))
+        new = [tag for tag in tags if tag not in before]
+        return Visit(tags, new if chance.random() < 0.7 else (), self.newest)
+
+    async def watch(self, session: aiohttp.ClientSession, visit: Visit) -> None:
         url = f"{self.chance.choice(self.urls)}/events"
-        query, headers = {"tags": ",".join(self.tags)}, {}
-        if self.events and self.chance.random() < 0.5:
-            headers = {"Last-Event-ID": self.events[-1].id}
-        elif self.events:
-            query["last_event_id"] = self.events[-1].id
-        async with session.get(url, params=query, headers=headers) as response:
+        async with session.get(url, **self.asking(visit)) as response:
+            if response.status == 503 and response.headers["Retry-After"]:
+                self.refused += 1  # of what nobody asked before, Redis alone can tell the total
+                return
             assert response.status == 200, await response.text()
-            self.visits += 1
+            self.visits.append(visit)
+            self.newest = visit.last_id
             async for event in events_of(response.content):
                 if event.data:
-                    self.events.append(event)
+                    visit.events.append(event)
+                    self.newest = event.id
+
+    def asking(self, visit: Visit) -> dict[str, Any]:
+        query, headers = {"tags": ",".join(visit.tags), "new": ",".join(visit.new)}, {}
+        if visit.history:
+            query["history"] = str(visit.history)
+        if visit.last_id and self.chance.random() < 0.5:
+            headers = {"Last-Event-ID": visit.last_id}
+        elif visit.last_id:
+            query["last_event_id"] = visit.last_id
+        return {"params": query, "headers": headers}
+
+    def has(self, truth: Mapping[str, int]) -> bool:
+        """Whether its last event has the true totals."""
+        visit = self.visits[-1]
+        shown = visit.events[-1].data.get("counts") if visit.events else None
+        return bool(shown == {tag: truth.get(tag, 0) for tag in visit.tags})
 
 
 async def suffer(world: World, faults: list[Fault]) -> None:
@@ -168,6 +210,19 @@ async def older(world: World, name: str, hold: float, also: tuple[str, ...] = ()
     return f"the log came back without its last tick {ended}"
 
 
+async def wipe(world: World, name: str, hold: float) -> str:
+    """Redis forgets everything, while all who use it live."""
+    ended = await eventually(lambda: wiped(world), "it has something to forget", 40)
+    assert not await world.has(ended)
+    return f"all is forgotten, up to the tick {ended}"
+
+
+async def wiped(world: World) -> str:
+    with suppress(RedisError):  # another fault may have it just now
+        return await world.wipe()
+    return ""
+
+
 async def is_past(world: World, id: str) -> bool:
     return await world.newest() > id
 
@@ -197,6 +252,7 @@ FAULTS: dict[str, Callable[[World, str, float], Awaitable[str]]] = {
     "older and both ingesters killed": lambda world, name, hold: older(
         world, name, hold, INGESTERS
     ),
+    "wipe": wipe,
     "client kill pubsub": lambda world, name, hold: client_kill(world, name, "pubsub"),
     "client kill normal": lambda world, name, hold: client_kill(world, name, "normal"),
 }

@@ -11,8 +11,8 @@ import redis
 from posts import answer, counted, replaying
 from servers import App, RedisServer, free_port, wait_until
 
-from app.embedded import find_server
-from app.store import LEASE, LOG, NAMES, SOURCES, SPELLINGS, STATE, STATES, TOTALS
+from app.store.embedded import find_server
+from app.store.store import LEASE, LOG, NAMES, SOURCES, SPELLINGS, STATE, STATES, TOTALS
 
 POSTS = 300
 FOREIGN_KEYS = (LEASE, TOTALS, SOURCES, STATE, LOG, STATES, SPELLINGS, NAMES)
@@ -56,7 +56,7 @@ def test_redis_that_is_down_at_start_is_waited_for(
     url = {"REDIS_URL": f"redis://127.0.0.1:{port}"}
     app = start_app(*command, **url, **recording)
     complaint = f"Redis: Error 111 connecting to 127.0.0.1:{port}"
-    complaining = ["app.ingest"] * (command != ("web",)) + ["app.feed"] * (command != ("ingest",))
+    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.feed"] * (command != ("ingest",))
     for name in complaining:
         wait_until(lambda name=name: f"{name}: {complaint}" in app.output, f"{name} says so")
     if command != ("ingest",):

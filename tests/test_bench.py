@@ -9,14 +9,20 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import stored
 from conftest import missing
 from network import truth
 from redis import Redis
 
-from app.counter import Counter
+from app.hashtags import typed
+from app.ingest.counter import Counter
+from app.store import keys
+from app.store.store import Store, connect
 from bench import reading
+from bench.day import LOG_MINUTES, Stream, fill, name
 from bench.processes import wait_until
-from bench.servers import ours
+from bench.servers import ours, redis_server
+from bench.steady import different
 from bench.viewers import Viewers
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -118,7 +124,7 @@ def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
 def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
     """Each way reads the same messages, and ours counts what is in them, all networks' alike."""
     folders = [file.parent for file in recordings.glob("*/wire_reduced.jsonl")]
-    counter = Counter(reading.tracked(folders))
+    counter = Counter(frozenset())
     lines = reading.recorded(folders)
     told = reading.measured(0, folders, counter)
     for way in ("ours", "msgspec"):
@@ -126,8 +132,9 @@ def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
         assert read == {network: len(messages) for network, messages in lines.items()}
     counted = Plain[str]()
     for network, messages in lines.items():
-        increments = reading.ours(reading.PARSERS[network], counter)(messages)
-        counted.update({tag: sum(parts.values()) for tag, parts in increments.items()})
+        cut = reading.ours(reading.PARSERS[network], counter)(messages)
+        for _, _, tag, posts in cut.entries():
+            counted[tag] += posts
     assert counted == truth(recordings, *(folder.name for folder in folders))
 
 
@@ -148,3 +155,32 @@ def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
     assert window.events == 20 * window.ids
     assert (window.missed, window.repeated, window.behind, window.closed) == (0, 0, 0, 0)
     assert window.server > 0
+
+
+def test_a_stream_has_as_many_different_hashtags_as_are_calculated() -> None:
+    """Each has a name of its own, which is a hashtag."""
+    stream = Stream()
+    stream.take(50_000)
+    assert stream.kinds == pytest.approx(different(50_000), rel=0.3)
+    names = [name(number) for number in range(stream.kinds)]
+    assert len(set(names)) == stream.kinds == len(set(stream.uses))
+    assert all(typed(each) == each for each in names[:1000])
+
+
+async def test_a_short_day_is_in_redis_as_an_ingester_leaves_it(tmp_path: Path) -> None:
+    """Every use in totals and minutes, and the last 15 minutes in the log."""
+    with redis_server(tmp_path) as url:
+        store = Store(connect(url))
+        stream = await fill(store, minutes=LOG_MINUTES + 2, posts=20)
+        expected = Plain(map(name, stream.uses))
+        assert len(stream.uses) == 20 * 0.3 * 60 * (LOG_MINUTES + 2)
+        assert await stored.totals(store) == expected
+        for tag in list(expected)[::50]:
+            assert sum((await stored.minutes(store, tag)).values()) == expected[tag]
+        ticks = await store.ticks_after("")
+        assert len(ticks) == 2 * 60 * LOG_MINUTES
+        logged = sum(n for tick in ticks for of in tick.added.values() for n in of.values())
+        assert logged == pytest.approx(20 * 0.3 * 60 * LOG_MINUTES, abs=10)
+        assert await store.text(keys.POPULAR)
+        assert not await store.writer()
+        await store.redis.aclose()

@@ -10,26 +10,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jetstream import BAD, BEGIN, SECOND, create
 
-from app.messages import Post
+from app.hashtags import MOST_IN_POST
+from app.messages import Checkpoint, Message, Post
 from app.settings import SettingsError, read
-from app.sources.bluesky import (
-    KEEP,
-    MOST,
-    REREAD,
-    UNREAD_AT_MOST,
-    Bluesky,
-    Counted,
-    may_have_hashtags,
-)
-from app.sources.bluesky_wire import parse
+from app.sources.bluesky import REREAD, UNREAD_AT_MOST, Bluesky, may_have_hashtags
+
+parse = Bluesky.parse
+
+
+def connected(cursor: str = "", now: int = BEGIN) -> Bluesky:
+    """A source that has just connected at this time, in microseconds."""
+    source = Bluesky(read({}), lambda: now / SECOND)
+    source.begin(cursor)
+    return source
+
+
+def brought(source: Bluesky, *tags: str, at: int, rkey: str = "r") -> Message | None:
+    """What a new post with these hashtags, of this time, brings."""
+    return source.read(json.dumps(create(*tags, rkey=rkey) | {"time_us": at}).encode())
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_message_is_never_an_error(bad: bytes) -> None:
     """Nor a post: it is skipped and counted, also as the first of a connection."""
-    source = Bluesky(read({}))
-    source.unread = UNREAD_AT_MOST
-    assert source.read(bad, Counted("")) is None
+    source = connected()
+    assert source.read(bad) is None
     assert (source.bad, source.state) == (1, "connecting")
 
 
@@ -67,7 +72,7 @@ def test_trap_a_facet_as_long_as_a_sentence() -> None:
 def test_trap_a_post_of_the_year_0000(created: Any) -> None:
     """Clients write what they like; the time is the server's."""
     post = parse(json.dumps(create("science", createdAt=created) | {"time_us": 5_000_000}))
-    assert post and post.at == 5000
+    assert post and post.time == 5000
 
 
 def test_trap_ten_spellings_and_repetitions_are_one_hashtag() -> None:
@@ -87,41 +92,70 @@ def test_only_what_can_have_no_hashtag_passes_unread(recordings: Path) -> None:
     """Also letters that JSON escapes are seen through."""
     for folder in ("bsky_posts_wrapped", "bsky_jetstream_misc"):
         for line in (recordings / folder / "wire_reduced.jsonl").read_bytes().splitlines():
-            post = Bluesky(read({})).read(line, Counted(""))
+            post = parse(line)
             assert may_have_hashtags(line) or not (post and post.hashtags)
     escaped = b'{"record":{"\\u0074ags":["science"]}}'
     assert may_have_hashtags(escaped)
 
 
-@pytest.mark.parametrize("time_us", [0, 1, BEGIN // 2, BEGIN * 9])
+@pytest.mark.parametrize("time_us", [0, 1, -1, BEGIN // 2, BEGIN * 9, 10**30, -(10**300)])
 def test_an_absurd_time_moves_no_cursor(time_us: int) -> None:
     """The post counts; a cursor far in the future would lose all that comes until then."""
-    source, counted = Bluesky(read({})), Counted("")
+    source = connected()
     for time, rkey in ((time_us, "a"), (BEGIN, "b"), (time_us, "c"), (BEGIN + SECOND, "d")):
-        message = create("science", rkey=rkey) | {"time_us": time}
-        post = source.read(json.dumps(message).encode(), counted)
-        assert post and post.hashtags
-    assert (counted.resume, counted.last) == (BEGIN, BEGIN + SECOND)
+        post = brought(source, "science", at=time, rkey=rkey)
+        assert isinstance(post, Post) and post.hashtags
+        assert post.time == (time // 1000 if rkey in "bd" else 0), "none, rather than that one"
+    assert (source.state, source.resume) == ("live", BEGIN)
 
 
-def test_a_cursor_stays_small() -> None:
-    """However many posts count: then less is read again, and none of it is counted twice."""
-    counted, tracked = Counted(""), frozenset({"science"})
-    for n in range(5 * MOST):
-        counted.move(BEGIN + n)
-        assert counted.is_new(Post("bluesky", f"a/{n}", 0, "", {"science": ""}), tracked)
-    assert len(counted.cursor()) == 2 * 17 + 8 * MOST
-    again = Counted(counted.cursor())
-    assert BEGIN + 4 * MOST <= again.resume < again.last == BEGIN + 5 * MOST - 1
-    for n in range(again.resume - BEGIN, 5 * MOST):
-        assert not again.is_new(Post("bluesky", f"a/{n}", 0, "", {"science": ""}), tracked)
+def test_a_cursor_is_the_time_to_go_back_to() -> None:
+    """A minute before the newest message, but not before the first one ever."""
+    source = connected(now=BEGIN + 2 * REREAD)
+    for after, cursor in ((0, 0), (REREAD, 0), (REREAD + 5, 5), (5, 5), (2 * REREAD, REREAD)):
+        post = brought(source, "science", at=BEGIN + after)
+        assert post and post.cursor == str(BEGIN + cursor)  # type: ignore[union-attr]
+    again = connected(str(BEGIN + REREAD), now=BEGIN + 2 * REREAD)
+    assert again.resume == BEGIN + REREAD
 
 
-@given(st.text(alphabet="0123456789:abc-_é", max_size=80))
+@given(st.text(alphabet="0123456789:-_é²٣", max_size=80) | st.integers(0, 2 * BEGIN).map(str))
 def test_any_text_is_a_cursor_or_none(text: str) -> None:
     """What is no cursor of ours starts at now, as an empty one does."""
-    counted = Counted(text)
-    assert counted.cursor() == text or not counted.resume
+    source = connected(text)
+    assert str(source.resume) == text or not source.resume
+    assert source.catching_up == (source.resume > 0)
+
+
+def test_posts_without_a_hashtag_move_the_cursor_now_and_then() -> None:
+    """The first, and each after a hundred that passed unread."""
+    source = connected()
+    got = [brought(source, at=BEGIN + n) for n in range(1 + 3 * (UNREAD_AT_MOST + 1))]
+    assert [one for one in got if one] == [Checkpoint("bluesky", str(BEGIN))] * 4
+    assert got.index(None) == 1
+
+
+def test_it_catches_up_until_the_moment_of_the_connect() -> None:
+    """Less ten seconds; once that is reached, a message out of order is the present's, too."""
+    now = BEGIN + 3600 * SECOND
+    source = connected(str(BEGIN), now)
+    for at, catches_up in ((0, True), (3589, True), (3590, False), (3580, False)):
+        assert brought(source, "science", at=BEGIN + at * SECOND)
+        assert source.catching_up == catches_up
+    fresh = connected("", now)
+    assert brought(fresh, "science", at=BEGIN)
+    assert not fresh.catching_up, "it was never away"
+
+
+@pytest.mark.parametrize(("later", "missing"), [(0, ""), (60, ""), (61, "0:01:01")])
+def test_the_first_message_tells_what_is_missing(later: int, missing: str) -> None:
+    """And since when nothing is: since the cursor, or since that message."""
+    source = connected(str(BEGIN), BEGIN + 3600 * SECOND)
+    brought(source, "science", at=5)
+    brought(source, "science", at=BEGIN + later * SECOND)
+    brought(source, "science", at=BEGIN + 1000 * SECOND)
+    assert source.reason == (f"the posts of {missing} are missing" if missing else "")
+    assert source.unbroken_since == BEGIN / SECOND + (later if missing else 0)
 
 
 @hypothesis.settings(deadline=None)
@@ -131,27 +165,34 @@ def test_any_text_is_a_cursor_or_none(text: str) -> None:
         st.tuples(st.integers(1, 40), st.integers(-REREAD // 2, REREAD // 2)), max_size=12
     ),
 )
-def test_every_post_once_whatever_the_cuts_and_clocks(
+def test_every_post_is_read_whatever_the_cuts_and_clocks(
     gaps: list[int], cuts: list[tuple[int, int]]
 ) -> None:
-    """Hosts that differ by up to a minute, cuts anywhere, a new process after each of them."""
-    times, now = [], BEGIN + KEEP
+    """Hosts that differ by up to a minute, cuts anywhere, a new process after each of them;
+    what comes again comes under a time at most two minutes later, when its id is known."""
+    times, now = [], BEGIN + 2 * REREAD
     for gap in gaps:
         times.append(now := now + gap)
-    got: list[int] = []
-    cursor = f"{BEGIN}:{BEGIN}:"
+    got: dict[str, int] = {}
+    cursor = str(BEGIN)
     for posts, late in [*cuts, (len(times), 0)]:
-        counted = Counted(cursor)
-        due = [n for n, time in enumerate(times) if time + late >= counted.resume]
+        source = connected(cursor, now + REREAD)
+        due = [n for n, time in enumerate(times) if time + late >= source.resume]
         for n in due[:posts]:
-            counted.move(times[n] + late)
-            if counted.is_new(
-                Post("bluesky", f"a/{n}", 0, "", {"science": ""}), frozenset({"science"})
-            ):
-                got.append(n)
-        cursor = counted.cursor()
-    assert len(set(got)) == len(got), "counted twice"
-    assert sorted(got) == list(range(len(times))), "lost"
+            post = brought(source, "science", at=times[n] + late, rkey=f"{n}")
+            assert isinstance(post, Post)
+            newest = int(post.cursor) + REREAD
+            assert newest - got.setdefault(post.id, newest) <= 2 * REREAD
+            cursor = post.cursor
+    assert list(got) and len(got) == len(times), "lost"
+
+
+def test_of_ten_thousand_hashtags_the_first_count() -> None:
+    """In facets or in the record's tags; what is no text or too long is none of them."""
+    many = [5, None, "x" * 101, *(f"tag{n}" for n in range(10_000))]
+    for message in (create(*many), create(tags=many)):  # type: ignore[arg-type]
+        found = hashtags(message | {"time_us": 1})
+        assert found == [f"tag{n}" for n in range(MOST_IN_POST)]
 
 
 def test_wrong_addresses_are_refused() -> None:

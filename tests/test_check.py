@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from network import settings
 from servers import App, RedisServer, eventually, wait_until
 from x_server import TOKEN, x_server
 
-from app import check
-from app.check import check_redis, price_of, redis_warnings
-from app.embedded import find_server
-from app.record import recording
+from app.commands import check
+from app.commands.check import check_redis, redis_warnings
+from app.commands.record import network, recording
 from app.settings import read
+from app.sources import pick
 from app.sources.bluesky import Bluesky
-from app.store import Store, connect
+from app.store.embedded import find_server
+from app.store.store import Store, connect
 
 
 async def test_check_says_what_works_and_what_it_costs(
@@ -62,7 +64,22 @@ async def test_check_says_what_works_and_what_it_costs(
 )
 def test_the_price_of_x_is_that_of_the_settings(chosen: dict[str, str], says: str) -> None:
     """For two hashtags: what each mode costs, and what filling gaps adds."""
-    assert price_of("x", read(chosen)).endswith(says)
+    assert pick("x", read(chosen)).price().endswith(says)
+
+
+def test_the_other_networks_cost_nothing() -> None:
+    """So nothing is said of a price."""
+    assert {pick(name, read({})).price() for name in ("bluesky", "demo", "mastodon")} == {""}
+
+
+def test_networks_can_be_recorded_and_what_is_none_cannot() -> None:
+    """The sentence has all that can be."""
+    assert network("bluesky") == "bluesky"
+    for name in ("demo", "replay", "twitter", ""):
+        with pytest.raises(
+            ArgumentTypeError, match=r"^'.*': expected one of bluesky, mastodon, x$"
+        ):
+            network(name)
 
 
 async def test_check_fails_for_what_will_not_work(

@@ -5,7 +5,7 @@ from collections import Counter as Plain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.counter import Counter
+from app.ingest.counter import Counter
 from app.hashtags import key
 from app.messages import Post
 

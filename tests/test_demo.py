@@ -1,8 +1,8 @@
 """The demo source: believable, and the same for the same seed."""
 
-from itertools import islice
 from statistics import mean
 
+from app.messages import Checkpoint, Message
 from app.settings import read
 from app.sources.demo import SLOT_SECONDS, Demo, posts_in, rate
 
@@ -45,21 +45,35 @@ async def test_a_restart_goes_on_at_the_cursor() -> None:
     demo = Demo(read({}), clock=lambda: now[0])
     first = demo.posts("9500")
     got = [await anext(first) for _ in range(100)]
-    whole = [post async for post in take(demo.posts("9500"), 200)]
+    whole = await taken(demo, "9500", 200)
     assert got == whole[:100]
-    cursor = [post.cursor for post in got if post.cursor][-1]
-    after = [post async for post in take(demo.posts(cursor), 20)]
-    begin = [post.cursor for post in whole].index(cursor) + 1
+    last = [message for message in got if isinstance(message, Checkpoint)][-1]
+    after = await taken(demo, last.cursor, 20)
+    begin = whole.index(last) + 1
     assert after[: len(whole) - begin] == whole[begin : begin + 20]
 
 
 async def test_a_long_pause_is_not_made_up_for() -> None:
-    """After a night's sleep only the last minute comes at once."""
+    """After a night's sleep only the last minute comes at once; nothing is missing since then."""
     demo = Demo(read({}), clock=lambda: 100_000.0)
-    first = await anext(demo.posts("5"))
-    assert int(first.id.split("-")[0]) >= 999_400
+    [first] = [one for one in await taken(demo, "5", 99) if isinstance(one, Checkpoint)][:1]
+    assert int(first.cursor) == 999_401
+    assert demo.told().unbroken_since == 99_940_000
 
 
-async def take(posts, count):  # type: ignore[no-untyped-def]
-    for _ in islice(range(count), count):
-        yield await anext(posts)
+async def test_it_catches_up_to_ten_seconds_before_its_start() -> None:
+    """What is younger is the present's, as is all that a first start gives."""
+    demo, begun = Demo(read({}), clock=lambda: 1000.0), 0
+    stream = demo.posts("9500")
+    while begun < 9950:
+        message = await anext(stream)
+        if isinstance(message, Checkpoint):
+            begun = int(message.cursor)
+            assert demo.catching_up == (begun - 1 < 9900)
+    assert (await taken(demo, "9999", 1), demo.catching_up)[1] is False
+
+
+async def taken(demo: Demo, cursor: str, count: int) -> list[Message]:
+    """So many messages from the cursor on."""
+    stream = demo.posts(cursor)
+    return [await anext(stream) for _ in range(count)]

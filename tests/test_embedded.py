@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from embedded_server import alive, ask, lock_is_free, server_process
+from embedded_server import alive, lock_is_free, server_process, total
 from posts import counted
 from servers import ROOT, App, Process, free_port, wait_until
 
-from app.embedded import DataInUse, embedded, find_server
-from app.store import TOTALS, StoreLost
+from app.store.embedded import DataInUse, embedded, find_server
+from app.store.store import StoreLost
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +58,11 @@ async def test_server_that_is_killed_is_started_again(redis_binary: str) -> None
 
 
 async def test_shell_that_is_killed_leaves_no_second_server(redis_binary: str) -> None:
-    """Without its keeper the old server ends before another one may use its file."""
+    """Without its shell the old server ends before another one may use its file."""
     async with embedded(Path("data"), redis_binary):
         first = server_process()
-        keeper = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
-        os.kill(keeper, signal.SIGKILL)
+        shell = int(Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(shell, signal.SIGKILL)
         await asyncio.to_thread(wait_until, lambda: not alive(first), "the old one ends")
         second = await asyncio.to_thread(wait_until, server_process, "another one answers")
     assert not alive(second) and lock_is_free()
@@ -170,15 +170,15 @@ def test_who_joined_runs_the_server_when_its_owner_ends(
     other = start_app(order[1])
     web = (owner, other)[order.index("web")].started()
     wait_until(lambda: counted(web), f"posts are counted: {owner.output} {other.output}")
-    first, before = server_process(), int(ask("HGET", TOTALS, "science"))
+    first, before = server_process(), total("demo")
     owner.signal(number)
     owner.wait()
     wait_until(lambda: not alive(first), "the first server ends")
     wait_until(lambda: server_process() not in (0, first), f"another answers: {other.output}")
-    assert int(ask("HGET", TOTALS, "science")) >= before
+    assert total("demo") >= before
     if other is web:
         start_app("ingest")
-    wait_until(lambda: int(ask("HGET", TOTALS, "science")) > before, "the counting goes on")
+    wait_until(lambda: total("demo") > before, "the counting goes on")
     assert "we run it now" in other.output
     assert other.stop() == 0, other.output
     assert "Traceback" not in other.output
@@ -186,12 +186,12 @@ def test_who_joined_runs_the_server_when_its_owner_ends(
 
 BUG = """
 import sys
-from app import {module}
+from app.store import {module}
 
 async def bug(*_, **__):
     raise ZeroDivisionError("a bug of ours")
 
-{change}
+{module}.{function} = bug
 from app.__main__ import main
 sys.argv = ["app", "web"]
 main()
@@ -199,23 +199,31 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("module", "change"),
-    [("keeper", "keeper.gone = bug"), ("embedded", "embedded.inherit = bug")],
+    ("module", "function", "part"),
+    [
+        ("redis_server", "gone", "the keeping of the embedded Redis"),
+        ("embedded", "inherit", "the embedded Redis"),
+    ],
 )
 def test_bug_in_the_keeping_ends_the_process_loudly(
-    here: Path, start_app: Callable[..., App], ending: ExitStack, module: str, change: str
+    here: Path,
+    start_app: Callable[..., App],
+    ending: ExitStack,
+    module: str,
+    function: str,
+    part: str,
 ) -> None:
     """Of the task that starts the server again, and of the one that waits to take it over."""
     script = here / "bug.py"
-    script.write_text(BUG.format(module=module, change=change))
+    script.write_text(BUG.format(module=module, function=function))
     if module == "embedded":
         ingester = start_app("ingest")
         wait_until(server_process, f"its server answers: {ingester.output}")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{free_port()}"}
     app = ending.enter_context(Process(sys.executable, str(script), cwd=here, env=env))
-    if module == "keeper":
+    if module == "redis_server":
         wait_until(lambda: "I app" in app.output, f"it starts: {app.output}")
         os.kill(server_process(), signal.SIGKILL)
     assert app.wait(10) == 1, app.output
-    assert "the keeping of the embedded Redis broke" in app.output
+    assert f"{part} broke" in app.output
     assert "ZeroDivisionError: a bug of ours" in app.output

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded_server import alive, ask, lock_is_free, server_process
+from embedded_server import alive, lock_is_free, server_process
+from embedded_server import total as total_of
 from posts import replaying
 from servers import App, wait_until
+from stored import totals
 
-from app.embedded import embedded
-from app.store import TOTALS
+from app.store.embedded import embedded
+from app.store.store import Store
 
 POSTS = 2000
 
@@ -26,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def total() -> int:
-    return int(ask("HGET", TOTALS, "science") or 0)
+    return total_of("replay")
 
 
 @pytest.fixture
@@ -91,8 +93,8 @@ def test_file_that_was_cut_short_loads(
 def assert_counted_once() -> None:
     """A last look at what is stored: each of the posts, none of them twice."""
 
-    async def stored() -> Any:
+    async def stored() -> dict[str, int]:
         async with embedded(Path("data")) as client:
-            return await client.hget(TOTALS, "science")
+            return await totals(Store(client))
 
-    assert int(asyncio.run(stored())) == POSTS
+    assert asyncio.run(stored()) == {"science": POSTS}

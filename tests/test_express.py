@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from served import Site, serving
+from served import Site, Writer, serving
 from servers import RedisServer, eventually
 
-from app import express, selection, server, sse
-from app.express import transport_behind
-from app.viewer import BEATS_UNREAD
+from app.messages import Tick
+from app.web import express, fanout, server, sse
+from app.web.express import transport_behind
+from app.web.viewer import BEATS_UNREAD
 
 GET = "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -110,7 +111,7 @@ async def test_bytes_are_those_of_the_ordinary_way(
         async with serving(redis_server.url, lane) as site:
             site.feed.chance = lambda: 0.5
             client = await Raw(site).send(GET.replace("HTTP/1.1", f"HTTP/{version}"))
-            await client.until(rb"event: counts[^{]*{[^\n]*\n\n")
+            await client.until(rb"event: counts\n[^\n]*\nid: [^\n]*\n\n")
             await eventually(
                 lambda site=site, lane=lane: len(site.riders) == (lane == "on"), "it rides"
             )
@@ -118,7 +119,7 @@ async def test_bytes_are_those_of_the_ordinary_way(
                 await site.publish()
                 await site.hears()
                 assert site.feed.newest
-                await client.until(b"id: %s\n.*\n\n" % site.feed.newest.id.encode())
+                await client.until(b"id: %s\n\n" % site.feed.newest.id.encode())
             site.feed.close()
             await client.until(rb"retry: 2250\n\n" + end)
             received[lane] = client.received
@@ -203,21 +204,21 @@ async def test_viewer_that_comes_when_all_streams_end_is_ended_once(
     """Nobody looks at it any more, also not between its end's beginning and its last bytes."""
     looked: list[int | RuntimeError] = []
 
-    def look(selection: selection.Selection) -> None:
+    def look(shown: fanout.FanOut) -> None:
         try:
-            looked.append(len(selection.riders | selection.behind))
-            selection.looked = float("-inf")
-            selection.beat(site.feed.newest, site.clock())
+            looked.append(len(shown.riders | shown.behind))
+            shown.looked = float("-inf")
+            shown.repeat(site.feed.newest, site.clock())
         except RuntimeError as error:
             looked.append(error)
 
-    join = selection.Selection.join
+    join = fanout.FanOut.join
 
     def joined(*arguments: Any) -> None:
         join(*arguments)
         asyncio.get_running_loop().call_soon(look, arguments[0])
 
-    monkeypatch.setattr(selection.Selection, "join", joined)
+    monkeypatch.setattr(fanout.FanOut, "join", joined)
     site.feed.closing = True
     await (await raw().send()).until(rb"\n\n\r\n[\da-f]+\r\nretry: \d+\n\n\r\n0\r\n\r\n")
     assert looked == [0]
@@ -239,11 +240,11 @@ async def stall(site: Site, viewer: Raw, text: str = GET) -> Any:
     await eventually(lambda: site.riders, "it rides")
     [rider] = site.riders
     assert site.feed.newest
-    await eventually(lambda: rider in rider.selection.riders, "it has all")
+    await eventually(lambda: rider in rider.fanout.riders, "it has all")
     for _ in range(5000):
-        if rider in rider.selection.behind:
+        if rider in rider.fanout.behind:
             break
-        rider.selection.tell(site.feed.newest, 0)
+        rider.fanout.tell(site.feed.newest, 0)
     assert rider.transport.get_write_buffer_size(), "its connection is full"
     return rider
 
@@ -350,7 +351,7 @@ async def test_redis_that_begins_anew_brings_every_rider_a_history(site: Site, r
     heard = int(site.feed.newest.id.split("-")[0])
     await eventually(lambda: time.time() * 1000 > heard + 1, "the next tick's id is a later one")
     await site.store.redis.flushdb()
-    site.state = type(site.state)()
+    site.writer = Writer(site.store)
     await site.publish(science=3)
     await viewer.until(rb"event: history.*event: counts\ndata: [^\n]*\"science\":3,")
 
@@ -420,15 +421,15 @@ async def test_a_tick_costs_the_same_for_one_viewer_and_for_fifty(
         while len(site.riders) < viewers:
             await (await raw().send()).until(rb"event: counts")
             await eventually(
-                lambda: not any(s.behind for s in site.feed.selections.values()), "all ride"
+                lambda: not any(each.behind for each in site.feed.fanouts.values()), "all ride"
             )
-        await site.publish()
-        await site.hears()
-        heard = site.feed.ticks.pop()
-        site.feed.arrived.pop()
-        for each in site.feed.selections.values():
-            each.frames.clear()
-            each.settled = site.feed.ticks[-1].id
+        held: list[Tick] = []
+        with monkeypatch.context() as held_back:
+            hear = lambda tick, held=held: not (tick and held.append(tick))  # noqa: E731
+            held_back.setattr(site.feed, "hear", hear)
+            await site.publish()
+            await eventually(lambda held=held: held, "the tick came")
+        [heard] = held
         counted.clear()
         monkeypatch.setattr(loop, "call_soon", call_soon)
         gc.collect()
@@ -446,14 +447,14 @@ async def test_a_tick_costs_the_same_for_one_viewer_and_for_fifty(
 
 
 async def test_connecting_asks_redis_nothing(site: Site, raw: Any) -> None:
-    """Nor does resuming: what a viewer missed is in the log that all share."""
+    """Nor does resuming: what a viewer missed is in the log that all share, and what others
+    watch is known."""
+    await (await raw().send()).until(rb"event: counts")
     for _ in range(5):
         await site.publish()
     await site.hears()
     before = await calls(site)
-    resumed = (
-        f"GET /events?history=60&last_event_id={site.feed.ticks[0].id} HTTP/1.1\r\nHost: x\r\n\r\n"
-    )
+    resumed = f"GET /events?history=60&last_event_id={site.feed.ticks.heads[0].id} HTTP/1.1\r\nHost: x\r\n\r\n"
     for request in (GET, resumed) * 10:
         await (await raw().send(request)).until(rb"event: counts")
     # the feed looks at the log by itself when no tick comes for a while

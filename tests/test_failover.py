@@ -20,8 +20,9 @@ from test_ingest import Script, counted, ingesting
 from test_store import commit
 from world import kill, state, stop, write
 
-from app import ingest
-from app.store import State, Store, connect
+from app.ingest import ingester
+from app.messages import SourceState
+from app.store.store import State, Store, connect
 
 
 @pytest.fixture
@@ -46,11 +47,11 @@ async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
     first = await store.writer()
     hung = next(each for each in both if f"/{each.popen.pid}/" in first)
     stop(hung)
-    version = (await store.load()).version
+    version = (await store.load()).number
 
     async def replaced() -> bool:
         writer = await store.writer()
-        return writer not in ("", first) and (await store.load()).version > version
+        return writer not in ("", first) and (await store.load()).number > version
 
     await eventually(replaced, "the other one writes", 10)
     assert state(hung) == "T"
@@ -65,7 +66,7 @@ async def test_an_ingester_without_network_is_replaced_and_does_no_harm_when_it_
 ) -> None:
     """No reply comes any more, nor an error: the other one writes, with a lease of a second
     in the place of six; what the first one still has is not committed."""
-    monkeypatch.setattr(ingest, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(ingester, "LEASE_SECONDS", 1.0)
     one, two = Script("a", True), Script("a", True)
     async with Link(redis_server.port) as link:
         through = Store(connect(link.url))
@@ -130,7 +131,7 @@ def serves(port: int) -> bool:
 
 
 UNREAD = """
-from app import server
+from app.web import server
 server.UNREAD_MILLISECONDS = 2000
 from app.__main__ import main
 main()
@@ -142,7 +143,7 @@ async def test_viewers_that_do_not_read_are_let_go_and_cost_no_memory(
     store: Store, redis_server: RedisServer, tmp_path: Path, ending: ExitStack
 ) -> None:
     """With 2 s in the place of 30; meanwhile megabytes of ticks pass each of them by."""
-    port, large = free_port(), {"x": {"since": 1, "reason": "x" * 8_000}}
+    port, large = free_port(), {"x": SourceState("live", 1, "x" * 8_000, True)}
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -158,7 +159,7 @@ async def test_viewers_that_do_not_read_are_let_go_and_cost_no_memory(
     await eventually(lambda: len(queues(port)) >= VIEWERS, "all are connected")
     before, stalled = peak(web), 0
     for n in range(400):
-        now = await commit(store, now, f"c{n}", 1, details=large)
+        now = await commit(store, now, f"c{n}", n + 1, sources=large)
         await asyncio.sleep(0.01)
         stalled = max(stalled, sum(queue > 10_000 for queue in queues(port)))
     assert stalled >= VIEWERS

@@ -11,20 +11,17 @@ from pathlib import Path
 import pytest
 from links import Link
 from redis.exceptions import RedisError
-from servers import (
-    App,
-    RedisServer,
-    eventually,
-)
+from servers import App, RedisServer, eventually
 from test_ingest import Script, counted, ingesting, total
 from test_store import commit, count, hearing
 from world import kill, stop, write
 
-from app import client
-from app.embedded import find_server
-from app.ingest import Ingester
+from app.ingest.ingester import Ingester
 from app.messages import Post
-from app.store import TICKS, State, Store, connect
+from app.store import connection
+from app.store.embedded import find_server
+from app.store.keys import TICKS
+from app.store.store import State, Store, connect
 
 KEEPS = ("--appendonly", "yes", "--appendfsync", "always")
 FAST = {"TICK_SECONDS": 0.1, "HASHTAGS": "science"}
@@ -45,7 +42,7 @@ async def link(redis: RedisServer) -> AsyncIterator[Link]:
 @pytest.fixture
 async def store(redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """A store that loses patience soon."""
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
     opened = Store(connect(redis.url))
     yield opened
     await opened.redis.aclose()
@@ -79,7 +76,7 @@ async def test_a_stopped_redis(store: Store, redis: RedisServer, replays: bool) 
         await counted(store, 2)
         stop(redis)
         source.give(5)
-        await eventually(lambda: ingester.trouble and ingester.trying, "a commit has no answer")
+        await eventually(lambda: ingester.trouble and ingester.commits.trying, "a commit has no answer")
         redis.signal(signal.SIGCONT)
         await counted(store, 7)
 
@@ -178,7 +175,7 @@ async def test_the_reply_to_a_commit_is_dropped(store: Store, link: Link) -> Non
             ingester.counter.add(Post("a", "1", 0, "", {"science": "science"}))
             await eventually(partial(has, store, posts), "the commit is in")
             await eventually(lambda: link.dropped, "its reply is dropped")
-            assert ingester.trying
+            assert ingester.commits.trying
             link.cut()
             link.dropping = False
             await counted(store, posts)
@@ -188,11 +185,11 @@ async def test_the_reply_to_a_commit_is_dropped(store: Store, link: Link) -> Non
 async def between_ticks(store: Store, ingester: Ingester) -> None:
     """Wait for a moment without a commit on its way, after Redis has learnt the script."""
     await eventually(lambda: has_version(store, 1), "there was a commit")
-    await eventually(lambda: ingester.trying is None, "none is on its way")
+    await eventually(lambda: ingester.commits.trying is None, "none is on its way")
 
 
 async def has_version(store: Store, version: int) -> bool:
-    return int((await store.load()).version) >= version
+    return (await store.load()).number >= version
 
 
 async def test_a_reply_that_comes_too_late(store: Store, link: Link) -> None:
@@ -206,7 +203,7 @@ async def test_a_reply_that_comes_too_late(store: Store, link: Link) -> None:
         assert link.delayed
         assert await total(store) == 0
         await eventually(lambda: has(store, 1), "the late one has arrived")
-        assert ingester.trying
+        assert ingester.commits.trying
         link.delay = 0.0
         await counted(store, 1)
     await through.redis.aclose()

@@ -1,37 +1,50 @@
 """The shared log and its viewers, tick by tick, with a clock that the test moves."""
 
 import asyncio
+import gc
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
 import pytest
-from servers import RedisServer
+from served import Writer
+from servers import RedisServer, eventually
 
-from app import selection, sse
-from app.feed import Feed
-from app.messages import Tick
-from app.selection import JOINED_KEPT, Selection
-from app.store import State, Store, connect
-from app.viewer import Viewer
+from app.messages import SourceState, Tick
+from app.process import beside
+from app.store import keys
+from app.store.store import State, Store, StoreLost, connect
+from app.web import fanout, sse, watched
+from app.web.fanout import JOINED_KEPT, FanOut
+from app.web.feed import Feed
+from app.web.viewer import Start, Viewer
+
+LIVE = SourceState("live", 1, "", True)
 
 
-def tick(n: int, previous: int | None = None, **counts: int) -> Tick:
-    """The n-th tick of a run that began at 1-0, half a second each."""
+def tick(
+    n: int, previous: int | None = None, by: int = 1, at: int | None = None, /, **counts: int
+) -> Tick:
+    """The n-th tick of a run that began at 1-0, half a second each: the totals of what changed,
+    each by so much."""
     before = n - 1 if previous is None else previous
     return Tick(
         id=f"{n}-0",
         previous=f"{before}-0" if before else "",
-        at=n * 500,
+        at=n * 500 if at is None else at,
         seconds=0.5,
-        counts=counts,
-        by_source={tag: {"x": total} for tag, total in counts.items()},
+        counts={tag: {"x": total} for tag, total in counts.items()},
+        added={tag: {"x": by} for tag in counts},
         names={tag: tag.upper() for tag in counts},
-        sources={"x": "live"},
-        details={},
+        sources={"x": LIVE},
     )
+
+
+def changed(tick: Tick, **fields: Any) -> Tick:
+    """The tick with other fields."""
+    return Tick(**{**{name: getattr(tick, name) for name in Tick.__struct_fields__}, **fields})
 
 
 class Clock:
@@ -85,28 +98,39 @@ def feed_with(*ticks: Tick) -> tuple[Feed, Clock]:
     return feed, clock
 
 
-def view(feed: Feed, *tags: str, last_id: str = "", history: float = 0) -> Reader:
-    selection = feed.selection(tags or ("a",), False)
-    return Reader(Viewer(feed, selection, last_id, history).stream())
+def view(feed: Feed, *tags: str, **start: Any) -> Reader:
+    return Reader(Viewer(feed, feed.watch(tags or ("a",), False), Start(**start)).stream())
 
 
 async def test_a_new_viewer_gets_the_totals_at_once() -> None:
-    """A retry, then the newest totals, with the newest tick's id."""
-    feed, _ = feed_with(tick(1, a=1), tick(2, a=5))
+    """A retry, then the newest totals, with the newest tick's id after the data."""
+    feed, _ = feed_with(tick(1, a=1), tick(2, None, 4, a=5))
     viewer = view(feed)
     [(name, id, told)] = await viewer.read()
-    assert viewer.raw.startswith(b"retry: 2000\n\nid: 2-0\n")
+    assert viewer.raw.startswith(b"retry: 2000\n\nevent: counts\ndata: {")
+    assert viewer.raw.endswith(b"}\nid: 2-0\n\n")
     assert (name, id, told["counts"], told["at"]) == ("counts", "2-0", {"a": 5}, 1000)
+    assert (told["names"], told["sources"]) == ({"a": "A"}, {"x": "live"})
+    assert told["details"] == {"x": {"since": 1, "reason": ""}}
 
 
 async def test_history_comes_before_the_totals() -> None:
-    """As far back as asked, oldest first, by the ticks' own times."""
-    feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 11)))
+    """As far back as asked, by the ticks' own times: the total then, each change, the last."""
+    feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 9)), tick(9), tick(10))
     history, now = await view(feed, history=2).read()
     assert history[:2] == ("history", "10-0")
-    assert history[2]["series"] == {"a": [[n * 500, n] for n in range(6, 11)]}
-    assert (history[2]["at"], history[2]["tick"]) == (5000, 0.5)
+    points = [[3000, 6], [3500, 7], [4000, 8], [5000, 8]]
+    assert history[2] == {
+        "at": 5000, "tick": 0.5, "series": {"a": points}, "names": {"a": "A"}, "gaps": [],
+    }  # fmt: skip
     assert now[:2] == ("counts", "10-0")
+
+
+async def test_the_first_point_is_what_was_before_the_first_change() -> None:
+    """Where the log begins: the total less what that tick added."""
+    feed, _ = feed_with(tick(1), tick(2, None, 3, a=10), tick(3))
+    [history, _] = await view(feed, history=900).read()
+    assert history[2]["series"] == {"a": [[500, 7], [1000, 10], [1500, 10]]}
 
 
 async def test_only_ticks_that_change_the_viewers_totals_are_sent() -> None:
@@ -115,10 +139,22 @@ async def test_only_ticks_that_change_the_viewers_totals_are_sent() -> None:
     viewer = view(feed, "a")
     await viewer.read()
     assert await viewer.waits()
-    feed.hear(tick(2, a=1, b=2))
-    feed.hear(tick(3, a=2, b=2))
+    feed.hear(tick(2, b=2))
+    feed.hear(tick(3, a=2))
     [(_, id, told)] = await viewer.then()
     assert (id, told["counts"]) == ("3-0", {"a": 2})
+
+
+async def test_an_event_has_all_totals_of_its_viewer() -> None:
+    """Of the hashtags that changed in that tick, and of all others, as they were then."""
+    feed, _ = feed_with(tick(1, a=1, b=1), tick(2, b=2), tick(3, a=2), tick(4, b=3))
+    got = await view(feed, "b", "a", last_id="1-0").read()
+    assert [(id, told["counts"]) for _, id, told in got] == [
+        ("2-0", {"b": 2, "a": 1}),
+        ("3-0", {"b": 2, "a": 2}),
+        ("4-0", {"b": 3, "a": 2}),
+    ]
+    assert list(got[0][2]["counts"]) == ["b", "a"]
 
 
 async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:
@@ -126,12 +162,12 @@ async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:
     feed, clock = feed_with(tick(1, a=1))
     viewer = view(feed)
     await viewer.read()
-    for n in range(2, 9):
-        clock.now += 0.5
-        feed.hear(tick(n, a=1))
     assert await viewer.waits()
-    clock.now += 0.5
-    feed.hear(tick(9, a=1))
+    for n in range(2, 10):
+        assert not viewer.pending.done()
+        clock.now += 0.5
+        feed.hear(tick(n))
+        feed.beat()
     [(_, id, told)] = await viewer.then()
     assert (id, told["counts"]) == ("9-0", {"a": 1})
     assert await viewer.waits()
@@ -140,11 +176,11 @@ async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:
     assert (await viewer.then())[0][1] == "9-0"
 
 
-async def test_resume_gives_every_missed_tick_in_order() -> None:
-    """Changed or not; then the stream goes on without a repeat."""
-    feed, _ = feed_with(*(tick(n, a=n // 2) for n in range(1, 8)))
-    viewer = view(feed, last_id="3-0")
-    assert [id for _, id, _ in await viewer.read()] == ["4-0", "5-0", "6-0", "7-0"]
+async def test_resume_gives_every_missed_change_in_order() -> None:
+    """Then the stream goes on without a repeat."""
+    feed, _ = feed_with(*(tick(n, **({"a": n} if n % 2 else {})) for n in range(1, 8)))
+    viewer = view(feed, last_id="2-0")
+    assert [id for _, id, _ in await viewer.read()] == ["3-0", "5-0", "7-0"]
     assert await viewer.waits()
     feed.hear(tick(8, a=100))
     assert [id for _, id, _ in await viewer.then()] == ["8-0"]
@@ -152,19 +188,42 @@ async def test_resume_gives_every_missed_tick_in_order() -> None:
 
 async def test_resume_with_nothing_missed_repeats_nothing() -> None:
     """The viewer has all: only a retry comes."""
-    feed, _ = feed_with(tick(1, a=1))
-    viewer = view(feed, last_id="1-0")
-    assert await viewer.read() == []
-    assert await viewer.waits()
+    feed, _ = feed_with(tick(1, a=1), tick(2, a=2), tick(3))
+    for last in ("2-0", "3-0"):
+        viewer = view(feed, last_id=last)
+        assert await viewer.read() == []
+        assert await viewer.waits()
 
 
 async def test_an_id_that_the_log_does_not_have_gets_one_history() -> None:
     """Too old, or garbage: the past once, the totals, no error."""
     feed, _ = feed_with(*(tick(n, a=n) for n in range(5, 8)))
-    for bad in ("1-0", "garbage", "5-1", "\n", "0" * 10_000):
+    for bad in ("1-0", "4-0", "garbage", "5-1", "\n", "0" * 10_000):
         got = await view(feed, last_id=bad).read()
         assert [(name, id) for name, id, _ in got] == [("history", "7-0"), ("counts", "7-0")]
         assert [point[1] for point in got[0][2]["series"]["a"]] == [5, 6, 7]
+
+
+async def test_new_hashtags_get_their_past_where_the_others_are_resumed() -> None:
+    """As of the event that the page has, and with its id: whatever is cut then is not lost."""
+    feed, _ = feed_with(*(tick(n, a=n, b=10 * n) for n in range(1, 6)))
+    got = await view(feed, "a", "b", last_id="3-0", new=("b",)).read()
+    assert [(name, id) for name, id, _ in got] == [
+        ("history", "3-0"), ("counts", "4-0"), ("counts", "5-0"),
+    ]  # fmt: skip
+    assert got[0][2]["series"] == {"b": [[500, 10], [1000, 20], [1500, 30]]}
+    assert got[1][2]["counts"] == {"a": 4, "b": 40}
+
+
+async def test_new_hashtags_get_as_much_past_as_is_asked() -> None:
+    """`history` says how much; one that begins where nothing can be resumed gets it all."""
+    feed, _ = feed_with(*(tick(n, a=n, b=n) for n in range(1, 6)))
+    [history, *_] = await view(feed, "a", "b", last_id="5-0", new=("b",), history=1).read()
+    assert history[2]["series"] == {"b": [[1500, 3], [2000, 4], [2500, 5]]}
+    for last_id in ("garbage", ""):
+        got = await view(feed, "a", "b", last_id=last_id, new=("b",)).read()
+        assert [(name, id) for name, id, _ in got] == [("history", "5-0"), ("counts", "5-0")]
+        assert set(got[0][2]["series"]) == ({"a", "b"} if last_id else {"b"})
 
 
 async def test_a_viewer_that_knows_more_than_we_resumes_when_we_have_caught_up() -> None:
@@ -177,6 +236,7 @@ async def test_a_viewer_that_knows_more_than_we_resumes_when_we_have_caught_up()
         assert await viewer.waits()
         for n in range(known + 1, 10):
             feed.hear(tick(n, a=n))
+        feed.hear(None)
         assert [id for _, id, _ in await viewer.then()] == ["8-0", "9-0"]
 
 
@@ -247,59 +307,270 @@ async def test_a_web_process_that_was_stopped_skips_nothing() -> None:
     assert [id for _, id, _ in await viewer.read()] == [f"{n}-0" for n in range(3, 30)]
 
 
-async def test_totals_that_fall_bring_a_fresh_history() -> None:
-    """Redis lost its data: no negative line, but a new beginning."""
-    feed, _ = feed_with(*(tick(n, a=100 + n) for n in range(1, 4)))
+async def test_a_log_that_begins_anew_brings_one_history_and_no_old_ticks() -> None:
+    """Redis forgot some, or all, or the log was cut before it could be read: however many ticks
+    are read again, each viewer is told the past once, when all of it is read."""
+    for first, last in ((9, 9), (9, 900), (2, 400)):
+        feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 4)))
+        viewers = [view(feed), view(feed, last_id="1-0")]
+        for viewer in viewers:
+            await viewer.read()
+            assert await viewer.waits()
+        assert not feed.hear(tick(last, a=last))
+        for n in range(first, last + 1):
+            assert feed.hear(tick(n, a=n))
+            feed.beat()
+        assert await view(feed).read() == [], "who comes meanwhile waits, too"
+        for viewer in viewers:
+            assert not viewer.pending.done()
+        feed.hear(None)
+        for viewer in viewers:
+            got = await viewer.then()
+            assert [(n, id) for n, id, _ in got] == [
+                ("history", f"{last}-0"),
+                ("counts", f"{last}-0"),
+            ]
+            assert got[1][2]["counts"] == {"a": last}
+            assert await viewer.waits()
+        feed.hear(tick(last + 1, a=last + 1))
+        assert [name for name, _, _ in await viewers[0].then()] == ["counts"]
+
+
+async def test_a_position_from_before_the_log_began_anew_leads_nowhere() -> None:
+    """Also the last one before: what came then is not what follows."""
+    feed, _ = feed_with(tick(1, a=1))
+    viewer = view(feed)
+    await viewer.read()
+    for _ in range(2):
+        feed.hear(tick(7, 6, a=1))
+    feed.hear(None)
+    assert [name for name, _, _ in await viewer.read()] == ["history", "counts"]
+
+
+async def test_a_log_that_begins_anew_while_it_is_read_is_read_from_its_start() -> None:
+    """Of the one before it nothing is left."""
+    feed, _ = feed_with(tick(1, a=1))
+    assert not feed.hear(tick(9, a=9))
+    for each in (tick(9, a=9), tick(10, b=7), tick(1, None, 2, 9000, a=2), tick(2, None, 1, 9500)):
+        assert feed.hear(each)
+    feed.hear(None)
+    assert set(feed.ticks.lines) == {"a"}
+    assert feed.points("a", 0) == [] and feed.ticks.points("a", {}, 0) == [(9000, {"x": 2})]
+
+
+async def test_a_tick_in_the_log_that_cannot_be_read_is_left_out() -> None:
+    """It is missing before and after the log was read again, which ends nothing."""
+    feed, _ = feed_with(tick(1, a=1), tick(3, a=3))
+    assert feed.hear(tick(4, a=4))
+    assert not feed.hear(tick(6, a=6))
+    for n in (1, 3, 4, 6):
+        assert feed.hear(tick(n, a=n))
+    feed.hear(None)
+    assert feed.loaded
+    [history, _] = await view(feed, history=900).read()
+    assert [total for _, total in history[2]["series"]["a"]] == [0, 1, 3, 4, 6][1:]
+
+
+async def test_a_pause_of_the_ingester_is_told_to_all() -> None:
+    """Who resumes hears of it as well, though none of their totals changed in it."""
+    feed, _ = feed_with(tick(1, a=1), tick(2, b=1))
     viewer = view(feed)
     await viewer.read()
     assert await viewer.waits()
-    feed.hear(tick(4, a=2))
-    got = await viewer.then()
-    assert [(name, id) for name, id, _ in got] == [("history", "4-0"), ("counts", "4-0")]
-    assert got[0][2]["series"] == {"a": [[2000, 2]]}
+    feed.hear(changed(tick(3, None, 1, 60_000, b=2), sources={"x": SourceState("live", 60_000)}))
+    feed.hear(changed(tick(4, None, 1, 60_500, b=3), sources={"x": SourceState("live", 60_000)}))
+    gap = {"from": 1000, "to": 60_000, "reason": "ingester was down", "kind": "ingester"}
+    for got in (await viewer.then(), await view(feed, last_id="1-0").read()):
+        assert [(id, told["counts"]) for _, id, told in got] == [("3-0", {"a": 1})]
+        assert got[0][2]["gap"] == {**gap, "all": True}
+    [history, _] = await view(feed, history=900).read()
+    start, paused = history[2]["gaps"]
+    assert (start["kind"], start["to"], paused) == ("start", 500, {**gap, "all": True})
+    assert history[2]["series"] == {"a": [[500, 1], [60_500, 1]]}
 
 
-async def test_a_gap_that_cannot_be_filled_brings_a_fresh_history() -> None:
-    """The log in Redis was cut before it could be read: better a new line than a hole."""
-    feed, _ = feed_with(tick(1, a=1), tick(2, a=2))
-    viewer = view(feed, last_id="1-0")
-    await viewer.read()
+async def test_slow_ticks_are_no_pauses() -> None:
+    """Where a tick takes ten seconds, nothing is missing between two."""
+    slow = [changed(tick(n, None, 1, n * 10_000, a=n), seconds=10.0) for n in range(1, 9)]
+    feed, _ = feed_with(*slow)
+    assert feed.gaps(0, 80_000) == []
+
+
+def test_a_pause_that_was_read_later_is_no_gap() -> None:
+    """Every source that is read whole went back as far: then nothing is missing."""
+    feed, _ = feed_with(tick(1), tick(2, None, 1, 60_000))
+    whole = SourceState("live", 60_000, "", True, 900)
+    asked = SourceState("live", 60_000)
+    feed.hear(changed(tick(3, None, 1, 60_500), sources={"x": whole, "y": asked}))
+    assert feed.gaps(0, 60_500) == []
+    feed, _ = feed_with(tick(1), tick(2, None, 1, 60_000))
+    half = SourceState("live", 60_000, "", True, 20_000)
+    feed.hear(changed(tick(3, None, 1, 60_500), sources={"x": whole, "y": half}))
+    [gap] = feed.gaps(0, 60_500)
+    assert (gap["from"], gap["to"]) == (500, 20_000)
+
+
+async def test_a_source_that_does_something_else_is_told_to_all() -> None:
+    """Also to those whose totals stand still, at once and when they resume."""
+    down = {"x": SourceState("down", 1000, "gone", True)}
+    feed, _ = feed_with(tick(1, a=1), tick(2))
+    reader = view(feed, "a")
+    await reader.read()
+    assert await reader.waits()
+    feed.hear(changed(tick(3), sources=down))
+    [(name, id, data)] = await reader.then()
+    assert (name, id, data["sources"]) == ("counts", "3-0", {"x": "down"})
+    feed.hear(tick(4, 3))
+    assert [id for _, id, _ in await view(feed, "a", last_id="2-0").read()] == ["3-0", "4-0"]
+
+
+async def test_a_gap_that_is_filled_later_is_taken_back_for_all() -> None:
+    """A source that went back says so: each viewer is told the past again, without the gap."""
+    missing = SourceState("live", 20_000, "", True, 20_000)
+    feed, _ = feed_with(tick(1, a=1), tick(2))
+    reader = view(feed, "a")
+    await reader.read()
+    feed.hear(changed(tick(3, 2, 1, 20_000), sources={"x": missing}))
+    [(_, _, paused)] = await reader.read()
+    assert paused["gap"]["from"] == 1000
+    filled = SourceState("live", 20_000, "", True, 900)
+    feed.hear(changed(tick(4, 3, 1, 20_500), sources={"x": filled}))
+    (name, _, past), (_, _, now) = await reader.read()
+    assert (name, [gap["kind"] for gap in past["gaps"]]) == ("history", ["start"])
+    assert now["counts"] == {"a": 1}
+
+
+def states(**sources: SourceState) -> dict[str, SourceState]:
+    return sources
+
+
+def test_sources_that_do_not_work_are_gaps() -> None:
+    """From when to when, which ones, why, and whether all of them: those of 5 s and more."""
+    down = SourceState("down", 1000, "refused")
+    feed, _ = feed_with(tick(1))
+    for n in range(2, 60):
+        both = states(x=down if 10 <= n < 30 or n == 50 else LIVE, y=down if 20 <= n < 30 else LIVE)
+        feed.hear(changed(tick(n), sources=both))
+    one = {"x": {"state": "down", "reason": "refused"}}
+    told = {"kind": "sources", "reason": "x: refused", "all": False, "sources": one}
+    # what y does for 5 s begins where x alone was down for 5 s
+    assert feed.gaps(0, 60_000) == [
+        {"from": 5000, "to": 10_000, **told},
+        {
+            "from": 10_000, "to": 15_000, "kind": "sources", "all": True,
+            "reason": "x: refused; y: refused", "sources": {**one, "y": one["x"]},
+        },
+    ]  # fmt: skip
+    assert [(gap["from"], gap["to"]) for gap in feed.gaps(7000, 12_000)] == [
+        (7000, 10_000), (10_000, 12_000),
+    ]  # fmt: skip
+
+
+def test_a_source_that_fails_again_and_again_is_one_gap() -> None:
+    """Its states change every second; it works in none of them."""
+    feed, _ = feed_with(tick(1))
+    for n in range(2, 42):
+        state = SourceState("down" if n // 2 % 2 else "connecting", n, "no route")
+        feed.hear(changed(tick(n), sources={"x": state if n < 32 else LIVE}))
+    [gap] = feed.gaps(0, 60_000)
+    assert (gap["from"], gap["to"]) == (1000, 16_000)
+
+
+def test_what_a_source_read_later_cuts_its_gap() -> None:
+    """From when on nothing is missing: that is its own word, `unbroken_since`."""
+    for since, left in ((1000, []), (8000, [(2500, 8000)]), (25_000, [(2500, 20_000)])):
+        feed, _ = feed_with(tick(1))
+        back = SourceState("live", 20_000, "", True, since)
+        for n in range(2, 60):
+            state = SourceState("connecting", 2500) if 5 <= n < 40 else back if n >= 40 else LIVE
+            feed.hear(changed(tick(n), sources={"x": state}))
+        assert [(gap["from"], gap["to"]) for gap in feed.gaps(0, 60_000)] == left
+
+
+async def test_a_forgotten_hashtag_begins_anew() -> None:
+    """Its total is 0 again, and who watches it, or comes back, is told the past afresh."""
+    feed, _ = feed_with(*(tick(n, a=n, b=n) for n in range(1, 6)))
+    viewer, other = view(feed), view(feed, "b")
+    for each in (viewer, other):
+        await each.read()
+        assert await each.waits()
+    feed.hear(changed(tick(6), gone=["a"]))
+    for got in (await viewer.then(), await view(feed, last_id="3-0").read()):
+        assert [(name, id) for name, id, _ in got] == [("history", "6-0"), ("counts", "6-0")]
+        assert got[0][2]["series"] == {"a": [[500, 0], [3000, 0]]}
+        assert got[1][2]["counts"] == {"a": 0}
+    assert not other.pending.done()
     assert await viewer.waits()
-    feed.hear(tick(9, previous=8, a=9))
-    assert [name for name, _, _ in await viewer.then()] == ["history", "counts"]
+    feed.hear(tick(7, a=1))
+    assert [(name, told["counts"]) for name, _, told in await viewer.then()] == [
+        ("counts", {"a": 1})
+    ]
+
+
+async def test_a_hashtag_that_is_forgotten_and_used_in_one_tick_has_what_is_new() -> None:
+    """It begins at 0, and the posts count."""
+    feed, _ = feed_with(tick(1, None, 5, a=50), changed(tick(2, a=2), gone=["a"]))
+    [(_, _, told)] = await view(feed).read()
+    assert told["counts"] == {"a": 2}
 
 
 async def test_the_log_keeps_fifteen_minutes() -> None:
     """By the ticks' own times, so its memory has a bound."""
     feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 2500)))
-    assert len(feed.ticks) == 1801
-    assert feed.ticks[-1].at - feed.ticks[0].at == 900_000
+    heads, line = feed.ticks.heads, feed.ticks.lines["a"]
+    assert len(heads) == len(line.points) == len(feed.ticks.numbers) == 1801
+    assert heads[-1].at - heads[0].at == 900_000
+    assert line.before == {"x": heads[0].number - 1}
 
 
 async def test_the_log_is_bounded_though_a_clock_stands_still() -> None:
     """Or goes back by an hour: no times that ticks have can fill the memory."""
-    feed, _ = feed_with(*(replace(tick(n, a=n), at=5) for n in range(1, 9500)))
-    assert len(feed.ticks) == len(feed.arrived) == 9001
-    assert feed.ticks[-1].id == tick(9499).id
+    feed, _ = feed_with(*(tick(n, None, 1, 5, a=n) for n in range(1, 9500)))
+    assert len(feed.ticks.heads) == len(feed.ticks.lines["a"].points) == 9001
+    assert feed.newest and feed.newest.id == tick(9499).id
+
+
+async def test_a_hashtag_that_is_silent_for_long_costs_nothing() -> None:
+    """Its line goes; what is watched keeps its total, and its past is flat."""
+    feed, _ = feed_with(tick(1, a=7, **{f"tag{n}": 1 for n in range(500)}))
+    viewer = view(feed, history=900)
+    await viewer.read()
+    for n in range(2, 2000):
+        feed.hear(changed(tick(n, b=n), sources={"x": SourceState("live", 1, "", True, 1)}))
+    assert set(feed.ticks.lines) == {"b"}
+    assert len({id(head.sources) for head in feed.ticks.heads}) == 1
+    [history, now] = await view(feed, history=900).read()
+    assert history[2]["series"] == {"a": [[feed.ticks.heads[0].at, 7], [999_500, 7]]}
+    assert (now[2]["counts"], now[2]["names"]) == ({"a": 7}, {"a": "A"})
 
 
 async def test_viewers_with_the_same_hashtags_share_the_bytes() -> None:
-    """A tick is encoded once for them all, and a selection nobody has is forgotten."""
+    """A tick is encoded once for them all, and a fan-out that nobody has is forgotten, with all
+    that only it showed."""
     feed, _ = feed_with(tick(1, a=1))
-    viewers = [view(feed) for _ in range(3)]
+    viewers = [view(feed, "a", "b") for _ in range(3)]
     for viewer in viewers:
+        feed.watched["b"].totals = {}
         await viewer.read()
         assert await viewer.waits()
     feed.hear(tick(2, a=2))
     await asyncio.gather(*(viewer.pending for viewer in viewers))
     first, *others = (viewer.pending.result() for viewer in viewers)
     assert all(other is first or other == first for other in others)
-    assert len(feed.selections) == 1
+    assert len(feed.fanouts) == len(feed.order) == 1
+    alone = view(feed, "a")
+    await alone.read()
     for viewer in viewers:
         await viewer.stream.aclose()  # type: ignore[attr-defined]
     viewers.clear()
     viewer = None  # type: ignore[assignment]
-    assert len(feed.selections) == 0
+    gc.collect()
+    assert len(feed.fanouts) == len(feed.order) == 1
+    assert set(feed.watched) == {"a"} and len(feed.watched["a"].fanouts) == 1
+    await alone.stream.aclose()  # type: ignore[attr-defined]
+    del alone
+    gc.collect()
+    assert not feed.fanouts and not feed.order and not feed.watched
 
 
 async def test_viewers_that_come_back_after_long_share_the_bytes(
@@ -309,7 +580,7 @@ async def test_viewers_that_come_back_after_long_share_the_bytes(
     feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 1001)))
     encode, encoded = sse.event, []
     monkeypatch.setattr(sse, "event", lambda *told: encoded.append(told) or encode(*told))
-    shared = feed.selection(("a",), False)
+    shared = feed.watch(("a",), False)
     for _ in range(20):
         got = await view(feed, last_id="100-0").read()
         assert [id for _, id, _ in got] == [f"{n}-0" for n in range(101, 1001)]
@@ -322,18 +593,82 @@ async def test_viewers_that_come_back_after_long_share_the_bytes(
     assert not shared.joined
 
 
-def test_many_selections_share_the_texts_of_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_source", [False, True])
+def test_many_fanouts_share_the_texts_of_a_tick(
+    monkeypatch: pytest.MonkeyPatch, by_source: bool
+) -> None:
     """A total is written once, for however many different sets of hashtags it is shown in."""
-    write, wrote = selection.dumps, []
-    monkeypatch.setattr(selection, "dumps", lambda told: wrote.append(told) or write(told))
     tags, costs = [f"tag{n}" for n in range(20)], []
-    for n, many in enumerate((1, 190)):
-        told = tick(10_000 + n, **dict.fromkeys(tags, 7))
-        wrote.clear()
-        chosen = [Selection(pair) for pair in combinations(tags, 2)][:many]
-        assert len({each.frame(told) for each in chosen}) == many
+    for many in (1, 190):
+        feed, _ = feed_with(tick(1, **dict.fromkeys(tags, 7)))
+        chosen = [feed.watch(pair, by_source) for pair in combinations(tags, 2)][:many]
+        wrote: list[object] = []
+
+        def write(told: object, wrote: list[object] = wrote) -> str:
+            wrote.append(told)
+            return json.dumps(told)
+
+        for module in (fanout, watched):
+            monkeypatch.setattr(module, "dumps", write)
+        feed.hear(tick(2, **dict.fromkeys(tags, 8)))
+        assert feed.newest
+        assert len({each.frame(feed.newest) for each in chosen}) == many
         costs.append(len(wrote))
-    assert 0 < costs[0] == costs[1]
+        monkeypatch.undo()
+    assert costs[0] > 0 and costs[1] - costs[0] <= len(tags)
+
+
+class Sink:
+    """A viewer on the express lane that takes everything."""
+
+    chunked, position, unread, start = True, 0, 0, None
+
+    def __init__(self) -> None:
+        self.transport, self.got = self, Counter[bytes]()
+
+    def send(self, data: bytes) -> int:
+        self.got[data] += 1
+        return len(data)
+
+    def due(self) -> bytes:
+        return b""
+
+    def is_over(self) -> bool:
+        return False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+def test_a_tick_costs_by_what_changed_and_who_watches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,000 viewers of as many hashtags, of which ten change: ten frames, ten fan-outs touched."""
+    tags = [f"tag{n}" for n in range(2000)]
+    feed, clock = feed_with(tick(1, **dict.fromkeys(tags, 1)))
+    fanouts = [feed.watch([tag], False) for tag in tags]
+    sinks: list[Any] = [Sink() for _ in tags]
+    for each, sink in zip(fanouts, sinks, strict=True):
+        each.join(sink, feed.newest)
+    counted: Counter[str] = Counter()
+    for name in ("hear", "frame", "catch_up", "begin_anew", "look_behind", "repeat"):
+        real = getattr(FanOut, name)
+
+        def count(self: FanOut, *given: Any, name: str = name, real: Any = real) -> Any:
+            counted[name] += 1
+            return real(self, *given)
+
+        monkeypatch.setattr(FanOut, name, count)
+    clock.now += 1
+    feed.hear(tick(2, **dict.fromkeys(tags[:10], 2)))
+    feed.beat()
+    assert counted == {"hear": 10, "frame": 10, "catch_up": 10}
+    assert [sum(sink.got.values()) for sink in sinks] == [1] * 10 + [0] * 1990
+    clock.now += 3.5  # those that heard nothing for 4 s are told again, and no others
+    feed.beat()
+    assert counted["repeat"] == 1990
+    assert [sum(sink.got.values()) for sink in sinks] == [1] * 2000
 
 
 async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
@@ -341,6 +676,7 @@ async def test_close_ends_every_stream_with_a_jittered_retry() -> None:
     clock, chances = Clock(), iter([0.5, 0.5, 0.5, 0.0, 0.5, 0.999])
     feed = Feed(0.5, clock=clock, chance=lambda: next(chances))
     feed.hear(tick(1, a=1))
+    feed.hear(None)
     viewers = [view(feed) for _ in range(3)]
     for viewer in viewers:
         await viewer.read()
@@ -376,6 +712,7 @@ async def test_before_the_first_tick_a_viewer_waits_alive() -> None:
     feed, _ = feed_with()
     viewer = view(feed, history=10)
     assert await viewer.read() == []
+    assert viewer.raw == b"retry: 2000\n\n"
     assert await viewer.waits()
     feed.hear(None)
     feed.hear(tick(1, a=1))
@@ -399,20 +736,181 @@ def test_readiness_is_about_ticks_that_arrive() -> None:
     assert feed.why_not_ready() == "Redis: gone."
 
 
-def test_a_selection_by_source_shows_the_parts() -> None:
-    """Grouped by source, totals are split."""
-    assert Selection(("a",), by_source=True).totals(tick(1, a=3)) == {"a": {"x": 3}}
+def test_by_source_shows_every_source_that_was_asked() -> None:
+    """Those that counted it; 0 for a source that counts everything; a source that counts only
+    what it is asked for has a 0 only where the hashtag is tracked."""
+    feed = Feed(0.5, ["kept"])
+    sources = {"x": SourceState("live"), "y": SourceState("live", 1, "", True)}
+    told = {"stray": {"y": 3}, "kept": {"y": 4}, "both": {"x": 1, "y": 2}}
+    feed.hear(changed(tick(1), counts=told, sources=sources))
+    feed.hear(None)
+    shown = feed.watch(["stray", "kept", "both"], True)
+    split = {"stray": {"y": 3}, "kept": {"x": 0, "y": 4}, "both": {"x": 1, "y": 2}}
+    assert shown.totals() == split
+    assert events(shown.frame(feed.ticks.heads[-1]))[0][2]["counts"] == split
+    assert feed.points("kept", 0) == [(500, {"x": 0, "y": 4})]
 
 
-async def test_others_get_a_turn_between_ticks_that_come_at_once(
-    redis_server: RedisServer,
+def test_a_name_is_the_one_most_used_or_as_typed() -> None:
+    """The tick's spelling; the key where that is most used; else what the settings say."""
+    from app.hashtags import typed
+
+    feed = Feed(0.5, [typed("ScienceFair"), typed("Straße")])
+    feed.hear(changed(tick(1, a=1, b=1), names={"a": "Ａ"}))
+    feed.hear(None)
+    assert feed.watch(["a", "b", "sciencefair", "strasse", "new"], False).names() == {
+        "a": "Ａ", "sciencefair": "ScienceFair", "strasse": "Straße",
+    }  # fmt: skip
+    feed.hear(changed(tick(2, sciencefair=1), names={}))
+    assert feed.name_of("sciencefair") == "sciencefair"
+
+
+class Shelf:
+    """A store with these totals as of one tick; reading may be held up."""
+
+    def __init__(self, tick: str, **values: bytes) -> None:
+        self.state = State(tick=tick, networks=("x", "y"))
+        self.values = values
+        self.asked: list[list[str]] = []
+        self.meanwhile: list[Any] = []
+
+    async def load(self) -> State:
+        return State(networks=("x",))
+
+    async def read(self, fields: dict[str, list[str]]) -> tuple[State, dict[str, Any]]:
+        self.asked.append(sorted(fields))
+        tags = fields[keys.totals("x")]
+        found = {tag: self.values[tag] for tag in tags if tag in self.values}
+        answer = self.state, {keys.totals("x"): found}
+        for each in self.meanwhile:
+            each()
+        return answer
+
+
+def feed_on(shelf: Shelf, *ticks: Tick) -> Feed:
+    feed, _ = feed_with(*ticks)
+    feed.store = shelf  # type: ignore[assignment]
+    return feed
+
+
+async def test_a_hashtag_that_nobody_asked_is_learnt() -> None:
+    """Its total, and its past as a flat line; one that nobody used has 0; of all the sources
+    that there are by now."""
+    shelf = Shelf("2-0", old=b"70 1")
+    feed = feed_on(shelf, tick(1, a=1), tick(2, a=2))
+    shown = await feed.fanout(("old", "never", "a"), False)
+    assert shown.totals() == {"old": 70, "never": 0, "a": 2}
+    both = sorted(map(keys.totals, "xy"))
+    assert shelf.asked == [both[:1], both]
+    got = await view(feed, "old", "never", "a", history=900).read()
+    assert got[0][2]["series"] == {
+        "old": [[500, 70], [1000, 70]], "never": [[500, 0], [1000, 0]], "a": [[500, 1], [1000, 2]],
+    }  # fmt: skip
+    assert await feed.fanout(("old", "a"), True) is not shown
+    assert shelf.asked == [both[:1], both], "what is watched is known"
+
+
+async def test_a_value_waits_for_the_tick_that_it_belongs_to() -> None:
+    """Redis is a tick ahead of what we heard: the value is taken when we have that tick."""
+    feed = feed_on(Shelf("3-0", old=b"70 1"), tick(1, a=1), tick(2, a=2))
+    asking = asyncio.ensure_future(feed.fanout(("old",), False))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not asking.done()
+    feed.hear(tick(3, None, 20, old=70))
+    assert (await asking).totals() == {"old": 70}
+    assert feed.points("old", 0) == [(500, {"x": 50}), (1500, {"x": 70})]
+
+
+async def test_a_newer_tick_wins_over_the_value_read() -> None:
+    """It came while Redis was asked: its totals are those of later."""
+    for newer, total in ((tick(3, old=71), 71), (changed(tick(3), gone=["old"]), 0)):
+        shelf = Shelf("2-0", old=b"70 1")
+        feed = feed_on(shelf, tick(1, a=1), tick(2, a=2))
+        shelf.meanwhile = [
+            lambda feed=feed, newer=newer: feed.newest.number < 3 and feed.hear(newer)
+        ]
+        assert (await feed.fanout(("old",), False)).totals() == {"old": total}
+
+
+async def test_a_tick_that_does_not_come_is_not_awaited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """One sentence, and nothing is left of the hashtag."""
+    monkeypatch.setattr("app.web.feed.WAIT_SECONDS", 0.05)
+    feed = feed_on(Shelf("9-0", old=b"70 1"), tick(1, a=1))
+    with pytest.raises(StoreLost, match="running"):
+        await feed.fanout(("old",), False)
+    gc.collect()
+    assert not feed.watched and not feed.order
+    feed.hear(tick(2, a=2))
+    with pytest.raises(StoreLost, match="lag behind"):
+        await feed.fanout(("old",), False)
+    feed = feed_on(Shelf("garbage", old=b"70 1"), tick(1, a=1))
+    with pytest.raises(StoreLost, match="not a stream id"):
+        await feed.fanout(("old",), False)
+
+
+async def test_a_log_that_begins_anew_while_redis_is_asked_is_no_answer() -> None:
+    """The value is from before it."""
+    shelf = Shelf("1-0", old=b"70 1")
+    feed = feed_on(shelf, tick(1, a=1))
+    shelf.meanwhile = [lambda: feed.hear(tick(7, 6, a=1))]
+    with pytest.raises(StoreLost, match="anew"):
+        await feed.fanout(("old",), False)
+
+
+async def test_a_value_that_is_no_total_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    """Counted, said, and 0."""
+    feed = feed_on(Shelf("1-0", a=b"many", b=b"-1 1", c=b"1"), tick(1))
+    assert (await feed.fanout(("a", "b", "c"), False)).totals() == dict.fromkeys("abc", 0)
+    assert feed.totals.skipped == 3
+    assert "skipped 2 totals in Redis so far: 'b' in the Redis key" in caplog.text
+
+
+async def test_before_the_log_is_read_nothing_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that wants totals at once is told so."""
+    monkeypatch.setattr("app.web.feed.WAIT_SECONDS", 0.05)
+    feed = feed_on(Shelf("1-0"))
+    with pytest.raises(StoreLost, match="No tick has come yet"):
+        await feed.fanout(("a",), False)
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    opened = Store(connect(redis_server.url))
+    yield opened
+    await opened.redis.aclose()
+
+
+async def test_totals_are_learnt_again_when_the_log_begins_anew(store: Store) -> None:
+    """A hashtag that is in no tick of the new log: its viewers get the total of now, once."""
+    writer, feed = Writer(store), Feed(0.5)
+    await writer.commit({"old": 70})
+    for n in range(3):
+        await writer.commit({"a": n})
+    async with beside(feed.run(store), "the feed"):
+        await eventually(lambda: feed.loaded, "the feed is loaded")
+        viewer = view(feed, "old")
+        [(_, _, told)] = await viewer.read()
+        assert told["counts"] == {"old": 70}
+        assert await viewer.waits()
+        await store.redis.hset(keys.totals("demo"), "old", b"60 1")
+        await writer.lose_log()
+        for n in range(40):
+            await writer.commit({"a": n})
+            await asyncio.sleep(0)
+        got = await viewer.then()
+        assert [name for name, _, _ in got] == ["history", "counts"]
+        assert got[1][2]["counts"] == {"old": 60}
+        assert await viewer.waits()
+
+
+async def test_others_get_a_turn_between_ticks_that_come_at_once(store: Store) -> None:
     """After an outage of Redis the process answers also while it hands on what was missed."""
-    store, state, turn = Store(connect(redis_server.url)), State(), 0
+    writer, turn = Writer(store), 0
     for n in range(30):
-        made = {"at": n, "tick": 0.5, "tracked": ["a"], "increments": {}, "cursors": {}}
-        told = {**made, "sources": {}, "details": {}}
-        state = await store.commit(state, f"commit {n}", told)
+        await writer.commit({"a": n})
     feed = Feed(0.5)
     feed.hear((await store.ticks_after(""))[0])
     feed.hear(None)
@@ -424,13 +922,8 @@ async def test_others_get_a_turn_between_ticks_that_come_at_once(
         hear(tick)
 
     feed.hear = heard  # type: ignore[method-assign]
-    following = asyncio.create_task(feed.follow(store))
-    async with asyncio.timeout(10):
+    async with beside(feed.follow(store), "the feed"), asyncio.timeout(10):
         while len(turns) < 29:
             turn += 1
             await asyncio.sleep(0)
-    while not following.done():  # before Python 3.12 a wait_for inside may swallow a cancel
-        following.cancel()
-        await asyncio.wait([following], timeout=1)
-    await store.redis.aclose()
     assert len(set(turns)) == len(turns)

@@ -13,8 +13,8 @@ from x_source import Clock
 from app.hashtags import key
 from app.messages import Post
 from app.sources import SourceLost
-from app.sources.replay import Replay
-from app.sources.x import X
+from app.sources.replay import Parser, Replay
+from app.sources.x.stream import X
 
 MUTANTS = 100_000
 FOLDERS = {
@@ -111,7 +111,7 @@ def check(post: Post | None) -> None:
     if post is None:
         return
     assert type(post.id) is type(post.author) is type(post.cursor) is str
-    assert type(post.at) is int
+    assert type(post.time) is int
     post.cursor.encode()  # it goes to Redis
     for name, spelling in post.hashtags.items():
         assert name
@@ -122,18 +122,18 @@ def check(post: Post | None) -> None:
 def test_no_mutant_breaks_a_parser_or_its_neighbour(recordings: Path, network: str) -> None:
     """Each is a Post, none, or skipped; the good line after it means what it always meant."""
     pool = lines(recordings, *FOLDERS[network])
-    replay = Replay(settings(["science"]), Clock())
-    truth = {line: replay.read_line(line) for line in pool}
+    replay, parser = Replay(settings(["science"]), Clock()), Parser()
+    truth = {line: replay.read_line(line, parser) for line in pool}
     assert sum(post is not None for post in truth.values()) > len(pool) / 2
     assert not replay.bad
     outcomes = {"post": 0, "none": 0}
     for n, mutant in enumerate(mutants(pool, MUTANTS, seed=1)):
-        post = replay.read_line(mutant)
+        post = replay.read_line(mutant, parser)
         outcomes["post" if post else "none"] += 1
         check(post)
         if n % 4 == 0:
             neighbour = pool[n % len(pool)]
-            assert replay.read_line(neighbour) == truth[neighbour]
+            assert replay.read_line(neighbour, parser) == truth[neighbour]
     assert replay.bad > MUTANTS / 4, "most mutants are broken"
     assert outcomes["post"] > MUTANTS / 20, "some still are posts"
 

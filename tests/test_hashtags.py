@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.hashtags import LONGEST, NotAHashtag, add_tag, extract, key, spelling, typed, typed_list
+from app.hashtags import (
+    LONGEST,
+    MOST_IN_POST,
+    NotAHashtag,
+    extract,
+    key,
+    named,
+    spelling,
+    typed,
+    typed_list,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,15 +43,36 @@ def test_key_of_a_key_is_itself(text: str) -> None:
     assert key(key(text)) == key(text)
 
 
-@given(st.lists(st.text(max_size=5) | st.text("aAＡ#", max_size=2)))
+@given(st.lists(st.text(max_size=5) | st.text("aAＡ#", max_size=2), max_size=MOST_IN_POST))
 def test_a_posts_hashtags_are_each_there_once(spellings: list[str]) -> None:
-    """Every spelling with a key is found by it, and the first spelling is the one kept."""
-    tags: dict[str, str] = {}
-    for written in spellings:
-        add_tag(tags, written)
-    assert set(tags) == {key(spelling) for spelling in spellings} - {""}
+    """Every spelling with a key is found by it, and the first spelling is the one kept, without
+    its mark; one with a control character is none."""
+    texts = [s for s in spellings if not any(char < " " for char in s)]
+    tags = named(spellings)
+    assert set(tags) == {key(spelling) for spelling in texts} - {""}
     for name, first in tags.items():
-        assert first == next(s for s in spellings if key(s) == name)
+        assert first == next(s for s in texts if key(s) == name).lstrip("#＃")
+
+
+def test_of_a_posts_hashtags_the_first_thirty_count() -> None:
+    """Thirty that are spelt differently; no more are even asked for."""
+    many = iter(["science", "science", *(f"tag{n}" for n in range(10_000))])
+    assert list(named(many)) == ["science", *(f"tag{n}" for n in range(MOST_IN_POST - 1))]
+    assert next(many) == f"tag{MOST_IN_POST - 1}"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [None, 5, b"a", ["a"], "", "#", "a\nb", "\0", "a" * (LONGEST + 1), "\u0316\u0301" * 500_000],
+)
+def test_what_cannot_be_a_hashtag_is_none(spelling: object) -> None:
+    """No text, an empty one, or one that is too long to be folded; those beside it count."""
+    assert named([spelling, "a" * LONGEST]) == {"a" * LONGEST: "a" * LONGEST}
+
+
+def test_half_an_emoji_is_in_no_hashtag() -> None:
+    """UTF-8 cannot write it, so it could be neither stored nor shown."""
+    assert named(["a\ud83d", "\udc00", "b"]) == {"b": "b"}
 
 
 @pytest.mark.parametrize(

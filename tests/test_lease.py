@@ -9,8 +9,8 @@ import pytest
 from servers import RedisServer, eventually
 
 from app import lease
-from app.lease import become_writer, is_dead
-from app.store import LEASE, Store, connect
+from app.ingest.lease import become_writer, is_dead
+from app.store.store import LEASE, Store, connect
 
 
 class Watched(Store):

@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from mastodon_api import Clock
 
 from app.messages import Post
-from app.sources.mastodon_poll import (
+from app.sources.mastodon.timelines import (
     KNOWN_AT_MOST,
     LATE_POSTS,
     LATE_SECONDS,
     PAGE,
     SEEN_AT_MOST,
-    Ledger,
     Pace,
     Timelines,
     Window,
+    Windows,
 )
-from app.sources.mastodon_wire import order
+from app.sources.mastodon.wire import order
 
 SERVER = "https://a.example"
 
@@ -75,8 +75,8 @@ def test_every_post_once_however_late_and_after_any_restart(
 
     async def play() -> tuple[list[str], list[str]]:
         server, clock, got = Server(), Clock(), list[str]()
-        ledger = Ledger(SERVER, ("a", "b"), "", clock())
-        timelines = Timelines(("a", "b"), ledger, server.get, clock)
+        windows = Windows(SERVER, ("a", "b"), "", clock())
+        timelines = Timelines(("a", "b"), windows, server.get, clock)
         got += await read(timelines)
         for n, (tags, late, restart) in enumerate(arrivals):
             if tags:
@@ -84,8 +84,8 @@ def test_every_post_once_however_late_and_after_any_restart(
             else:
                 got += await read(timelines)
             if restart:
-                ledger = Ledger(SERVER, ("a", "b"), ledger.mark(), clock())
-                timelines = Timelines(("a", "b"), ledger, server.get, clock)
+                windows = Windows(SERVER, ("a", "b"), windows.mark(0), clock())
+                timelines = Timelines(("a", "b"), windows, server.get, clock)
         return [p.id for p in server.posts], got + await read(timelines, 2)
 
     posted, got = asyncio.run(play())
@@ -95,7 +95,7 @@ def test_every_post_once_however_late_and_after_any_restart(
 async def test_a_round_is_one_request_for_each_timeline() -> None:
     """Where it is not busy: what was seen and is asked for again fits on the same page."""
     server, clock = Server(), Clock()
-    timelines = Timelines(("a", "b"), Ledger(SERVER, ("a", "b"), "", 0), server.get, clock)
+    timelines = Timelines(("a", "b"), Windows(SERVER, ("a", "b"), "", 0), server.get, clock)
     await read(timelines)
     for n in range(100):
         server.posts.append(post(n, "a"))
@@ -107,8 +107,8 @@ async def test_a_round_is_one_request_for_each_timeline() -> None:
 async def test_a_burst_is_read_upwards_page_by_page() -> None:
     """The cursor grows no longer by it, and each step is one request."""
     server, clock = Server(), Clock()
-    ledger = Ledger(SERVER, ("a",), "", 0)
-    timelines = Timelines(("a",), ledger, server.get, clock)
+    windows = Windows(SERVER, ("a",), "", 0)
+    timelines = Timelines(("a",), windows, server.get, clock)
     await read(timelines)
     server.posts += [post(n, "a") for n in range(1000)]
     got, longest = list[str](), 0
@@ -116,7 +116,7 @@ async def test_a_burst_is_read_upwards_page_by_page() -> None:
         server.requests = 0
         got += [found.id async for found in timelines.step()]
         assert server.requests == 1
-        longest = max(longest, len(json.loads(ledger.mark())[1]["a"]))
+        longest = max(longest, len(json.loads(windows.mark(0))[1]["a"]))
     assert got == [one.id for one in server.posts]
     assert longest <= PAGE + LATE_POSTS + 1
 
@@ -129,32 +129,32 @@ async def test_a_server_that_ignores_min_id_is_no_trap() -> None:
     async def get(tag: str, limit: int, **_: Any) -> list[Post]:
         return same[-limit:]
 
-    timelines = Timelines(("a",), Ledger(SERVER, ("a",), "", 0), get, clock)
-    timelines.ledger.windows["a"] = Window("0")
+    timelines = Timelines(("a",), Windows(SERVER, ("a",), "", 0), get, clock)
+    timelines.windows.of["a"] = Window("0")
     assert await read(timelines) == [one.id for one in same]
     assert await read(timelines) == []
 
 
 def test_a_timeline_may_have_posts_that_spell_its_hashtag_otherwise() -> None:
     """Mastodon's timeline of café has cafe as well: such a post is known there, too."""
-    ledger = Ledger(SERVER, ("café", "cafe"), "", 0)
-    ledger.windows = {"café": Window("0"), "cafe": Window("0")}
-    assert ledger.is_new(post(1, "cafe"), 0, asked="cafe")
-    assert not ledger.is_new(post(1, "cafe"), 0, asked="café")
-    assert ledger.is_new(post(2, "Kaffee"), 0, asked="café")
-    again = Ledger(SERVER, ("café",), ledger.mark(), 0)
-    assert list(again.windows["café"].seen) == [post(1).id, post(2).id]
+    windows = Windows(SERVER, ("café", "cafe"), "", 0)
+    windows.of = {"café": Window("0"), "cafe": Window("0")}
+    assert windows.is_new(post(1, "cafe"), 0, asked="cafe")
+    assert not windows.is_new(post(1, "cafe"), 0, asked="café")
+    assert windows.is_new(post(2, "Kaffee"), 0, asked="café")
+    again = Windows(SERVER, ("café",), windows.mark(0), 0)
+    assert list(again.of["café"].seen) == [post(1).id, post(2).id]
 
 
 def test_what_is_known_is_bounded() -> None:
     """Also where a timeline cannot be read, and so never comes to an end."""
-    ledger = Ledger(SERVER, ("a",), "", 0)
-    ledger.windows["a"] = Window("0")
+    windows = Windows(SERVER, ("a",), "", 0)
+    windows.of["a"] = Window("0")
     for n in range(KNOWN_AT_MOST + SEEN_AT_MOST):
-        assert ledger.is_new(post(n, "a" if n < 2 * SEEN_AT_MOST else "b"), 0)
-    assert len(ledger.known) == KNOWN_AT_MOST
-    assert len(ledger.windows["a"].seen) == SEEN_AT_MOST
-    assert len(ledger.mark()) < 20_000
+        assert windows.is_new(post(n, "a" if n < 2 * SEEN_AT_MOST else "b"), 0)
+    assert len(windows.known) == KNOWN_AT_MOST
+    assert len(windows.of["a"].seen) == SEEN_AT_MOST
+    assert len(windows.mark(0)) < 20_000
 
 
 def test_what_is_old_is_done() -> None:
@@ -173,14 +173,14 @@ def test_what_is_old_is_done() -> None:
 @pytest.mark.parametrize("url", [SERVER, "https://b.example"])
 def test_a_cursor_is_one_server_s(url: str) -> None:
     """Another server has other ids: there it begins anew."""
-    ledger = Ledger(SERVER, ("a", "b"), "", 0)
-    ledger.windows["a"] = Window("5")
-    ledger.is_new(post(7, "a"), 0)
-    again = Ledger(url, ("a",), ledger.mark(), 9)
+    windows = Windows(SERVER, ("a", "b"), "", 0)
+    windows.of["a"] = Window("5")
+    windows.is_new(post(7, "a"), 0)
+    again = Windows(url, ("a",), windows.mark(0), 9)
     mine = {"a": Window("5", {post(7).id: 9})}
-    assert again.windows == (mine if url == SERVER else {})
+    assert again.of == (mine if url == SERVER else {})
     assert list(again.known) == ([post(7).id] if url == SERVER else [])
-    assert not Ledger(url, ("b",), ledger.mark(), 9).windows
+    assert not Windows(url, ("b",), windows.mark(0), 9).of
 
 
 JSON = st.recursive(
@@ -194,8 +194,8 @@ JSON = st.recursive(
 @given(st.text(max_size=20) | st.tuples(st.just(SERVER), JSON).map(json.dumps))
 def test_any_text_is_a_cursor_or_none(text: str) -> None:
     """What is no cursor of ours is as good as none."""
-    ledger = Ledger(SERVER, ("a",), text, 0)
-    assert set(ledger.windows) <= {"a"}
+    windows = Windows(SERVER, ("a",), text, 0)
+    assert set(windows.of) <= {"a"}
 
 
 def test_requests_are_spread_over_what_the_limit_leaves() -> None:

@@ -6,12 +6,23 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from mastodon_api import FOLDER, MastodonServer, drained, polls, recorded, source_of, status
+from mastodon_api import (
+    FOLDER,
+    MastodonServer,
+    drained,
+    first,
+    polls,
+    recorded,
+    source_of,
+    status,
+)
 from network import Counting, truth
 from servers import eventually
 
 from app.hashtags import typed_list
-from app.sources import SourceLost, mastodon
+from app.messages import Post
+from app.sources import SourceLost
+from app.sources.mastodon import source as module
 
 
 @pytest.mark.parametrize("tells_limits", [True, False])
@@ -132,8 +143,35 @@ async def test_a_hashtag_that_nobody_has_used_is_empty(stack: AsyncExitStack) ->
     posts = source_of(server).posts("")
     await anext(posts)
     server.post([status(1)])
-    assert (await anext(posts)).id == status(1)["id"]
+    post = await anext(posts)
+    assert isinstance(post, Post) and post.id == status(1)["id"]
     await posts.aclose()
+
+
+async def test_what_came_meanwhile_is_the_pasts(stack: AsyncExitStack) -> None:
+    """Until each timeline was asked for once: then nothing is missing since the cursor."""
+    server = await stack.enter_async_context(MastodonServer())
+    tags = ("science", "football")
+    left = (await first(source_of(server, tags), 2))[-1].cursor  # type: ignore[union-attr]
+    left_at = int(server.clock.now)
+    server.clock.now += 3600
+    server.post([status(n, *tags) for n in range(3)])
+    source, past = source_of(server, tags), list[bool]()
+    posts = source.posts(left)
+    for n in range(7):
+        if n == 6:
+            server.post([status(6)])
+        while not isinstance(await anext(posts), Post):
+            pass
+        past.append(source.catching_up)
+        if n == 2:
+            assert source.unbroken_since == source.since > left_at
+            server.post([status(n) for n in range(3, 6)])
+            for _ in range(2):  # the rest of the first round
+                await anext(posts)
+            assert source.unbroken_since == left_at
+    assert past == [True] * 3 + [False] * 4
+    await posts.aclose()  # type: ignore[attr-defined]
 
 
 async def test_a_limit_is_kept_before_it_is_reached(stack: AsyncExitStack) -> None:
@@ -162,7 +200,7 @@ async def test_a_server_that_hangs_is_lost(
     stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that does not come is no reason to wait for ever."""
-    monkeypatch.setattr(mastodon, "PAGE_SECONDS", 0.2)
+    monkeypatch.setattr(module, "PAGE_SECONDS", 0.2)
     server = await stack.enter_async_context(MastodonServer())
     server.timeline_answers.append((0, {}, ""))
     with pytest.raises(SourceLost, match="was silent"):

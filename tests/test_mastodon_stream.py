@@ -20,9 +20,10 @@ from mastodon_api import (
 from network import Counting
 from servers import eventually
 
+from app.messages import Post
 from app.settings import read
 from app.sources import SourceLost
-from app.sources.mastodon import Mastodon
+from app.sources.mastodon.source import Mastodon
 
 
 async def test_replies_count_though_the_stream_leaves_them_out(
@@ -38,6 +39,32 @@ async def test_replies_count_though_the_stream_leaves_them_out(
         await eventually(polls(server, 4), "some rounds")
     times = [time for time, _, _ in server.asked]
     assert all(later - time >= 60 for time, later in pairwise(times))
+
+
+async def test_what_a_timeline_alone_has_counts_for_what_is_tracked(stack: AsyncExitStack) -> None:
+    """What else such posts name is a biased sample; when the stream brings one later, it has
+    all of its hashtags, each once."""
+    server = await stack.enter_async_context(MastodonServer())
+    source, uses = source_of(server, token=TOKEN), list[tuple[str, str]]()
+
+    async def read() -> None:
+        async for message in source.posts(""):
+            if isinstance(message, Post):
+                uses.extend((message.id, tag) for tag in message.hashtags)
+
+    reading = asyncio.create_task(read())
+    await eventually(polls(server), "it knows where the timeline ends")
+    reply, late = status(1, "science", "other"), status(2, "science", "other")
+    server.post([reply, late], streamed=False)
+    await eventually(lambda: len(uses) >= 2, "the timeline has brought them")
+    server.event("update", json.dumps(late))
+    server.event("update", json.dumps(late))
+    server.post([status(3, "other")])
+    await eventually(lambda: (status(3)["id"], "other") in uses, "the stream has brought it")
+    reading.cancel()
+    await asyncio.wait([reading])
+    expected = [(reply, "science"), (late, "science"), (late, "other"), (status(3), "other")]
+    assert uses == [(post["id"], tag) for post, tag in expected]
 
 
 async def test_heartbeats_are_a_sign_of_life(counting: Counting, stack: AsyncExitStack) -> None:
@@ -165,11 +192,9 @@ async def test_bad_messages_are_skipped_and_harm_no_neighbour(
 async def test_a_line_without_an_end_ends_the_stream(stack: AsyncExitStack) -> None:
     """It must not fill the memory."""
     server = await stack.enter_async_context(MastodonServer())
-    posts = source_of(server, token=TOKEN).posts("")
     server_writes = asyncio.create_task(endless(server))
     with pytest.raises(SourceLost, match="more than 1048576 bytes"):
-        async with asyncio.timeout(20):
-            await anext(posts)
+        await drained(source_of(server, token=TOKEN))
     await server_writes
 
 

@@ -7,14 +7,14 @@ from links import Link
 from servers import RedisServer, eventually
 from test_feed import Clock, events, tick
 
-from app.feed import Feed
-from app.ingest import Ingester
+from app.web.feed import Feed
+from app.ingest.ingester import Ingester
 from app.pace import SHARE, Pace
-from app.selection import Selection
+from app.web.fanout import Selection
 from app.settings import read
 from app.sources import pick
-from app.store import Store, connect
-from app.viewer import Viewer
+from app.store.store import Store, connect
+from app.web.viewer import Viewer
 
 
 def test_a_tick_that_is_slow_by_chance_changes_nothing() -> None:

@@ -25,8 +25,8 @@ def page(browser: Browser, app: App) -> Iterator[Page]:
 
 def stands(page: Page) -> bool:
     """Whether the chart stood still while two more ticks came."""
-    edge, at = page.evaluate(EDGE), page.evaluate("() => hashtagPulse.known.live.at")
-    page.wait_for_function("at => hashtagPulse.known.live.at >= at + 900", arg=at)
+    edge, at = page.evaluate(EDGE), page.evaluate("() => hashtagPulse.state.live.at")
+    page.wait_for_function("at => hashtagPulse.state.live.at >= at + 900", arg=at)
     return bool(page.evaluate(EDGE) == edge)
 
 
@@ -36,7 +36,7 @@ def test_pause_and_back_to_live(page: Page) -> None:
     page.get_by_role("button", name="pause").click()
     page.mouse.move(5, 5)
     assert page.locator("#back").inner_text() == "paused · back to live"
-    points = "() => hashtagPulse.chart.series.get('science').at(-1).data.at(-1)[0]"
+    points = "() => hashtagPulse.chart.lines.get('science').at(-1).data.at(-1)[0]"
     before = page.evaluate(points)
     assert stands(page)
     assert page.evaluate(points) == before
@@ -72,7 +72,7 @@ def test_all_of_it_by_keyboard(page: Page) -> None:
         "share",
         "csv",
         "png",
-        "wall",
+        "kiosk",
         "plot",
         "#science",
     }
@@ -137,7 +137,7 @@ def test_wall_has_big_type_no_controls_and_stays_awake(browser: Browser, app: Ap
     assert page.evaluate(size) < big
     assert "wall" not in page.url
     page.wait_for_function("() => locks.length === 0")
-    page.locator("#wall").click()
+    page.locator("#kiosk").click()
     page.wait_for_function("() => document.fullscreenElement !== null")
     assert "wall" in page.url
     context.close()
@@ -160,7 +160,7 @@ def test_the_wall_shows_every_row_and_a_large_chart(
     with opened(browser, f"{app.url}/?wall", viewport=size) as page:
         page.evaluate(
             """many => {
-            const page = hashtagPulse, {at} = page.known.live;
+            const page = hashtagPulse, {at} = page.state.live;
             page.link.listener.counts = page.link.listener.history = () => {};
             page.tags = Array.from({length: many}, (_, n) => `한글한글한글${n}`);
             document.getElementById('rows').replaceChildren();
@@ -195,14 +195,14 @@ def test_hidden_page_does_not_draw_and_is_right_when_shown(browser: Browser, app
         }""")
         page.wait_for_function("() => drawn > 0")
         drawn, at = page.evaluate(
-            "hide => { eval(`(${hide})`)(true); return [drawn, hashtagPulse.known.live.at] }", hide
+            "hide => { eval(`(${hide})`)(true); return [drawn, hashtagPulse.state.live.at] }", hide
         )
-        page.wait_for_function("at => hashtagPulse.known.live.at > at + 2000", arg=at, polling=100)
+        page.wait_for_function("at => hashtagPulse.state.live.at > at + 2000", arg=at, polling=100)
         assert page.evaluate("() => drawn") == drawn
-        last = page.evaluate("() => hashtagPulse.known.live.at")
+        last = page.evaluate("() => hashtagPulse.state.live.at")
         drawn_to = page.evaluate(
             """hide => { eval(`(${hide})`)(false);
-            return hashtagPulse.chart.series.get('science').at(-1).data.at(-1)[0] }""",
+            return hashtagPulse.chart.lines.get('science').at(-1).data.at(-1)[0] }""",
             hide,
         )
         assert drawn_to >= last
@@ -222,21 +222,21 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, app: App, size: dict
 def test_the_chart_follows_the_windows_size(browser: Browser, app: App) -> None:
     """A phone is turned, a window made narrow and wide again: the lines fill what there is."""
     room = """() => {
-        const {paper, canvas, sheet} = hashtagPulse;
-        const rest = sheet.offsetWidth - paper.left - paper.right;
-        return Math.abs(canvas.offsetWidth - rest) < 2 && canvas.offsetWidth > 0.5 * sheet.offsetWidth
-            && sheet.width === Math.floor(sheet.offsetWidth * devicePixelRatio)
-            && canvas.offsetLeft + canvas.offsetWidth < sheet.offsetWidth;
+        const {axes, canvas, axesCanvas} = hashtagPulse;
+        const rest = axesCanvas.offsetWidth - axes.left - axes.right;
+        return Math.abs(canvas.offsetWidth - rest) < 2 && canvas.offsetWidth > 0.5 * axesCanvas.offsetWidth
+            && axesCanvas.width === Math.floor(axesCanvas.offsetWidth * devicePixelRatio)
+            && canvas.offsetLeft + canvas.offsetWidth < axesCanvas.offsetWidth;
     }"""
-    points = "() => hashtagPulse.chart.series.get('science').at(-1).data.length"
+    points = "() => hashtagPulse.chart.lines.get('science').at(-1).data.length"
     with opened(browser, app.url) as page:
         page.wait_for_function(room)
         wide = page.evaluate(points)
         page.set_viewport_size(PHONE)
-        page.wait_for_function("() => hashtagPulse.sheet.offsetWidth < 360")
+        page.wait_for_function("() => hashtagPulse.axesCanvas.offsetWidth < 360")
         page.wait_for_function(room)
         assert page.evaluate(points) < wide / 2
         page.set_viewport_size(DESKTOP)
-        page.wait_for_function("() => hashtagPulse.sheet.offsetWidth > 1000")
+        page.wait_for_function("() => hashtagPulse.axesCanvas.offsetWidth > 1000")
         page.wait_for_function(room)
         page.wait_for_function(f"wide => ({points})() > 0.9 * wide", arg=wide)

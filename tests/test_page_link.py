@@ -4,11 +4,10 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import pairwise
 from urllib.request import urlopen
 
 import pytest
-from browser import READY, asleep, opened
+from browser import KNOWN, READY, asleep, assert_as_the_server_knows, opened
 from playwright.sync_api import Browser, Page
 from servers import App, free_port, wait_until
 from web_line import WebLine
@@ -18,7 +17,6 @@ MANY = "science,football," + ",".join(f"tag{n}" for n in range(8))
 # the longer cut is as in life; without it the cut lasts until the page is red
 CUT_SECONDS = 60 if os.environ.get("CI") == "true" else 0
 LIVE = "() => badge.dataset.level === 'live'"
-TIMES = "() => hashtagPulse.known.live.series.get('science').map(([at]) => at)"
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +32,14 @@ def line(app: App) -> Iterator[WebLine]:
         yield between
 
 
-def assert_whole(page: Page, since: float) -> None:
-    """No hole and no duplicate in the drawn line, nor in what is known."""
-    times = page.evaluate(TIMES)
+def assert_whole(page: Page, url: str, since: float) -> None:
+    """No hole and no duplicate in the drawn line, nor in what is known; no change is missing."""
+    times = [at for at, _ in page.evaluate(KNOWN, "science")]
     assert times == sorted(set(times))
-    assert page.evaluate("() => hashtagPulse.known.live.holes()") == []
-    recent = [at for at in times if at >= since]
-    assert max(b - a for a, b in pairwise(recent)) < 2000
+    assert page.evaluate("() => hashtagPulse.state.live.holes()") == []
+    assert_as_the_server_knows(page, url, "science", since)
     drawn = page.evaluate(
-        "() => hashtagPulse.chart.series.get('science').map(({data}) => data.map(([at]) => at))"
+        "() => hashtagPulse.chart.lines.get('science').map(({data}) => data.map(([at]) => at))"
     )
     assert len(drawn) == 1, "one unbroken stretch"
     assert drawn[0] == sorted(set(drawn[0]))
@@ -53,21 +50,21 @@ def test_a_proxy_that_answers_502_for_seconds_does_not_end_the_page(
 ) -> None:
     """Chromium gives an EventSource up after one 502; the page makes a new one, and again."""
     with opened(browser, f"{line.url}/?view=total") as page:
-        cut = page.evaluate("() => hashtagPulse.known.live.at")
+        cut = page.evaluate("() => hashtagPulse.state.live.at")
         line.bad()
         page.wait_for_function("() => badge.textContent === 'reconnecting'")
         wait_until(lambda: line.refused >= 3, "the page tried, and tried again")
         page.wait_for_function("cut => hashtagPulse.clock.now() > cut + 5000", arg=cut)
         line.up()
         page.wait_for_function(LIVE)
-        page.wait_for_function("cut => hashtagPulse.known.live.at > cut + 1000", arg=cut)
-        assert_whole(page, cut - 1000)
+        page.wait_for_function("cut => hashtagPulse.state.live.at > cut + 1000", arg=cut)
+        assert_whole(page, line.url, cut - 1000)
 
 
 def test_a_network_that_goes_dead_leaves_no_hole(browser: Browser, line: WebLine) -> None:
     """Nothing comes and nothing breaks: the page notices the silence and comes back."""
     with opened(browser, f"{line.url}/?view=total") as page:
-        cut = page.evaluate("() => hashtagPulse.known.live.at")
+        cut = page.evaluate("() => hashtagPulse.state.live.at")
         line.dead()
         page.wait_for_function("() => badge.dataset.level === 'late'")
         page.wait_for_function("() => badge.dataset.level === 'stale'")
@@ -75,8 +72,8 @@ def test_a_network_that_goes_dead_leaves_no_hole(browser: Browser, line: WebLine
         assert line.swallowed > 0
         line.up()
         page.wait_for_function(LIVE, timeout=60_000)
-        assert page.evaluate("() => hashtagPulse.known.live.at") > cut + 1000 * CUT_SECONDS
-        assert_whole(page, cut - 1000)
+        assert page.evaluate("() => hashtagPulse.state.live.at") > cut + 1000 * CUT_SECONDS
+        assert_whole(page, line.url, cut - 1000)
 
 
 def test_a_laptop_that_slept_comes_back_by_itself(
@@ -88,17 +85,17 @@ def test_a_laptop_that_slept_comes_back_by_itself(
             window.beats = [Date.now()];
             setInterval(() => beats.push(Date.now()), 200);
         }""")
-        cut, streams = page.evaluate("() => hashtagPulse.known.live.at"), line.streams
+        cut, streams = page.evaluate("() => hashtagPulse.state.live.at"), line.streams
         with asleep():
             line.forget()
             wait_until(lambda: newest_tick(app) > cut + 15_000, "fifteen seconds of sleep")
             assert line.swallowed > 0
-        page.wait_for_function("cut => hashtagPulse.known.live.at > cut + 15000", arg=cut)
+        page.wait_for_function("cut => hashtagPulse.state.live.at > cut + 15000", arg=cut)
         page.wait_for_function(LIVE)
         pauses = page.evaluate("() => beats.slice(1).map((at, i) => at - beats[i])")
         assert max(pauses) > 12_000, "the page did sleep"
         assert line.streams == streams + 1
-        assert_whole(page, cut - 1000)
+        assert_whole(page, line.url, cut - 1000)
 
 
 def newest_tick(app: App) -> int:
@@ -114,13 +111,13 @@ def test_eight_tabs_of_one_browser_share_one_stream(browser: Browser, line: WebL
         page.goto(line.url)
     for page in pages:
         page.wait_for_function(READY)
-        at = page.evaluate("() => hashtagPulse.known.live.at")
-        page.wait_for_function("at => hashtagPulse.known.live.at > at", arg=at, polling=100)
+        at = page.evaluate("() => hashtagPulse.state.live.at")
+        page.wait_for_function("at => hashtagPulse.state.live.at > at", arg=at, polling=100)
     assert line.streams == 1
     for page in pages[1:]:
         page.close()
-    at = pages[0].evaluate("() => hashtagPulse.known.live.at")
-    pages[0].wait_for_function("at => hashtagPulse.known.live.at > at + 500", arg=at)
+    at = pages[0].evaluate("() => hashtagPulse.state.live.at")
+    pages[0].wait_for_function("at => hashtagPulse.state.live.at > at + 500", arg=at)
     context.close()
     wait_until(lambda: line.open_streams == 0, "the stream ends with the last tab")
 
@@ -134,8 +131,8 @@ def test_tabs_that_want_different_things_get_them(browser: Browser, line: WebLin
     two.goto(f"{line.url}/?tags=football&range=15m")
     two.wait_for_function(READY)
     for page, tag in [(one, "science"), (two, "football")]:
-        at = page.evaluate("() => hashtagPulse.known.live.at")
-        page.wait_for_function("at => hashtagPulse.known.live.at > at", arg=at, polling=100)
+        at = page.evaluate("() => hashtagPulse.state.live.at")
+        page.wait_for_function("at => hashtagPulse.state.live.at > at", arg=at, polling=100)
         assert page.evaluate("() => hashtagPulse.table.order") == [tag]
     assert line.open_streams == 1
     context.close()
@@ -193,7 +190,7 @@ def test_a_wrong_clock_in_the_browser_does_no_harm(browser: Browser, app: App, h
     page.wait_for_function(READY)
     page.wait_for_function(LIVE)
     assert page.locator("#badge").inner_text().startswith("live · 0.")
-    behind = page.evaluate("() => hashtagPulse.chart.edge - hashtagPulse.known.live.at")
+    behind = page.evaluate("() => hashtagPulse.chart.edge - hashtagPulse.state.live.at")
     assert abs(behind) < 5000
     context.close()
 
@@ -208,12 +205,12 @@ def test_a_server_that_starts_later_is_found(
         first = ending.enter_context(App(folder / "1", port=port, **settings)).started()
         with opened(browser, first.url) as page:
             page.wait_for_function(
-                "() => Object.values(hashtagPulse.known.tick.counts).some(total => total > 2)"
+                "() => Object.values(hashtagPulse.state.tick.counts).some(total => total > 2)"
             )
             first.end()
             page.wait_for_function("() => badge.dataset.level === 'waiting'")
-            before = page.evaluate("() => hashtagPulse.known.live.series.get('science').at(-1)")
+            before = page.evaluate(KNOWN, "science")[-1]
             ending.enter_context(App(folder / "2", port=port, **settings)).started()
             page.wait_for_function(LIVE)
-            known = page.evaluate("() => hashtagPulse.known.live.series.get('science')")
+            known = page.evaluate(KNOWN, "science")
             assert known[0][0] > before[0], "what the old server told is forgotten"

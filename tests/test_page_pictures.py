@@ -54,7 +54,7 @@ def test_picture(
         page.wait_for_function(
             "() => badge.textContent.startsWith('live · 0') && sources.children.length"
         )
-        page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+        page.wait_for_function("() => hashtagPulse.state.gaps.told.length")
         page.wait_for_function(
             "() => hashtagPulse.chart.valueAt('science', hashtagPulse.chart.edge)"
         )

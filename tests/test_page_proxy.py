@@ -27,10 +27,10 @@ def test_the_page_lives_behind_a_proxy(
         opened(browser, f"{nginx.url}/") as page,
     ):
         page.on("response", lambda got: failed.append(got.url) if got.status >= 400 else None)
-        before = page.evaluate("() => hashtagPulse.known.live.at")
-        page.wait_for_function("before => hashtagPulse.known.live.at > before + 1500", arg=before)
+        before = page.evaluate("() => hashtagPulse.state.live.at")
+        page.wait_for_function("before => hashtagPulse.state.live.at > before + 1500", arg=before)
         page.wait_for_function(f"() => ({POINTS})('science').length > 0")
         assert set(rows(page)) == {"#science", "#football"}
         page.reload()
-        page.wait_for_function("() => window.hashtagPulse?.known.tick")
+        page.wait_for_function("() => window.hashtagPulse?.state.tick")
     assert failed == []

@@ -9,10 +9,10 @@ from playwright.sync_api import Browser, Page
 from servers import App, RedisServer, free_port
 from yesterday import remember, remember_days
 
-from app.embedded import find_server
+from app.store.embedded import find_server
 
 DOWN = range(180, 201)
-LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
+LINES = """tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"""
 
 
 @pytest.fixture(scope="module")
@@ -38,29 +38,29 @@ def test_the_past_is_there_at_once_and_a_gap_is_no_zero(page: Page) -> None:
     """The line breaks where the ingester was down, and nowhere is it drawn as zero."""
     before, after = page.evaluate(LINES, "science")[-2:]
     assert after[0][0] - before[-1][0] > 20_000
-    assert page.evaluate("() => hashtagPulse.known.shownGaps(hashtagPulse.past)").__len__() >= 1
+    assert page.evaluate("() => hashtagPulse.state.shownGaps('5m')").__len__() >= 1
     assert min(value for _, value in before + after) > 0
-    page.wait_for_function("""() => hashtagPulse.known.shownGaps(hashtagPulse.past)
+    page.wait_for_function("""() => hashtagPulse.state.shownGaps('5m')
         .some(gap => gap.reason === 'ingester was down' && gap.to - gap.from > 19e3 && gap.to - gap.from < 24e3)""")
 
 
 def test_the_gap_is_shaded(page: Page) -> None:
-    """The paper behind the lines has the colour of a gap where nothing is known."""
+    """The canvas behind the lines has the colour of a gap where nothing is known."""
     page.wait_for_function("""() => {
-        const {paper, chart, known, past} = hashtagPulse;
-        const gap = known.shownGaps(past).find(({reason}) => reason === 'ingester was down');
-        const {left, top, width, height} = paper.box;
+        const {axes, chart, state} = hashtagPulse;
+        const gap = state.shownGaps('5m').find(({reason}) => reason === 'ingester was down');
+        const {left, top, width, height} = axes.box;
         const x = left + width * (1 - (chart.edge - (gap.from + gap.to) / 2) / chart.shown.range);
-        const dot = paper.context.getImageData(x * devicePixelRatio, (top + height * 0.47) * devicePixelRatio, 1, 1).data;
+        const dot = axes.context.getImageData(x * devicePixelRatio, (top + height * 0.47) * devicePixelRatio, 1, 1).data;
         const wanted = getComputedStyle(document.body).getPropertyValue('--gap').match(/\\w\\w/g).map(c => parseInt(c, 16));
         return wanted.every((c, i) => Math.abs(c - dot[i]) < 3);
     }""")
 
 
 WRITTEN = """async () => {
-    const {context} = hashtagPulse.paper, fill = context.fillText.bind(context), written = {};
+    const {context} = hashtagPulse.axes, fill = context.fillText.bind(context), written = {};
     context.fillText = (words, x, y, room) => { written[words] = [x, y]; fill(words, x, y, room) };
-    hashtagPulse.paper.paint();
+    hashtagPulse.axes.paint();
     context.fillText = fill;
     return written;
 }"""
@@ -68,10 +68,10 @@ WRITTEN = """async () => {
 
 def test_reasons_near_each_other_do_not_cover_each_other(page: Page) -> None:
     """Each is in a row of its own, with how long it lasted; what is far away is in the first."""
-    page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+    page.wait_for_function("() => hashtagPulse.state.gaps.told.length")
     page.evaluate("""() => {
-        const {known, clock} = hashtagPulse, now = clock.now();
-        known.gaps.told = [[100, 80, 'one'], [78, 60, 'two'], [270, 250, 'three']].map(([from, to, reason]) =>
+        const {state, clock} = hashtagPulse, now = clock.now();
+        state.gaps.told = [[100, 80, 'one'], [78, 60, 'two'], [270, 250, 'three']].map(([from, to, reason]) =>
             ({from: now - from * 1000, to: now - to * 1000, reason: `a long reason, number ${reason}`}));
     }""")
     written = page.evaluate(WRITTEN)
@@ -89,18 +89,18 @@ def test_before_the_first_start_nothing_looks_broken(
     app = start_app(HASHTAGS="science", TICK_SECONDS=0.1).started()
     with opened(browser, f"{app.url}/?range=15m") as page:
         page.wait_for_function(
-            "() => hashtagPulse.known.gaps.told.some(gap => gap.kind === 'start')"
+            "() => hashtagPulse.state.gaps.told.some(gap => gap.kind === 'start')"
         )
         written = page.evaluate(WRITTEN)
         [began] = [words for words in written if words.startswith("counting began · ")]
         assert "the lines follow soon" in written
         assert not [words for words in written if "not counted" in words]
         shade = """([x, y]) => {
-            const {context, look} = hashtagPulse.paper;
+            const {context, look} = hashtagPulse.axes;
             return [...context.getImageData((x - 100) * devicePixelRatio, (y - 13) * devicePixelRatio, 1, 1).data];
         }"""
         assert page.evaluate(shade, written[began]) == [0, 0, 0, 0]
-        page.wait_for_function("() => !hashtagPulse.paper.empty")
+        page.wait_for_function("() => !hashtagPulse.axes.empty")
         assert "the lines follow soon" not in page.evaluate(WRITTEN)
 
 
@@ -120,36 +120,34 @@ def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> 
 def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least: int) -> None:
     """Days of 40 posts a minute are a level line at 40, and the stream keeps it up to date."""
     page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_function("() => hashtagPulse.past !== hashtagPulse.known.live")
+    page.wait_for_function("() => hashtagPulse.series !== hashtagPulse.state.live")
     line = page.evaluate(LINES, "football")[0]
     assert len(line) >= least
     assert {round(value) for _, value in line[1:-8]} == {40}
-    at = page.evaluate("() => hashtagPulse.past.at")
-    page.wait_for_function("at => hashtagPulse.past.at > at", arg=at)
-    ends = "() => hashtagPulse.chart.series.get('football').at(-1).data.length"
+    at = page.evaluate("() => hashtagPulse.series.at")
+    page.wait_for_function("at => hashtagPulse.series.at > at", arg=at)
+    ends = "() => hashtagPulse.chart.lines.get('football').at(-1).data.length"
     before = page.evaluate(ends)
-    page.wait_for_function("at => hashtagPulse.past.at > at + 3000", arg=at)
+    page.wait_for_function("at => hashtagPulse.series.at > at + 3000", arg=at)
     assert page.evaluate(ends) <= before + 2 + 8, "a tick moves the newest point and adds none"
 
 
 def test_a_source_at_its_budget_breaks_the_line_and_says_so(page: Page) -> None:
     """With no source alive totals stand still: that is drawn as a gap, never as zero."""
-    page.wait_for_function("() => hashtagPulse.known.gaps.told.length")
+    page.wait_for_function("() => hashtagPulse.state.gaps.told.length")
     page.evaluate("""() => {
-        const page = hashtagPulse, {known} = page;
+        const page = hashtagPulse, {state} = page;
         page.link.listener.counts = page.link.listener.history = () => {};
-        let {at} = known.live, {counts} = known.tick;
+        let {at} = state.live, {counts} = state.tick;
         const x = (state, reason = '') => ({sources: {x: state}, details: {x: {since: at, reason}}});
-        known.clock.offset += 60e3;
+        state.clock.offset += 60e3;
         for (let i = 0; i < 40; i++) page.counts({at: at += 500, counts, ...x('budget', 'budget reached until 00:00 UTC')});
         for (let i = 0; i < 40; i++) {
             counts = {...counts, science: counts.science + 1};
             page.counts({at: at += 500, counts, ...x('live')});
         }
     }""")
-    reasons = page.evaluate(
-        "() => hashtagPulse.known.shownGaps(hashtagPulse.past).map(gap => gap.reason)"
-    )
+    reasons = page.evaluate("() => hashtagPulse.state.shownGaps('5m').map(gap => gap.reason)")
     assert "x: budget reached until 00:00 UTC" in reasons
     before, after = page.evaluate(LINES, "science")[-2:]
     assert after[0][0] - before[-1][0] >= 20_000
@@ -182,9 +180,9 @@ def test_an_ingester_that_stops_is_seen_and_named(
         page.wait_for_function("() => badge.dataset.level === 'late'")
         page.wait_for_function("() => badge.dataset.level === 'stale'")
         page.wait_for_function("() => badge.textContent.includes('is an ingester running?')")
-        ended = page.evaluate("() => hashtagPulse.known.live.at")
-        assert page.evaluate("() => hashtagPulse.known.missing().reason") == "ingester was down"
+        ended = page.evaluate("() => hashtagPulse.state.live.at")
+        assert page.evaluate("() => hashtagPulse.state.missing().reason") == "ingester was down"
         start_app("ingest", **settings)
         page.wait_for_function("() => badge.dataset.level === 'live'")
-        holes = page.evaluate("() => hashtagPulse.known.live.holes()")
+        holes = page.evaluate("() => hashtagPulse.state.live.holes()")
         assert [hole["from"] for hole in holes] == [ended]

@@ -16,7 +16,7 @@ TURNED = """last => {
     hashtagPulse.table.sorted = 1;
     hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, before: 1})));
 }"""
-LINES = """tag => hashtagPulse.chart.series.get(tag).map(({data}) => data)"""
+LINES = """tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"""
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,8 @@ def test_the_table_says_what_the_line_says(page: Page) -> None:
 
     def agrees() -> bool:
         told = page.evaluate("""() => {
-            const {series, at} = hashtagPulse.known.live;
-            const total = then => series.get('science').findLast(([at]) => at <= then)[1];
+            const {live} = hashtagPulse.state, {at} = live;
+            const total = then => live.points('science').findLast(([at]) => at <= then)[1];
             return [total(at) - total(at - 60e3), total(at - 60e3) - total(at - 120e3)];
         }""")
         shown = rows(page)["#science"]
@@ -111,7 +111,7 @@ def test_nothing_moves_while_it_loads_and_is_used(
                 .observe({type: 'layout-shift', buffered: true});
             navigator.share = undefined;
         }""")
-        page.wait_for_function("() => hashtagPulse.known.gaps.told && sources.children.length")
+        page.wait_for_function("() => hashtagPulse.state.gaps.told && sources.children.length")
         for control in (
             "#pause",
             "#share",
@@ -121,10 +121,10 @@ def test_nothing_moves_while_it_loads_and_is_used(
         ):
             page.evaluate("control => document.querySelector(control).click()", control)
         page.wait_for_function(
-            "() => told.textContent && hashtagPulse.past !== hashtagPulse.known.live"
+            "() => told.textContent && hashtagPulse.series !== hashtagPulse.state.live"
         )
-        at = page.evaluate("() => hashtagPulse.known.tick.at")
-        page.wait_for_function("at => hashtagPulse.known.tick.at > at + 1500", arg=at)
+        at = page.evaluate("() => hashtagPulse.state.tick.at")
+        page.wait_for_function("at => hashtagPulse.state.tick.at > at + 1500", arg=at)
         assert page.evaluate(shifts) == []
         page.evaluate("() => { document.querySelector('header').style.marginTop = '50px' }")
         page.wait_for_function(f"() => ({shifts})().length")
@@ -147,13 +147,13 @@ def test_numbers_are_written_as_their_reader_writes_them(
 def test_a_click_on_a_name_hides_and_shows_its_line(page: Page) -> None:
     """The button says so, the chart obeys, and the address keeps it."""
     button = page.get_by_role("button", name="#football")
-    disabled = "() => hashtagPulse.chart.series.get('football').every(series => series.disabled)"
+    disabled = "() => hashtagPulse.chart.lines.get('football').every(series => series.disabled)"
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
     assert page.evaluate(disabled)
     assert "hide=football" in page.url
     page.reload()
-    page.wait_for_function("() => hashtagPulse.chart.series.get('football')?.length")
+    page.wait_for_function("() => hashtagPulse.chart.lines.get('football')?.length")
     assert page.evaluate(disabled)
     page.get_by_role("button", name="#football").click()
     assert not page.evaluate(disabled)
@@ -163,10 +163,10 @@ def test_two_views(page: Page) -> None:
     """The running total draws the totals themselves."""
     page.get_by_role("button", name="total").click()
     data = page.evaluate(LINES, "science")[-1]
-    known = page.evaluate(
-        "() => hashtagPulse.known.live.series.get('science').map(([at, total]) => [at, total])"
+    assert page.evaluate(
+        "data => data.every(([at, total]) => hashtagPulse.state.live.total('science', at) === total)",
+        data,
     )
-    assert data[0] in known
     assert data[-1][1] >= data[0][1] > 0
     assert "view=total" in page.url
 
@@ -178,7 +178,7 @@ def test_pointing_at_the_chart_shows_the_values_at_that_moment(page: Page) -> No
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 50)
     told = page.locator("#values li").all_inner_texts()
     assert {text.split("\n")[0] for text in told} == {"#science", "#football", "#블랙핑크"}
-    drawn = page.evaluate("() => hashtagPulse.chart.valueAt('science', hashtagPulse.reader.at)")
+    drawn = page.evaluate("() => hashtagPulse.chart.valueAt('science', hashtagPulse.crosshair.at)")
     assert f"#science\n{drawn:.0f}" in told
     page.mouse.move(5, 5)
     assert page.locator("#values").is_hidden()
@@ -215,7 +215,7 @@ def test_a_hashtag_is_written_as_most_people_write_it(
             page.get_by_role("button", name="#Science").get_attribute("title").endswith("Science")
         )
         page.evaluate("""() => {
-            const {context} = hashtagPulse.paper, fill = context.fillText.bind(context);
+            const {context} = hashtagPulse.axes, fill = context.fillText.bind(context);
             context.fillText = (words, ...place) => { window.byTheLine ||= words.includes('#Science'); fill(words, ...place) };
         }""")
         page.wait_for_function("() => window.byTheLine")
@@ -226,8 +226,8 @@ def test_a_hashtag_is_written_as_most_people_write_it(
         assert got.value.path().read_text("utf-8-sig").splitlines()[0] == "time,#Science"
         page.wait_for_function("() => document.title === '#Science · hashtag pulse'")
         page.evaluate("""() => {
-            const {known} = hashtagPulse;
-            hashtagPulse.counts({...known.tick, at: known.tick.at + 1, names: {science: 'SCIENCE'}});
+            const {tick} = hashtagPulse.state;
+            hashtagPulse.counts({...tick, at: tick.at + 1, names: {science: 'SCIENCE'}});
         }""")
         assert list(rows(page)) == ["#SCIENCE"]
 

@@ -22,7 +22,7 @@ HEARD = """() => [
     ...window.written,
 ].join('\\n')"""
 LISTEN = """() => {
-    const {context} = hashtagPulse.paper, fill = context.fillText.bind(context);
+    const {context} = hashtagPulse.axes, fill = context.fillText.bind(context);
     window.written = [];
     context.fillText = (words, ...place) => { written.push(words); fill(words, ...place) };
 }"""
@@ -58,7 +58,7 @@ def test_a_translation_of_one_file_leaves_no_english(
         App(tmp_path, PYTHONPATH=translated, **settings).started() as app,
         opened(browser, f"{app.url}/?tags={TAGS[0]},サッカーボール") as page,
     ):
-        page.wait_for_function("() => hashtagPulse.known.gaps.told.length > 1")
+        page.wait_for_function("() => hashtagPulse.state.gaps.told.length > 1")
         page.evaluate(LISTEN)
         page.locator("#plot").focus()
         page.keyboard.press("ArrowLeft")

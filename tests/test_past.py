@@ -1,204 +1,492 @@
-"""Posts that are counted when their minute is over, in a real Redis: where they belong."""
+"""Hours and days in Redis, read back as running totals."""
 
-import random
+import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from servers import RedisServer
+from yesterday import LIVE, Fields, Minutes, Posts, asked_of, fields_of, sources, write
 
-from app.history import HOURS, MINUTES, stored
-from app.messages import Tick
-from app.store import STATES, TOTALS, State, Store, StoreLost, connect
+from app.ingest.clock import RedisClock
+from app.ingest.counter import Cut
+from app.ingest.writer import Writer
+from app.messages import DAY, HOUR, MINUTE, SourceState
+from app.store import keys
+from app.store.past import (
+    HashtagPast,
+    Running,
+    complete_since,
+    joined,
+    places,
+    read_past,
+    read_states,
+    without,
+)
+from app.store.store import State, Store, StoreLost, connect
 
-MINUTE = 60_000
-DAY = 1440 * MINUTE
-TAGS = ["science", "サッカー"]
-Minutes = Mapping[str, Mapping[str, Mapping[int, int]]]
+NOW = 494_000 * HOUR + 1234 * 1000
+"""Twenty minutes into an hour that is the eighth of its day."""
+MINUTES_BACK = range(NOW // MINUTE - 50 * 60, NOW // MINUTE + 1)
+STREAM = SourceState("live", since=1, complete=True)
+ASKED = SourceState("polling", since=1, complete=False)
 
 
 @pytest.fixture
-async def store(redis_binary: str, tmp_path: Path) -> AsyncIterator[Store]:
-    with RedisServer(redis_binary, tmp_path / "redis") as server:
-        redis = connect(server.url)
-        yield Store(redis)
-        await redis.aclose()
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
 
 
-async def commit(
-    store: Store, seen: State, name: str, posts: int = 0, past: Minutes | None = None
-) -> State:
-    tick = {
-        "at": 0,
-        "tick": 0.5,
-        "tracked": TAGS,
-        "increments": {"science": {"x": posts}} if posts else {},
-        "past": past or {},
-        "cursors": {},
-        "sources": {"x": "live"},
-        "details": {"x": {"since": 1, "reason": ""}},
-    }
-    return await store.commit(seen, name, tick)
+class Stored:
+    """A store over plain fields, of one moment; it counts what is asked of it."""
 
+    def __init__(self, fields: Fields, networks: Sequence[str], states: Any = ()) -> None:
+        self.fields, self.networks, self.states = fields, tuple(networks), states
+        self.skipped: list[str] = []
+        self.asked: list[Mapping[str, Sequence[str]]] = []
 
-async def this_minute(store: Store) -> int:
-    """Milliseconds at which the present minute of Redis began."""
-    seconds, _ = await store.redis.time()
-    return int(seconds) // 60 * MINUTE
+    async def states_since(self, begin: int) -> Any:
+        return self.states
 
-
-async def newest(store: Store) -> Tick:
-    return (await store.ticks_after(""))[-1]
-
-
-async def line(store: Store, tag: str, now: int, slots: Any = MINUTES) -> dict[int, int]:
-    """The totals of nine days, by slot; the present hour's may be a minute old in Redis, but
-    the newest tick has it."""
-    found = await stored(store, tag, slots, now - 9 * DAY, now + slots.seconds * 1000)
-    present = now // 1000 // slots.seconds * slots.seconds * 1000
-    if slots is HOURS and present in found:
-        found[present] = (await newest(store)).counts[tag]
-    return found
-
-
-async def test_they_raise_their_own_minute_and_all_since(store: Store) -> None:
-    """A minute without a tick gets what the total was, one that X did not tell of stays empty."""
-    now = await this_minute(store)
-    state = await commit(store, State(), "a", 5)
-    first = {"x": {now - 9 * MINUTE: 2, now - 8 * MINUTE: 0, now - 6 * MINUTE: 4}}
-    state = await commit(store, state, "b", 1, {"science": first})
-    state = await commit(store, state, "c", 0, {"science": {"y": {now - 8 * MINUTE + 30_000: 10}}})
-    assert state.commit == "c"
-    found = await line(store, "science", now)
-    present = [found.pop(at) for at in list(found) if at >= now]
-    assert found == {now - 9 * MINUTE: 2, now - 8 * MINUTE: 12, now - 6 * MINUTE: 16}
-    assert present[-1] == 22
-    assert (await newest(store)).counts["science"] == 22
-    assert (await newest(store)).by_source["science"] == {"x": 12, "y": 10}
-
-
-async def test_the_tick_says_which_posts_are_of_the_past(store: Store) -> None:
-    """In order of time, by source, with the minutes that had none; other ticks say nothing."""
-    now = await this_minute(store)
-    state = await commit(store, State(), "a", 5)
-    found = {now - 2 * MINUTE: 3, now - 12 * MINUTE: 0, now - 10 * MINUTE: 10**15}
-    await commit(store, state, "b", 0, {"サッカー": {"x": found}})
-    ticks = await store.ticks_after("")
-    assert [tick.past for tick in ticks] == [{}, {"サッカー": {"x": sorted(found.items())}}]
-    assert ticks[-1].counts["サッカー"] == 10**15 + 3
-
-
-async def test_the_times_that_are_filled_are_written_down(store: Store) -> None:
-    """As spans from the first second to the end of the last minute, one for what is in one piece."""
-    now = await this_minute(store)
-    at = now - 20 * MINUTE
-    found = {at + 12_000: 1, at + MINUTE: 0, at + 2 * MINUTE: 4, at + 9 * MINUTE: 1}
-    await commit(store, State(), "a", 0, {"science": {"x": found}})
-    [(_, entry)] = await store.redis.xrange(STATES)
-    spans = f"[{at + 12_000},{at + 3 * MINUTE}],[{at + 9 * MINUTE},{at + 10 * MINUTE}]"
-    assert entry[b"filled"].decode() == f'{{"science":{{"x":[{spans}]}}}}'
-    assert entry[b"sources"] == b'{"x":"live"}'
-
-
-async def test_minutes_in_which_nobody_ticked_are_written_down(store: Store) -> None:
-    """Those of them that the posts fill: no other source is counted in them."""
-    now = await this_minute(store)
-    state = await commit(store, State(), "a", 0, {"science": {"x": {now - 5 * MINUTE: 1}}})
-    minutes = {now - n * MINUTE + 7: n for n in (7, 6, 5, 3)}
-    await commit(store, state, "b", 0, {"science": {"x": minutes}})
-    entries = [entry for _, entry in await store.redis.xrange(STATES)]
-    spans = [(7, 5), (3, 2)]
-    told = ",".join(f"[{now - begin * MINUTE},{now - end * MINUTE}]" for begin, end in spans)
-    assert (
-        entries[0][b"alone"].decode() == f'{{"science":[[{now - 5 * MINUTE},{now - 4 * MINUTE}]]}}'
-    )
-    assert entries[1][b"alone"].decode() == f'{{"science":[{told}]}}'
-
-
-async def test_what_cannot_be_is_put_as_near_as_can_be(store: Store) -> None:
-    """The future into the present, and what is older than the minutes reach into the oldest."""
-    now = await this_minute(store)
-    found = {now + DAY: 2, 0: 3}
-    await commit(store, State(), "a", 0, {"science": {"x": found}})
-    totals = list((await line(store, "science", now)).values())
-    assert totals == [3, 5]
-
-
-async def test_after_weeks_away_the_hours_know_the_total(store: Store) -> None:
-    """The minutes of then are forgotten: a line that begins at zero would be false."""
-    now = await this_minute(store)
-    state = await commit(store, State(), "a", 7)
-    month = now // HOURS.seconds // 1000 // HOURS.in_string
-    for key in await store.redis.keys("{hashtag}:*:*:science"):
-        await store.redis.delete(key)
-    old = f"{{hashtag}}:hours:{month - 1}:science"
-    await store.redis.setrange(old, 8, b"@ \0\0\0\0\0\0")  # 8.0: a total of 7
-    await commit(store, state, "b", 0, {"science": {"x": {now - DAY: 1}}})
-    assert (await line(store, "science", now))[now - DAY] == 8
-
-
-async def test_a_string_of_another_type_is_named_and_nothing_is_changed(store: Store) -> None:
-    """Also one of a day that only posts of the past lead to."""
-    now = await this_minute(store)
-    key = f"{{hashtag}}:minutes:{(now - 2 * DAY) // DAY}:science"
-    await store.redis.lpush(key, "mine")
-    before = {key: await store.redis.dump(key) for key in await store.redis.keys()}
-    with pytest.raises(StoreLost, match=f"the Redis key {key} is a list, expected a string"):
-        await commit(store, State(), "a", 1, {"science": {"x": {now - DAY: 1}}})
-    assert {key: await store.redis.dump(key) for key in await store.redis.keys()} == before
-
-
-async def test_past_and_present_against_a_model(store: Store) -> None:
-    """Two writers with right and stale states: each slot is the sum of what is up to it."""
-    chance = random.Random(11)
-    events: dict[str, Counter[int]] = {tag: Counter() for tag in TAGS}
-    seen, version = [State(), State()], 0
-    for n in range(150):
-        writer, posts = chance.randrange(2), chance.randrange(3)
-        state = chance.choice([seen[writer], seen[1 - writer]])
-        past = some_past(chance, await this_minute(store))
-        seen[writer] = await commit(store, state, f"c{n}", posts, past)
-        if seen[writer].commit == f"c{n}":
-            version += 1
-            minute = int((await newest(store)).id.split("-")[0]) // MINUTE * MINUTE
-            events["science"][minute] += posts
-            for tag in TAGS:
-                events[tag][minute] += 0  # a tick makes its minute known
-                for found in past.get(tag, {}).values():
-                    events[tag].update({at // MINUTE * MINUTE: p for at, p in found.items()})
-                    for at in found:
-                        events[tag][at // MINUTE * MINUTE] += 0
-    assert version > 50
-    now = await this_minute(store)
-    for tag in TAGS:
-        for slots in (MINUTES, HOURS):
-            assert await line(store, tag, now, slots) == model(events[tag], slots.seconds * 1000)
-        assert int(await store.redis.hget(TOTALS, tag) or 0) == events[tag].total()
-
-
-def some_past(chance: random.Random, now: int) -> dict[str, dict[str, dict[int, int]]]:
-    """Nothing, or some minutes in a row of some sources, up to three days ago."""
-    if chance.random() < 0.6:
-        return {}
-    return {
-        tag: {
-            source: {
-                now - (begin - n) * MINUTE + (7_000 if n == 0 else 0): chance.randrange(4)
-                for n in range(chance.randrange(1, 9))
-            }
-            for source in chance.sample(["x", "y"], chance.randrange(1, 3))
-            for begin in [chance.randrange(9, 4000)]
+    async def read(self, fields: Mapping[str, Sequence[str]]) -> Any:
+        self.asked.append(fields)
+        values = {
+            key: {name: self.fields[key][name] for name in names if name in self.fields[key]}
+            for key, names in fields.items()
+            if key in self.fields
         }
-        for tag in chance.sample(TAGS, chance.randrange(1, 3))
+        return State(networks=self.networks), values
+
+    def skip(self, why: str) -> None:
+        self.skipped.append(why)
+
+
+def read(
+    fields: Fields | Stored,
+    *tags: str,
+    hours: int = 24,
+    by_hours: bool = False,
+    tracked: Sequence[str] = (),
+    **newest: SourceState,
+) -> list[HashtagPast]:
+    """The past of these hashtags, so many hours of it."""
+    newest = newest or {"a": STREAM}
+    store: Any = fields if isinstance(fields, Stored) else Stored(fields, list(newest))
+    begin = NOW - hours * HOUR
+    work = read_past(store, tags, begin, NOW, by_hours, newest, newest, tracked)
+    pasts, _ = asyncio.run(work)
+    return [pasts[tag] for tag in tags]
+
+
+def total_at(line: Running, at: int) -> int:
+    """The running total at the end of the minute that begins at this time."""
+    return next((total for time, total in reversed(line.changes) if time <= at), line.before)
+
+
+posts_of_minutes = some.dictionaries(
+    some.sampled_from(MINUTES_BACK), some.one_of(some.integers(1, 9), some.just(70_000))
+)
+
+
+@settings(deadline=None)
+@given(
+    some.dictionaries(some.sampled_from(["a", "b"]), posts_of_minutes, min_size=1),
+    some.integers(1, 47),
+    some.integers(0, 5000),
+)
+def test_what_was_counted_is_read_back_exactly(
+    found: dict[str, dict[int, int]], hours: int, earlier: int
+) -> None:
+    """At each minute of the last two days, whatever was before them and is forgotten."""
+    first = NOW // MINUTE - 40 * DAY // MINUTE
+    posts = {name: {"x": {**of, first: earlier}} for name, of in found.items()}
+    fields = fields_of(posts, dict.fromkeys(found, MINUTES_BACK), NOW)
+    [past] = read(fields, "x", hours=hours, **dict.fromkeys(found, STREAM))
+    assert past.lost == []
+    for name, of in found.items():
+        line = past.sources[name]
+        for minute in range((NOW - hours * HOUR) // MINUTE, NOW // MINUTE + 1):
+            expected = earlier + sum(n for at, n in of.items() if at <= minute)
+            assert total_at(line, minute * MINUTE) == expected
+        assert line.counted[0][0] <= NOW - hours * HOUR
+        assert line.counted[-1][1] > NOW
+
+
+@settings(deadline=None)
+@given(posts_of_minutes, some.sets(some.integers(0, 50)), some.booleans())
+def test_the_kept_hours_of_a_week_are_exact(
+    found: dict[int, int], missing: set[int], is_tracked: bool
+) -> None:
+    """Each has the total that it had, though others before it and after it are not kept."""
+    hour = NOW // HOUR
+    week = range((NOW - 7 * DAY) // MINUTE, NOW // MINUTE + 1)
+    earlier = {at - n * DAY // MINUTE: 3 for at in found for n in (2, 4)}
+    both = dict(Counter(found) + Counter(earlier))
+
+    def is_kept(tag: str, number: int) -> bool:
+        return (hour - number) not in missing and (hour - number - 48) not in missing
+
+    tracked = ["x"] if is_tracked else []
+    fields = fields_of({"a": {"x": both}}, {"a": week}, NOW, tracked, is_kept)
+    [past] = read(fields, "x", hours=7 * 24 - 1, tracked=tracked)
+    line = past.sources["a"]
+    for begin, end in line.counted:
+        for at in range(max(begin, week[0] * MINUTE), min(end, NOW), MINUTE):
+            assert total_at(line, at) == sum(n for m, n in both.items() if m * MINUTE <= at)
+    assert (past.lost == []) == (
+        is_tracked or bool(line.counted and line.counted[0][0] <= NOW - 7 * DAY)
+    )
+    assert all(end <= (hour - 47) * HOUR for _, end in past.lost)
+
+
+def test_a_request_reads_a_bounded_number_of_keys() -> None:
+    """A hash for each hour or day and source, and the totals."""
+    for hours, by_hours, most in (
+        (1, False, 2),
+        (24, False, 25),
+        (168, False, 169),
+        (720, True, 79),
+    ):
+        begin = NOW - hours * HOUR
+        assert len(places(begin, NOW, by_hours)) <= most
+        stored = Stored({}, ["a", "b"])
+        read(stored, "x", "y", hours=hours, by_hours=by_hours, a=STREAM, b=ASKED)
+        [asked] = stored.asked
+        assert len(asked) <= 2 * (most + 1)
+
+
+def test_places_follow_each_other() -> None:
+    """Without a hole and without an overlap, up to the present hour."""
+    for hours, by_hours in ((1, False), (24, False), (168, False), (720, True)):
+        found = places(NOW - hours * HOUR, NOW, by_hours)
+        assert found[0].begin <= NOW - hours * HOUR
+        assert all(before.end == after.begin for before, after in pairwise(found))
+        assert found[-1].begin <= NOW < found[-1].end
+
+
+def test_silence_is_not_the_same_as_what_was_not_asked_or_not_counted() -> None:
+    """A complete source that was counted has silence; another one has nothing to say."""
+    minutes = range(NOW // MINUTE - 600, NOW // MINUTE - 300)
+    counted: Minutes = {"a": minutes, "b": MINUTES_BACK}
+    fields = fields_of({"b": {"asked": {MINUTES_BACK[-5]: 2}}}, counted, NOW, tracked=())
+    silent, asked = read(fields, "silent", "asked", a=STREAM, b=ASKED)
+    assert set(silent.sources) == {"a"}
+    assert silent.sources["a"].changes == []
+    assert silent.sources["a"].counted == [(minutes[0] * MINUTE, minutes[-1] * MINUTE + MINUTE)]
+    assert asked.sources["b"].counted == [(NOW // HOUR * HOUR, NOW // MINUTE * MINUTE + MINUTE)]
+    assert silent.lost == asked.lost == []
+
+
+def test_a_tracked_hashtag_has_all_sources() -> None:
+    """Also those that were asked for it, and found nothing."""
+    fields = fields_of({}, {"b": MINUTES_BACK}, NOW, tracked=["x"])
+    [past] = read(fields, "x", tracked=["x"], a=STREAM, b=ASKED)
+    assert set(past.sources) == {"a", "b"}
+    assert past.sources["a"].counted == []
+    assert past.sources["b"].counted[0][0] <= NOW - DAY
+
+
+def test_a_source_that_became_complete_was_not_asked_before() -> None:
+    """Silence only since it has all of its network."""
+    states = [
+        (NOW - 30 * HOUR, {b"sources": sources(a=ASKED).encode()}),
+        (NOW - 3 * HOUR, {b"sources": sources(a=STREAM).encode()}),
+    ]
+    stored = Stored(fields_of({}, {"a": MINUTES_BACK}, NOW), ["a"], states)
+    [past] = read(stored, "x")
+    assert past.sources["a"].counted[0][0] == (NOW - 3 * HOUR) // HOUR * HOUR
+    seen = read_states(states)
+    assert complete_since(seen[:1]) == {"a": float("inf")}
+    assert complete_since(seen) == {"a": NOW - 3 * HOUR}
+    assert complete_since(seen[1:]) == {"a": 0}
+
+
+def test_what_is_not_kept_is_lost_and_not_silent() -> None:
+    """A hashtag that is not tracked, older than the hours; but not while nobody counted."""
+    old = range((NOW - 60 * HOUR) // MINUTE, (NOW - 55 * HOUR) // MINUTE)
+    counted = {"a": [*old, *MINUTES_BACK[600:]]}
+    posts = {"a": {"x": {old[10]: 5, MINUTES_BACK[700]: 3}}}
+    [past] = read(fields_of(posts, counted, NOW), "x", hours=100)
+    assert past.lost == [(old[0] * MINUTE, old[-1] * MINUTE + MINUTE)]
+    assert past.sources["a"].counted == [
+        (MINUTES_BACK[600] * MINUTE, NOW // MINUTE * MINUTE + MINUTE)
+    ]
+
+
+def test_what_was_not_asked_is_not_lost() -> None:
+    """A source that counts only what it was asked for has nothing else to keep."""
+    old = range((NOW - 60 * HOUR) // MINUTE, NOW // MINUTE + 1)
+    [past] = read(fields_of({}, {"b": old}, NOW), "x", hours=100, a=STREAM, b=ASKED)
+    assert past == HashtagPast({"a": Running(0, [], [])}, [])
+
+
+def test_a_day_has_the_hours_that_were_kept() -> None:
+    """Of a hashtag that is not tracked; one that is has all of them, posts or not."""
+    week = range((NOW - 7 * DAY) // MINUTE, NOW // MINUTE + 1)
+    at = (NOW - 5 * DAY) // DAY * DAY + 3 * HOUR
+    posts = {"a": {tag: {at // MINUTE: 4, NOW // MINUTE - 9: 2} for tag in ("x", "y")}}
+    fields = fields_of(posts, {"a": week}, NOW, ["y"], lambda tag, hour: hour == at // HOUR)
+    x, y = read(fields, "x", "y", hours=720, by_hours=True, tracked=["y"])
+    border = (NOW // HOUR - 47) * HOUR
+    begin = week[0] * MINUTE // HOUR * HOUR
+    assert x.lost == [(begin, at), (at + HOUR, border)]
+    assert y.lost == []
+    assert y.sources["a"].counted[0][0] == begin
+    for past in (x, y):
+        line = past.sources["a"]
+        assert [total_at(line, time) for time in (at - 1, at, border, NOW)] == [0, 4, 4, 6]
+
+
+def test_what_one_source_has_kept_is_silence_in_another() -> None:
+    """A hashtag is kept for all of an hour, whoever had the posts; but where nothing says what
+    the other's total was then, between hours that are lost, it is not made up."""
+    week = range((NOW - 7 * DAY) // MINUTE, NOW // MINUTE + 1)
+    hour = (NOW - 4 * DAY) // HOUR
+    a = {(hour + n) * 60: 4 for n in (0, 2, 3)}
+    posts = {"a": {"x": a}, "b": {"x": {(hour + 3) * 60: 1, (hour + 5) * 60: 7}}}
+    counted = dict.fromkeys("ab", week)
+    fields = fields_of(posts, counted, NOW, (), lambda tag, at: (at - hour) in (0, 2, 3))
+    [past] = read(fields, "x", hours=160, a=STREAM, b=STREAM)
+    kept = [((hour + first) * HOUR, (hour + last) * HOUR) for first, last in ((0, 1), (2, 4))]
+    assert past.sources["a"].counted[:-1] == kept
+    assert past.sources["b"].counted[:-1] == kept[1:]
+    b = past.sources["b"]
+    assert [total_at(b, (hour + n) * HOUR) for n in (2, 3, 60)] == [0, 1, 8]
+    assert [begin for begin, _ in past.lost][1:] == [end for _, end in kept]
+
+
+def test_posts_of_late_minutes_raise_all_that_follows() -> None:
+    """Whether or not the later hours were told of them."""
+    early, late = MINUTES_BACK[-400], MINUTES_BACK[-300]
+    fields = fields_of({"a": {"x": {early: 2, MINUTES_BACK[-9]: 3}}}, {"a": MINUTES_BACK}, NOW)
+    later = fields_of({"a": {"x": {early: 2, late: 40}}}, {"a": MINUTES_BACK}, NOW)
+    key = keys.hour(late // 60, "a")
+    fields[key]["x"] = later[key]["x"]
+    fields[keys.totals("a")]["x"] = keys.written_posts(45, NOW // HOUR)
+    line = read(fields, "x")[0].sources["a"]
+    assert [total_at(line, at * MINUTE) for at in (early - 1, early, late - 1, late)] == [
+        0,
+        2,
+        2,
+        42,
+    ]
+    assert total_at(line, NOW) == 45
+
+
+def test_a_hashtag_that_was_forgotten_began_at_zero_again() -> None:
+    """What it had before is not taken from what it has now."""
+    fields = fields_of({"a": {"x": {MINUTES_BACK[-900]: 50}}}, {"a": MINUTES_BACK}, NOW)
+    anew = fields_of({"a": {"x": {MINUTES_BACK[-5]: 2}}}, {"a": MINUTES_BACK}, NOW)
+    fields[keys.hour(NOW // HOUR, "a")]["x"] = anew[keys.hour(NOW // HOUR, "a")]["x"]
+    fields[keys.totals("a")]["x"] = anew[keys.totals("a")]["x"]
+    line = read(fields, "x")[0].sources["a"]
+    assert [total_at(line, MINUTES_BACK[n] * MINUTE) for n in (-901, -900, -6, -5)] == [0, 50, 0, 2]
+
+
+def test_a_total_that_is_less_than_its_posts_is_never_below_zero() -> None:
+    """A hashtag that was forgotten and seen again within an hour has the posts of both times."""
+    minutes = {MINUTES_BACK[-9]: 50, MINUTES_BACK[-5]: 2}
+    fields = fields_of({"a": {"x": minutes}}, {"a": MINUTES_BACK}, NOW)
+    fields[keys.totals("a")]["x"] = keys.written_posts(2, NOW // HOUR)
+    key = keys.hour(NOW // HOUR, "a")
+    past = keys.Past.read(fields[key]["x"])
+    past.total = 2
+    fields[key]["x"] = past.pack()
+    line = read(fields, "x")[0].sources["a"]
+    assert [line.before, *(total for _, total in line.changes)] == [0, 0, 2]
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff" * 9, b"\x00\x01", b"\x01\x63\x00\x01", b"mine"])
+@pytest.mark.parametrize("name", ["x", ""])
+def test_garbage_in_a_field_is_skipped_and_nothing_else_is_lost(garbage: bytes, name: str) -> None:
+    """One counted skip; the other hours, hashtags and sources are as they were."""
+    posts: Posts = {s: {"x": dict.fromkeys(MINUTES_BACK[-600::7], 1), "y": {}} for s in "ab"}
+    fields = fields_of(posts, dict.fromkeys("ab", MINUTES_BACK), NOW)
+    whole = read(fields, "x", "y", a=STREAM, b=STREAM)
+    bad = NOW // HOUR - 3
+    fields[keys.hour(bad, "a")][name] = garbage
+    stored = Stored(fields, "ab")
+    x, y = read(stored, "x", "y", a=STREAM, b=STREAM)
+    assert len(stored.skipped) == 1
+    assert keys.hour(bad, "a") in stored.skipped[0]
+    assert x.sources["b"] == whole[0].sources["b"]
+    assert y.sources["b"] == whole[1].sources["b"]
+    span = (bad * HOUR, bad * HOUR + HOUR)
+    line, before = x.sources["a"], whole[0].sources["a"]
+    if name:
+        assert line.counted == before.counted
+        assert line.changes[-1] == before.changes[-1]
+    else:
+        assert (line.before, line.changes) == (before.before, before.changes)
+        for at, _ in line.changes:  # a post was counted, whoever says so
+            assert any(begin <= at < end for begin, end in line.counted)
+        assert y.sources["a"].counted == without(whole[1].sources["a"].counted, [span])
+
+
+def test_garbage_in_a_total_leaves_what_the_hours_say() -> None:
+    """Their own totals are there still."""
+    fields = fields_of({"a": {"x": {MINUTES_BACK[-70]: 4, MINUTES_BACK[-3]: 1}}}, {}, NOW)
+    fields[keys.totals("a")]["x"] = b"-5 apples"
+    stored = Stored(fields, "a")
+    assert total_at(read(stored, "x")[0].sources["a"], NOW) == 5
+    assert len(stored.skipped) == 1
+
+
+def test_a_source_that_nobody_knew_of_is_read_as_well() -> None:
+    """One that counted before, and runs no longer."""
+    fields = fields_of({"old": {"x": {MINUTES_BACK[-90]: 4}}}, {"old": MINUTES_BACK[:-60]}, NOW)
+    stored = Stored(fields, ["old", "a"])
+    [past] = read(stored, "x", a=STREAM)
+    assert len(stored.asked) == 2
+    assert total_at(past.sources["old"], NOW) == 4
+
+
+@given(some.lists(some.tuples(some.integers(0, 30), some.integers(1, 9))), some.data())
+def test_stretches_of_time_are_sets_of_moments(spans: list[tuple[int, int]], data: Any) -> None:
+    """Joined they are the same time, and without others what is in none of those."""
+
+    def moments(found: Sequence[tuple[int, int]]) -> set[int]:
+        return {at for begin, end in found for at in range(begin, end)}
+
+    spans = [(begin, begin + length) for begin, length in spans]
+    holes = joined(data.draw(some.permutations(spans))[: len(spans) // 2])
+    assert moments(joined(spans)) == moments(spans)
+    assert all(before[1] < after[0] for before, after in pairwise(joined(spans)))
+    assert moments(without(spans, holes)) == moments(spans) - moments(holes)
+
+
+async def test_one_transaction_reads_it_all(store: Store) -> None:
+    """However many hashtags and hours, from a real Redis: what is in it is of one moment."""
+    posts = {"demo": {"x": {MINUTES_BACK[-90]: 4}, "サッカー": {MINUTES_BACK[-3]: 2}}}
+    await write(store.redis, fields_of(posts, {"demo": MINUTES_BACK}, NOW))
+    before = await asked_of(store.redis)
+    tags = ["x", "サッカー", *(f"other{n}" for n in range(18))]
+    pasts, _ = await read_past(store, tags, NOW - DAY, NOW, False, ["demo"], {"demo": LIVE}, ())
+    assert [total_at(pasts[tag].sources["demo"], NOW) for tag in tags[:3]] == [4, 2, 0]
+    after = await asked_of(store.redis)
+    asked = {name: n - before[name] for name, n in after.items() if n > before[name]}
+    asked.pop("info", None)
+    assert asked == {
+        "xrevrange": 1, "xrange": 1, "multi": 1, "time": 1, "hgetall": 1, "hmget": 26, "exec": 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "key_of",
+    [
+        lambda hour: keys.hour(hour, "demo"),
+        lambda hour: keys.totals("demo"),
+        lambda hour: keys.STATES,
+    ],
+)
+async def test_a_key_of_another_type_is_named_in_one_sentence(
+    store: Store, key_of: Callable[[int], str]
+) -> None:
+    """The past is not known then, and nothing of it is made up."""
+    key = key_of(NOW // HOUR)
+    await store.redis.lpush(key, "mine")
+    with pytest.raises(StoreLost) as lost:
+        await read_past(store, ["x"], NOW - DAY, NOW, False, ["demo"], {"demo": LIVE}, ())
+    assert key in str(lost.value)
+    assert "\n" not in str(lost.value)
+
+
+class AheadStore(Store):
+    """A Redis whose clock is ahead, as far as the test says."""
+
+    ahead = 0
+    """Milliseconds."""
+
+    async def read(self, fields: Any) -> Any:
+        state, values = await super().read(fields)
+        return replace(state, time=state.time + self.ahead), values
+
+    async def commit(self, *args: Any) -> State:
+        stored = await super().commit(*args)
+        return replace(stored, time=stored.time + self.ahead)
+
+
+async def written(writer: Writer, cut: Cut, state: State, live: Mapping[str, SourceState]) -> State:
+    """The state with this cut in it."""
+    while (state := await writer.write(cut, state, live, 0.5, 10.0)).commit != cut.name:
+        pass
+    return (await writer.store.read({}))[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_what_the_ingester_wrote_is_read_back(store: Store, seed: int) -> None:
+    """Four days of it, with posts of the present and of late minutes, in two sources, with hours
+    in which nobody ticked: each minute of each hashtag has its total, and none is a made-up one."""
+    chance, store = Random(seed), AheadStore(store.redis)
+    clock = RedisClock()
+    writer = Writer(store, ["science"], 1000, clock, "test")
+    writer.begin(state := (await store.read({}))[0])
+    posts: dict[str, dict[str, Counter[int]]] = {
+        source: {tag: Counter() for tag in ("science", "x", "y")} for source in "ab"
     }
+    live: dict[str, SourceState] = {}
+    while store.ahead < 4 * DAY:
+        store.ahead += chance.choice([1, 7, 61, 61, 200]) * MINUTE
+        clock.hear((await store.read({}))[0].time)
+        now = clock.now() // MINUTE
+        since = now - chance.choice([0, 0, 0, 30, 300])
+        live = {name: SourceState("live", 1, "", True, since * MINUTE) for name in "ab"}
+        present = {s: {t: chance.randrange(4) for t in "xy" if chance.random() < 0.3} for s in "ab"}
+        past = {"b": {since: {chance.choice(["science", "x", "y"]): chance.randrange(1, 9)}}}
+        cut = Cut(now, present, past if since < now else {})
+        state = await written(writer, cut, state, live)
+        while state.moved < now // 60 - 1:  # an hour a commit, of those that are over
+            state = await written(writer, Cut(now), state, live)
+        for source, minute, tag, n in cut.entries():
+            posts[source][tag][minute] += n
+    end = clock.now()
+    for hours, by_hours in ((1, False), (24, False), (95, False), (96, True)):
+        begin = end - hours * HOUR
+        pasts, _ = await read_past(
+            store, ["science", "x", "y"], begin, end, by_hours, (), live, ["science"]
+        )
+        for tag, past in pasts.items():
+            # a day has no totals of single hours: before one that is lost, none is exact
+            for source, line in past.sources.items() if not (by_hours and past.lost) else ():
+                check(line, posts[source][tag], begin, end, by_hours)
+            assert tag != "science" or past.lost == []
 
 
-def model(events: Counter[int], milliseconds: int) -> dict[int, int]:
-    """The running total at the end of each slot that is known."""
-    totals, total = {}, 0
-    for at in sorted(events):
-        total += events[at]
-        totals[at // milliseconds * milliseconds] = total
-    return totals
+def check(line: Running, posts: Counter[int], begin: int, end: int, by_hours: bool) -> None:
+    """Each known minute has the total that the posts have; where hours do, at their ends."""
+    assert line.counted
+    border = (keys.hour_of(end) - 47) * HOUR
+    for first, last in line.counted:
+        for at in range(max(first, begin) // MINUTE * MINUTE, min(last, end), MINUTE):
+            step = HOUR if by_hours and at < border else MINUTE
+            expected = sum(n for m, n in posts.items() if m * MINUTE < at // step * step + step)
+            assert total_at(line, at) == expected
+
+
+async def test_a_tracked_hashtag_is_kept_where_its_source_went_back(store: Store) -> None:
+    """Also for an hour in which nobody ticked and nobody posted."""
+    store, clock, begun = AheadStore(store.redis), RedisClock(), 0
+    writer = Writer(store, ["science"], 1000, clock, "test")
+    writer.begin(state := (await store.read({}))[0])
+    for hours in (0, 5, 60):
+        store.ahead = hours * HOUR
+        clock.hear((await store.read({}))[0].time)
+        begun = clock.now() if hours != 5 else begun
+        live = {"a": SourceState("live", 1, "", True, begun)}
+        for _ in range(2):
+            state = await writer.write(Cut(clock.now() // MINUTE), state, live, 0.5, 10.0)
+    now = clock.now()
+    pasts, _ = await read_past(
+        store, ["science"], now - 61 * HOUR, now, False, (), live, ["science"]
+    )
+    assert len(pasts["science"].sources["a"].counted) == 2
+    assert total_at(pasts["science"].sources["a"], now) == 0
+    assert pasts["science"].lost == []

@@ -68,8 +68,8 @@ async def test_client_that_goes_away_is_noticed(
     nginx = start_nginx()
     async with viewing(f"{nginx.url}/events") as events:
         await anext(events)
-        assert len(site.feed.selections) == site.connections == 1
-    await eventually(lambda: not site.feed.selections, "the viewer is gone")
+        assert len(site.feed.fanouts) == site.connections == 1
+    await eventually(lambda: not site.feed.fanouts, "the viewer is gone")
     await eventually(lambda: not site.connections, "its connection is gone")
 
 
@@ -130,4 +130,4 @@ async def test_head_leaves_a_shared_connection_usable(
         async with asyncio.timeout(5):
             assert (await get(f"{nginx.url}/api/counts"))[0] == 200
     assert site.connections == 1, "all six requests shared one connection to the app"
-    assert not site.feed.selections
+    assert not site.feed.fanouts

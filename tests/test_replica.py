@@ -15,7 +15,7 @@ from test_faults import FAST, has
 from test_ingest import Script, counted, ingesting, total
 from world import kill
 
-from app.store import Store, connect
+from app.store.store import Store, connect
 
 
 @pytest.fixture

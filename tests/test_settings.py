@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings, SettingsError, load, read
+from app.sources import check_sources
 
 WRONG = {
     "HASHTAGS": ["two words", "science,two words", "#", ",", "2024", "a!b", "x" * 101],
@@ -31,15 +32,16 @@ WRONG = {
     "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
     "EXPRESS_LANE": ["fast", "1"],
     "X_MODE": ["fast", "0"],
-    "X_BACKFILL": ["yes", "1", "on"],
+    "X_BACKFILL": ["yes", "1", "of"],
     "X_POSTS_PER_DAY": ["-1", "many", "1.5", "1e6"],
     "JETSTREAM_URL": ["http://h", "wss://", ",", "wss://good,nonsense"],
     "MASTODON_URL": ["mastodon.social", "wss://h", "https://", "https://:443"],
     "MASTODON_TOKEN": ["two words", "line\nbreak"],
     "REPLAY_SPEED": ["-1", "fast", "nan", "1e7"],
     "DEMO_SEED": ["one", "1.5"],
+    "MAX_HASHTAGS": ["999", "many", "1e6"],
 }
-CHECKED_WHEN_USED = {"BIND", "REPLAY_FILE"}
+CHECKED_WHEN_USED = {"BIND", "DATA_FOLDER", "REPLAY_FILE"}
 SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN"}
 
 
@@ -78,14 +80,20 @@ def test_secrets_are_shown_nowhere(name: str) -> None:
 def test_source_without_what_it_needs_is_one_sentence(source: str, missing: str) -> None:
     """A source that cannot work without a setting names it, and itself."""
     with pytest.raises(SettingsError, match=f"^{missing} is not set: expected .*'{source}'.$"):
-        read({"SOURCES": f"demo,{source}"})
+        check_sources(read({"SOURCES": f"demo,{source}"}))
+
+
+def test_a_source_that_is_not_chosen_needs_nothing() -> None:
+    """What another one lacks stops no start."""
+    check_sources(read({"SOURCES": "demo,bluesky"}))
+    check_sources(read({"SOURCES": "x", "X_BEARER_TOKEN": "t", "X_MODE": "counts"}))
 
 
 def test_replay_file_must_be_a_file(tmp_path: Path) -> None:
     """A recording that is missing, or a folder, stops the start."""
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(SettingsError, match=r"^REPLAY_FILE='.*': expected a file that exists"):
-            read({"SOURCES": "replay", "REPLAY_FILE": str(path)})
+            check_sources(read({"SOURCES": "replay", "REPLAY_FILE": str(path)}))
 
 
 def test_good_values_are_understood() -> None:
@@ -106,6 +114,8 @@ def test_good_values_are_understood() -> None:
     assert settings.tick_seconds == 2.0
     assert settings.x_api_url == "http://localhost:8080"
     assert settings.x_backfill is True
+    assert read({"X_BACKFILL": "ON"}).x_backfill is True
+    assert read({"EXPRESS_LANE": "off"}).express_lane is False
     assert read({}).x_backfill is read({"X_BACKFILL": "false"}).x_backfill is False
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from conftest import missing
-from servers import ROOT, Process, free_port, get, wait_until
+from jetstream import Jetstream, Network, create
+from servers import ROOT, Process, eventually, free_port, get, wait_until
 
 MAKE = shutil.which("make") or "make"
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "npm_config_offline": "true"}
@@ -87,6 +88,31 @@ async def test_run_serves_and_says_what_a_newcomer_needs(ready: Path, number: in
         run.wait(10)
         assert "I app: stopped" in run.output and "Traceback" not in run.output
         wait_until(lambda: not Path(f"/proc/{server}").exists(), "its Redis has ended")
+
+
+async def test_live_counts_every_hashtag_of_bluesky(ready: Path) -> None:
+    """`make live` needs no key: it shows what Bluesky sends, also a hashtag that nobody chose."""
+    port, network = free_port(), Network()
+    names = ("PATH", "HOME", "LANG", "TMPDIR")
+    env = {k: v for k, v in os.environ.items() if k in names}
+    chosen = {**OFFLINE, "BIND": f"127.0.0.1:{port}"}
+    async with Jetstream(network) as bluesky:
+        with Process(
+            MAKE, "live", cwd=ready, env={**env, **chosen, "JETSTREAM_URL": bluesky.url}
+        ) as live:
+            await eventually(lambda: bluesky.open, f"it asks Bluesky: {live.output}")
+            network.put([create("art"), create("Caturday", rkey="r2")])
+            assert "sources   bluesky\n" in live.output
+            assert f"{ready / 'data' / 'live'} (embedded Redis)" in live.output
+            url = f"http://localhost:{port}/api/counts?tags=art,caturday"
+
+            async def shown() -> bool:
+                return bool((await get(url))[1].get("counts") == {"art": 1, "caturday": 1})
+
+            await eventually(shown, "both are counted")
+            os.killpg(live.popen.pid, signal.SIGTERM)
+            live.wait(10)
+            assert "Traceback" not in live.output
 
 
 def embedded_server(folder: Path) -> int:

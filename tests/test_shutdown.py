@@ -16,7 +16,7 @@ import redis
 from pythons import environment, versions
 from servers import ROOT, App, Process, RedisServer, free_port, wait_until
 
-from app.embedded import find_server
+from app.store.embedded import find_server
 
 LIMIT_SECONDS = 2.0
 """What the issue promises; the app itself means to need half of it."""
@@ -183,7 +183,8 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("module", "name", "method"), [("ingest", "Ingester", "commit"), ("feed", "Feed", "run")]
+    ("module", "name", "method"),
+    [("ingest.ingester", "Ingester", "run"), ("web.feed", "Feed", "run")],
 )
 def test_bug_of_ours_ends_the_process_loudly(
     python: str, tmp_path: Path, ending: ExitStack, module: str, name: str, method: str
@@ -229,7 +230,7 @@ def test_app_ends_when_redis_cannot_be_had(
         wait_until(lambda: b"event: counts" in viewer.received, "ticks arrive")
         fail()
     if "down" in state:
-        wait_until(lambda: "W app.feed: Redis" in app.output, f"it is noticed: {app.output}")
+        wait_until(lambda: "W app.web.feed: Redis" in app.output, f"it is noticed: {app.output}")
     end_cleanly(app, signal.SIGTERM)
     assert_said_goodbye(viewer.ended())
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import sse
+from app.web import sse
 
 
 def parsed(stream: bytes) -> list[tuple[str, str, str]]:
@@ -28,8 +28,9 @@ def parsed(stream: bytes) -> list[tuple[str, str, str]]:
 
 
 def test_an_event_as_the_contract_shows_it() -> None:
-    """id, event, data, in that order, and a blank line."""
-    assert sse.event('{"a":1}', "counts", "5-0") == b'id: 5-0\nevent: counts\ndata: {"a":1}\n\n'
+    """event, data, id, in that order, and a blank line: who takes the id when its line comes
+    has the data by then, wherever the connection is cut."""
+    assert sse.event('{"a":1}', "counts", "5-0") == b'event: counts\ndata: {"a":1}\nid: 5-0\n\n'
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])

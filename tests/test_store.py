@@ -3,30 +3,27 @@
 import asyncio
 import random
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stored as past_our_code
 from redis.asyncio import Redis
 from servers import RedisServer, eventually
 
-from app.messages import Tick
-from app.store import (
-    LOG,
-    NAMES,
-    SOURCES,
-    SPELLINGS,
-    STATE,
-    TICKS,
-    TOTALS,
-    State,
-    Store,
-    StoreLost,
-    connect,
-)  # fmt: skip
+from app.messages import SourceState, Tick, dumps
+from app.store import keys
+from app.store.keys import LEASE, LOG, SCHEMA, STATE, STATES, TICKS
+from app.store.store import Commit, LeaseLost, State, Store, StoreLost, Write, connect
+
+AT = 1_700_000_000_000
+HOUR = keys.hour_of(AT)
 
 
 @pytest.fixture
@@ -42,152 +39,247 @@ async def store(server: RedisServer) -> AsyncIterator[Store]:
     await redis.aclose()
 
 
-def tick(increments: dict[str, dict[str, int]] | None = None, **changes: Any) -> dict[str, Any]:
-    return {
-        "at": 1_700_000_000_000,
-        "tick": 0.5,
-        "tracked": ["science", "サッカー"],
-        "increments": increments or {},
-        "spellings": {},
-        "cursors": {},
-        "sources": {"x": "live"},
-        "details": {"x": {"since": 1, "reason": "ok"}},
-        **changes,
+def tick(counts: dict[str, int], **changes: Any) -> str:
+    """A tick's JSON, as the ingester makes it, of what source x counted."""
+    return dumps(
+        {
+            "at": AT,
+            "seconds": 0.5,
+            "counts": {tag: {"x": total} for tag, total in counts.items()},
+            "sources": {"x": {"state": "live", "since": 1, "reason": "ok"}},
+            **changes,
+        }
+    )
+
+
+def made(seen: State, name: str, totals: dict[str, int] | None = None, **changes: Any) -> Commit:
+    """A commit that writes these totals of source x; changes are fields of the Commit."""
+    values = [part for tag, n in (totals or {}).items() for part in (tag, f"{n} {HOUR}")]
+    fields = {
+        "name": name,
+        "tick": tick(totals or {}),
+        "state": {
+            "schema": str(SCHEMA),
+            "version": f"{SCHEMA}.{seen.number + 1}",
+            "recent": " ".join([*seen.recent, name]),
+            "networks": "x",
+        },
+        "writes": [Write("hash", keys.totals("x"), values)] if values else [],
+        "oldest": "0",
     }
+    return Commit(**{**fields, **changes})
 
 
 async def commit(store: Store, seen: State, name: str, posts: int = 0, **changes: Any) -> State:
-    increments = {"science": {"x": posts}} if posts else {}
-    return await store.commit(seen, name, tick(increments, **changes))
+    """One tick with so many posts more with #science, of source x."""
+    total = await past_our_code.total(store, "science") + posts
+    return await store.commit(
+        seen, made(seen, name, {"science": total} if posts else {}, **changes), "the test"
+    )
 
 
-async def keys(redis: "Redis[Any]") -> dict[bytes, bytes]:
-    """Everything that is stored, byte for byte."""
-    return {key: await redis.dump(key) for key in sorted(await redis.keys())}
+async def everything(redis: "Redis[Any]") -> dict[bytes, bytes]:
+    """All that is stored, byte for byte, but the lease, which each try holds anew."""
+    return {k: await redis.dump(k) for k in sorted(await redis.keys()) if k != LEASE.encode()}
 
 
-async def test_a_commit_stores_totals_cursors_log_and_publishes(store: Store) -> None:
+async def test_a_commit_stores_values_cursors_log_and_publishes(store: Store) -> None:
     """All of a tick is in Redis afterwards, and the same tick goes over the channel."""
     pubsub = store.redis.pubsub()
     await pubsub.subscribe(TICKS)
     await pubsub.get_message(timeout=5)
+    commit = made(State(), "a", {"science": 3, "サッカー": 1})
+    fields = {**commit.state, "cursor:x": "77", "seen:x": "5", "moved": "9", "sources": "told"}
     state = await store.commit(
-        State(), "a", tick({"science": {"x": 2, "bluesky": 1}}, cursors={"bluesky": "77"})
+        State(), replace(commit, state=fields, states={"sources": "told"}), "the test"
     )
-    assert state == State("1", "a", ("a",), {"bluesky": "77"})
-    assert await store.load() == state
-    assert await store.redis.hgetall(TOTALS) == {b"science": b"3"}
-    assert await store.redis.hgetall(SOURCES) == {b"science x": b"2", b"science bluesky": b"1"}
+    assert (state.version, state.commit, state.recent) == ("2.1", "a", ("a",))
+    assert (state.cursors, state.seen, state.networks) == ({"x": "77"}, {"x": 5}, ("x",))
+    assert (state.moved, state.told) == (9, "told")
+    loaded = await store.load()
+    assert replace(loaded, time=0) == replace(state, time=0)
+    assert 0 <= loaded.time - state.time < 60_000
+    assert await past_our_code.totals(store) == {"science": 3, "サッカー": 1}
+    assert [entry for _, entry in await store.states_since(0)] == [{b"sources": b"told"}]
+    assert await store.writer() == "the test"
     message = await pubsub.get_message(timeout=5)
     assert message
     [logged] = await store.ticks_after("")
     assert Tick.from_json(message["data"]) == logged
-    assert logged.counts == {"science": 3, "サッカー": 0}
-    assert logged.by_source == {"science": {"x": 2, "bluesky": 1}, "サッカー": {"x": 0}}
-    assert (logged.previous, logged.at, logged.seconds) == ("", 1_700_000_000_000, 0.5)
+    assert logged.counts == {"science": {"x": 3}, "サッカー": {"x": 1}}
+    assert logged.sources == {"x": SourceState("live", 1, "ok")}
+    assert (logged.previous, logged.at, logged.seconds) == ("", AT, 0.5)
+    assert logged.id == state.tick
     await pubsub.aclose()
 
 
-async def test_the_commonest_spelling_is_shown(store: Store) -> None:
-    """Over all commits; one that nobody used yet has its owner's, or else its key."""
-    first = await store.commit(
-        State(), "a", tick(spellings={"science": {"Science": 2, "SCIENCE": 1}})
-    )
-    second = await store.commit(first, "b", tick(spellings={"science": {"SCIENCE": 1}}))
-    typed = {"science": "sCiEnCe", "サッカー": "ｻｯｶｰ"}
-    third = await store.commit(
-        second, "c", tick(spellings={"science": {"SCIENCE": 1}}, typed=typed)
-    )
-    assert third.commit == "c"
-    names = [t.names["science"] for t in await store.ticks_after("")]
-    assert names == ["Science", "Science", "SCIENCE"]
-    names = [t.names["サッカー"] for t in await store.ticks_after("")]
-    assert names == ["サッカー", "サッカー", "ｻｯｶｰ"]
+async def test_each_kind_of_write_does_what_it_says(store: Store) -> None:
+    """And a key is forgotten when the commit says so, by the hour that it holds."""
+    ends = 2**31
+    await store.redis.hset("old", mapping={"a": 1, "b": 2, "c": 3})
+    await store.redis.sadd("dropped", "x")
+    writes = [
+        Write("hash", "h", ["a", b"\xff\x00", "b", "2"], ends),
+        Write("forget", "old", ["a", "c", "nobody"]),
+        Write("set", "s", [b"\xff", b"\x00"], ends),
+        Write("string", "t", ["text"], ends),
+        Write("drop", "dropped"),
+    ]
+    await commit(store, State(), "a", writes=writes)
+    redis = store.redis
+    assert await redis.hgetall("h") == {b"a": b"\xff\x00", b"b": b"2"}
+    assert await redis.hgetall("old") == {b"b": b"2"}
+    assert await redis.smembers("s") == {b"\xff", b"\x00"}
+    assert await redis.get("t") == b"text"
+    assert not await redis.exists("dropped")
+    for key in ("h", "s", "t"):
+        assert await redis.expiretime(key) == ends
+    assert await redis.ttl("old") == -1
+
+
+async def test_a_commit_of_many_thousand_fields_is_stored_whole(store: Store) -> None:
+    """Lua's stack would not take them at once."""
+    values = [part for n in range(12_345) for part in (f"tag{n}", f"{n} {HOUR}")]
+    marks = [b"%d" % n for n in range(12_345)]
+    writes = [
+        Write("hash", keys.totals("x"), values),
+        Write("set", keys.seen("x", 1), marks, 2**31),
+        Write("forget", "nobody", [f"tag{n}" for n in range(5001)]),
+    ]
+    await commit(store, State(), "a", writes=writes)
+    assert await past_our_code.totals(store) == {f"tag{n}": n for n in range(1, 12_345)}
+    assert await store.redis.scard(keys.seen("x", 1)) == 12_345
 
 
 async def test_a_repeated_commit_counts_once(store: Store) -> None:
     """A commit whose answer was lost is made again under its name: nothing changes."""
     first = await commit(store, State(), "a", 2)
-    before = await keys(store.redis)
-    assert await commit(store, State(), "a", 2) == first
-    assert await keys(store.redis) == before
+    before = await everything(store.redis)
+    again = await commit(store, State(), "a", 2)
+    assert replace(again, time=0) == replace(first, time=0)
+    assert await everything(store.redis) == before
 
 
 async def test_a_commit_on_another_state_changes_nothing(store: Store) -> None:
     """A wrong version, or the right number after a different commit, is refused."""
     stored = await commit(store, State(), "a", 2)
-    before = await keys(store.redis)
-    for seen in (State(), State("2", "a"), State("1", "b"), State("junk", "a")):
-        assert await commit(store, seen, "late", 5) == stored
-    assert await keys(store.redis) == before
+    before = await everything(store.redis)
+    for seen in (State(), State("2.2", "a"), State("2.1", "b"), State("junk", "a")):
+        answer = await commit(store, seen, "late", 5)
+        assert replace(answer, time=0) == replace(stored, time=0)
+    assert await everything(store.redis) == before
+
+
+async def test_a_commit_without_the_lease_changes_nothing(store: Store) -> None:
+    """Another one writes; its name is in the sentence. A commit holds the lease anew."""
+    state = await commit(store, State(), "a", 2)
+    assert 5000 < await store.redis.pttl(LEASE) <= 10_000
+    before = await everything(store.redis)
+    await store.redis.set(LEASE, "another")
+    with pytest.raises(LeaseLost, match="LEASE is held by another"):
+        await commit(store, state, "b", 1)
+    assert await everything(store.redis) == before
+    await store.redis.delete(LEASE)
+    assert (await commit(store, state, "b", 1)).commit == "b"
 
 
 async def test_each_tick_names_the_one_before(store: Store) -> None:
-    """So that a gap is seen at once."""
+    """So that a gap is seen at once, also when the log began anew."""
     state = State()
     for name in "abc":
         state = await commit(store, state, name)
     ticks = await store.ticks_after("")
     assert [t.previous for t in ticks] == ["", ticks[0].id, ticks[1].id]
     assert await store.ticks_after(ticks[0].id) == ticks[1:]
+    state = await commit(store, state, "d", oldest="")
+    state = await commit(store, state, "e")
+    anew = await store.ticks_after("")
+    assert [t.previous for t in anew] == ["", anew[0].id]
+    assert anew[1].id == state.tick
+
+
+async def test_what_is_no_id_is_not_put_into_a_tick(store: Store) -> None:
+    """Somebody wrote into our state: the tick can be read all the same."""
+    state = await commit(store, State(), "a")
+    await store.redis.hset(STATE, "tick", '","x":"')
+    assert (await store.load()).tick == ""
+    await commit(store, state, "b")
+    assert [t.previous for t in await store.ticks_after("")] == ["", ""]
 
 
 async def test_large_totals_stay_whole_numbers(store: Store) -> None:
     """Lua would write 10**15 as 1e+15."""
-    await store.redis.hset(TOTALS, "science", 10**15)
-    await commit(store, State(), "a", 1, at=10**15)
-    [logged] = await store.ticks_after("")
-    assert logged.counts["science"] == 10**15 + 1
+    await commit(store, State(), "a", 10**15)
+    await commit(store, await store.load(), "b", 1, tick=tick({"science": 10**15 + 1}, at=10**15))
+    logged = (await store.ticks_after(""))[-1]
+    assert logged.counts["science"] == {"x": 10**15 + 1}
     assert logged.at == 10**15
+    assert await past_our_code.total(store, "science") == 10**15 + 1
 
 
-async def test_the_log_forgets_what_is_older_than_15_minutes(
-    store: Store, server: RedisServer
-) -> None:
-    """Entries older than the cap go, in whole nodes: at most a hundred linger."""
+async def test_the_log_is_bounded_by_time(store: Store) -> None:
+    """Entries older than the commit says go, in whole nodes: at most a hundred linger."""
     for n in range(300):
         await store.redis.xadd(LOG, {"tick": "{}"}, id=f"{n + 1}-0")
-    await commit(store, State(), "a")
+    await commit(store, State(), "a", oldest="1000")
     assert await store.redis.xlen(LOG) <= 101
 
 
-@pytest.mark.parametrize("key", [TOTALS, SOURCES, STATE, LOG])
+async def test_the_log_is_bounded_by_number(store: Store) -> None:
+    """Whatever the times of its entries are, which are the word of a clock."""
+    pipe = store.redis.pipeline(transaction=False)
+    for _ in range(keys.LOG_ENTRIES + 300):
+        pipe.xadd(LOG, {"tick": "{}"})
+    await pipe.execute()
+    await commit(store, State(), "a", oldest="0")
+    assert await store.redis.xlen(LOG) <= keys.LOG_ENTRIES + 101
+
+
+WRITES = {
+    "hash": Write("hash", "{hashtag}:hour:1:x", ["a", "b"], 2**31),
+    "forget": Write("forget", "{hashtag}:totals:y", ["a"]),
+    "set": Write("set", "{hashtag}:seen:x:1", ["a"], 2**31),
+    "string": Write("string", "{hashtag}:popular", ["a"], 2**31),
+}
+
+
+@pytest.mark.parametrize("key", [STATE, LOG, LEASE, STATES, keys.totals("x"), *WRITES])
 async def test_a_key_of_another_type_is_named_and_left_alone(store: Store, key: str) -> None:
-    """Foreign data under one of our keys: one sentence, nothing changed, nothing half done."""
-    await store.redis.set(key, "mine")
-    before = await keys(store.redis)
-    with pytest.raises(StoreLost, match=rf"Redis: the Redis key {key} is a string, expected a"):
-        await commit(store, State(), "a", 1)
-    assert await keys(store.redis) == before
+    """Foreign data under one of our keys, be it the last: one sentence, nothing half done."""
+    last = [WRITES[key]] if key in WRITES else []
+    key = last[0].key if last else key
+    await store.redis.rpush(key, "mine")
+    before = await everything(store.redis)
+    writes = [Write("hash", f"other:{n}", ["a", "b"]) for n in range(50)]
+    writes += [Write("hash", keys.totals("x"), ["science", "1 1"]), *last]
+    with pytest.raises(StoreLost, match=rf"Redis: the Redis key {key} is a list, expected a"):
+        await store.commit(State(), made(State(), "a", writes=writes), "the test")
+    assert await everything(store.redis) == before
+    assert key == LEASE or not await store.writer()
 
 
-@pytest.mark.parametrize(
-    ("key", "field"), [(TOTALS, "science"), (TOTALS, "サッカー"), (SOURCES, "science x")]
-)
-async def test_a_total_that_is_no_number_is_named_and_left_alone(
-    store: Store, key: str, field: str
-) -> None:
-    """Also when it is the last of several that would be counted up."""
-    await store.redis.hset(key, field, "many")
-    before = await keys(store.redis)
-    with pytest.raises(StoreLost, match="is not a whole number"):
-        await store.commit(State(), "a", tick({"science": {"a": 1, "x": 1}, "サッカー": {"x": 1}}))
-    assert await keys(store.redis) == before
-
-
-async def test_a_total_with_leading_zeros_is_not_ours(store: Store) -> None:
-    """HINCRBY would fail on it in the middle of the writes, and JSON has no such number."""
-    await store.redis.hset(TOTALS, "サッカー", "007")
-    before = await keys(store.redis)
-    with pytest.raises(StoreLost, match="is not a whole number"):
-        await store.commit(State(), "a", tick({"science": {"x": 1}, "サッカー": {"x": 1}}))
-    assert await keys(store.redis) == before
+@pytest.mark.parametrize("key", [STATE, keys.totals("x"), keys.hour(1, "x")])
+async def test_a_key_of_another_type_is_named_by_who_reads_it(store: Store, key: str) -> None:
+    """Each method says which one it is, though it asks for several at once."""
+    await store.redis.rpush(key, "mine")
+    sentence = f"^Redis: the Redis key {key} is of another type than ours.$"
+    wanted = {keys.totals("y"): ["a"], keys.totals("x"): ["a"], keys.hour(1, "x"): ["a"] * 500}
+    with pytest.raises(StoreLost, match=sentence):
+        await store.read(wanted)
+    with pytest.raises(StoreLost, match=sentence):
+        await store.lengths([keys.totals("y"), key])
+    with pytest.raises(StoreLost, match=sentence):
+        await store.members([keys.seen("y", 1), key])
+    with pytest.raises(StoreLost, match=sentence):
+        await store.scan(key, 0, 10)
+    with pytest.raises(StoreLost, match=sentence):
+        await store.text(key)
 
 
 async def test_a_full_or_read_only_redis_changes_nothing(store: Store) -> None:
     """Out of memory, and a replica: the error is a sentence, and no part of the tick is in."""
     state = await commit(store, State(), "a", 1)
-    before = await keys(store.redis)
+    before = await everything(store.redis)
     await store.redis.config_set("maxmemory", "1")
     with pytest.raises(StoreLost, match=r"OOM|memory"):
         await commit(store, state, "b", 1)
@@ -196,7 +288,7 @@ async def test_a_full_or_read_only_redis_changes_nothing(store: Store) -> None:
     with pytest.raises(StoreLost, match="read only"):
         await commit(store, state, "b", 1)
     await store.redis.execute_command("REPLICAOF", "NO", "ONE")
-    assert await keys(store.redis) == before
+    assert await everything(store.redis) == before
     assert (await commit(store, state, "b", 1)).commit == "b"
 
 
@@ -204,29 +296,119 @@ async def test_a_redis_that_forgot_the_script_is_told_it_again(store: Store) -> 
     """NOSCRIPT, after a restart or a SCRIPT FLUSH, is no failure."""
     state = await commit(store, State(), "a", 1)
     await store.redis.script_flush()
-    assert (await commit(store, state, "b", 1)).version == "2"
+    assert (await commit(store, state, "b", 1)).version == "2.2"
+
+
+async def test_values_are_those_of_the_state_s_tick(store: Store) -> None:
+    """However many commits go on meanwhile, what is read together belongs together."""
+    done = asyncio.Event()
+
+    async def write() -> None:
+        state = State()
+        for n in range(200):
+            state = await commit(store, state, f"c{n}", 1)
+        done.set()
+
+    writing, seen = asyncio.create_task(write()), 0
+    while not done.is_set():
+        state, values = await store.read({keys.totals("x"): ["science"]})
+        if found := values.get(keys.totals("x")):
+            assert keys.read_posts(found["science"])[0] == state.number
+            seen += 1
+    await writing
+    assert seen > 20
 
 
 async def test_commits_against_a_model(store: Store) -> None:
     """Two writers with right, stale and invented states, against five lines of Python."""
     chance = random.Random(7)
     model: Counter[str] = Counter()
-    version, name, seen = 0, "", [State(), State()]
+    number, name, seen = 0, "", [State(), State()]
     for n in range(400):
         writer = chance.randrange(2)
-        state = chance.choice([seen[writer], seen[1 - writer], State("3", "c3"), State()])
+        state = chance.choice([seen[writer], seen[1 - writer], State("2.3", "c3"), State()])
         posts = {
-            tag: {"x": chance.randrange(1, 4)}
+            tag: chance.randrange(1, 4)
             for tag in chance.sample(["science", "サッカー"], chance.randrange(3))
         }
-        seen[writer] = await store.commit(state, f"c{n}", tick(posts))
-        if (state.version, state.commit) == (str(version), name):
-            version, name = version + 1, f"c{n}"
-            model.update({tag: parts["x"] for tag, parts in posts.items()})
-        assert (seen[writer].version, seen[writer].commit) == (str(version), name)
-    stored = {k.decode(): int(v) for k, v in (await store.redis.hgetall(TOTALS)).items()}
-    assert version > 50
-    assert stored == dict(model)
+        totals = {tag: model[tag] + more for tag, more in posts.items()}
+        seen[writer] = await store.commit(state, made(state, f"c{n}", totals), "the test")
+        if (state.version, state.commit) == (f"2.{number}" if number else "", name):
+            number, name = number + 1, f"c{n}"
+            model.update(posts)
+        assert (seen[writer].number, seen[writer].commit) == (number, name)
+    assert number > 50
+    assert await past_our_code.totals(store) == dict(model)
+
+
+@pytest.mark.parametrize(
+    ("fields", "advice"),
+    [
+        ({"schema": "3", "version": "3.7"}, "its data has schema 3, .*: update this program"),
+        ({"schema": "9" * 5000, "version": "9.1"}, "empty this Redis"),
+        ({"version": "17", "commit": "a"}, "its data has schema 1, .*: empty this Redis"),
+        ({"schema": "two", "version": "2.1"}, "its data has schema two, .*: empty this Redis"),
+    ],
+)
+async def test_data_of_another_schema_is_refused_in_one_sentence(
+    store: Store, fields: dict[str, str], advice: str
+) -> None:
+    """A newer one, and the one before this program's; whoever reads or commits hears it."""
+    await store.redis.hset(STATE, mapping=fields)
+    before = await everything(store.redis)
+    sentence = f"^Redis: .*{advice}.*\\.$"
+    with pytest.raises(StoreLost, match=sentence):
+        await store.load()
+    with pytest.raises(StoreLost, match=sentence):
+        await store.commit(State(), made(State(), "b", {"science": 1}), "the test")
+    assert await everything(store.redis) == before
+
+
+OLD = """
+import asyncio, sys
+sys.path.insert(0, sys.argv[1])
+from app.store import Store, StoreLost, connect, State
+async def main():
+    store = Store(connect(sys.argv[2]))
+    tick = {"at": 1, "tick": 0.5, "tracked": ["science"], "increments": {"science": {"x": 1}},
+            "spellings": {}, "cursors": {}, "sources": {}, "details": {}}
+    seen = await store.load()
+    try:
+        stored = await store.commit(seen, "old", tick, "an old one")
+    except StoreLost as lost:
+        print(lost)
+    await store.redis.aclose()
+asyncio.run(main())
+"""
+BEFORE = Path(__file__).resolve().parents[2] / "base"
+
+
+@pytest.mark.skipif(not (BEFORE / "app" / "store.py").exists(), reason="no program of before here")
+async def test_a_program_of_the_version_before_refuses_our_data(
+    store: Store, server: RedisServer
+) -> None:
+    """It was made before there was a schema number: the version says so."""
+    await commit(store, State(), "a", 2)
+    await store.give_lease("the test")
+    before = await everything(store.redis)
+    command = [sys.executable, "-c", OLD, str(BEFORE), server.url]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert ran.stdout == f"Redis: the version in {STATE} is not a whole number.\n", ran.stderr
+    assert await everything(store.redis) == before
+    assert not await store.writer()
+
+
+async def test_a_foreign_state_is_read_as_far_as_it_is_ours(store: Store) -> None:
+    """Numbers that are none, or too long, count as not there."""
+    long = "9" * 5000
+    fields = {"schema": "2", "version": f"2.{long}", "moved": long, "seen:x": "٣", "tick": "junk"}
+    await store.redis.hset(STATE, mapping={**fields, "seen:y": "7"})
+    state = await store.load()
+    assert (state.number, state.moved, state.tick) == (0, 0, "")
+    assert state.seen == {"x": 0, "y": 7}
+    await store.redis.hset(STATE, "networks", b"\xff")
+    with pytest.raises(StoreLost, match=f"the Redis key {STATE} has bytes in it that are no text"):
+        await store.load()
 
 
 @asynccontextmanager
@@ -269,10 +451,8 @@ async def test_what_is_lost_on_the_channel_comes_from_the_log(store: Store) -> N
     """A tick that was never published is filled in before the next one."""
     async with hearing(store) as heard:
         state = await commit(store, State(), "a")
-        await store.redis.config_set("maxmemory", "0")
-        entry = (await store.ticks_after(""))[-1]
-        lost = '{"previous":"%s","at":2,"tick":0.5,"counts":{},"by_source":{},"names":{},"sources":{},"details":{}}'
-        await store.redis.xadd(LOG, {"tick": lost % entry.id})
+        lost = await store.redis.xadd(LOG, {"tick": tick({}, previous=state.tick)})
+        await store.redis.hset(STATE, "tick", lost)
         await commit(store, state, "b")
         await eventually(lambda: count(heard) == 3, "the lost tick is heard")
     ids = [t.id for t in heard if t]
@@ -308,6 +488,24 @@ async def test_garbage_on_the_channel_is_skipped_and_counted(store: Store) -> No
     assert after - calls <= 1  # the look after a silence, not one for each message
 
 
+OF_BEFORE = {
+    "id": "1-1", "previous": "", "at": AT, "tick": 0.5, "counts": {"science": 5},
+    "by_source": {"science": {"x": 5}}, "names": {"science": "Science"}, "sources": {"x": "live"},
+    "details": {"x": {"since": 1, "reason": "ok"}}, "past": {},
+}  # fmt: skip
+
+
+async def test_a_tick_of_the_older_schema_is_skipped_and_counted(store: Store) -> None:
+    """In the log and on the channel; what comes before and after it is heard."""
+    state = await commit(store, State(), "a")
+    await store.redis.xadd(LOG, {"tick": dumps(OF_BEFORE)})
+    async with hearing(store) as heard:
+        assert store.skipped == 1
+        await store.redis.publish(TICKS, dumps(OF_BEFORE))
+        await commit(store, state, "b")
+        await eventually(lambda: count(heard) == 2 and store.skipped == 2, "two ticks are heard")
+
+
 async def test_a_redis_that_lost_everything_is_followed_from_its_new_beginning(
     store: Store,
 ) -> None:
@@ -316,10 +514,31 @@ async def test_a_redis_that_lost_everything_is_followed_from_its_new_beginning(
     async with hearing(store) as heard:
         await store.redis.flushall()
         assert await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub") == 1
-        assert await commit(store, state, "b") == State()
+        assert replace(await commit(store, state, "b"), time=0) == State()
         await commit(store, State(), "c", 1)
         await eventually(lambda: count(heard) == 2, "the new tick is heard")
-    assert [t.counts["science"] for t in heard if t] == [5, 1]
+    assert [t.counts["science"] for t in heard if t] == [{"x": 5}, {"x": 1}]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_a_log_that_began_anew_with_lower_ids_is_followed(store: Store, killed: bool) -> None:
+    """Redis's clock was set back: the log's ids are lower than those that were heard."""
+    ahead = await store.redis.xadd(LOG, {"tick": tick({}, previous="")}, id="9000000000000-0")
+    await store.redis.hset(STATE, "tick", ahead)
+    state = await commit(store, State(), "a", 1)
+    assert state.tick == "9000000000000-1"
+    async with hearing(store) as heard:
+        assert count(heard) == 2
+        state = await commit(store, state, "b", 1, oldest="")
+        assert state.tick < "9"
+        if killed:
+            await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        state = await commit(store, state, "c", 1)
+        await eventually(lambda: count(heard) == 4, "the log of now is heard")
+        await commit(store, state, "d", 1)
+        await eventually(lambda: count(heard) == 5, "and what follows it")
+        await asyncio.sleep(0.5)
+    assert [t for t in heard if t][2:] == await store.ticks_after("")
 
 
 @pytest.mark.parametrize("ticks_before", [0, 2])
@@ -333,8 +552,10 @@ async def test_a_redis_that_came_back_older_is_read_from_its_beginning(
         states.append(await commit(store, states[-1], name))
     async with hearing(store) as heard:
         forgotten = (await store.ticks_after(""))[-1].id
+        state = states[-2]
+        fields = {"version": state.version, "commit": state.commit, "tick": state.tick}
         await store.redis.xdel(LOG, forgotten)
-        state = states[-1]
+        await store.redis.hset(STATE, mapping=fields)
         for n in range(ticks_before):
             state = await commit(store, state, f"e{n}")
         await store.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -356,19 +577,3 @@ async def test_a_hung_redis_is_noticed(store: Store, server: RedisServer) -> Non
     finally:
         server.signal(signal.SIGCONT)
     await impatient.redis.aclose()
-
-
-async def test_many_hashtags_are_kept_in_a_table(store: Store) -> None:
-    """Redis would look through a list of up to 512 fields for each of them: a commit of 500
-    hashtags would take four times as long."""
-    many = [f"tag{n}" for n in range(100)]
-    state = State()
-    for name in ("a", "b"):
-        increments = {tag: {"x": 1} for tag in many}
-        spellings = {tag: {tag.title(): 1} for tag in many}
-        state = await store.commit(
-            state, name, tick(tracked=many, increments=increments, spellings=spellings)
-        )
-    for key in (TOTALS, SOURCES, SPELLINGS, NAMES):
-        assert await store.redis.object("ENCODING", key) == b"hashtable"
-        assert await store.redis.hlen(key) == len(many)

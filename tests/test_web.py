@@ -1,14 +1,17 @@
-"""What the web process answers, over a real socket, from a real ingester and Redis."""
+"""What the web process answers, over a real socket, from a real Redis; mostly with a real
+ingester, and where a test says what was counted, without one."""
 
 import os
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
 import aiohttp
 import pytest
+from served import Site, serving
 from servers import (
     ROOT,
     App,
@@ -20,9 +23,9 @@ from servers import (
     get,
     viewing,
 )
-from test_failover import serves
 
-from app.embedded import find_server
+from app.messages import SourceState
+from app.store.embedded import find_server
 
 
 @pytest.fixture(scope="module", params=["on", "off"])
@@ -121,7 +124,14 @@ async def test_headers_of_the_stream(app: App) -> None:
     [
         ("events?tags=two%20words", "*/*", 400, "'two words' is not a hashtag: it has ' ' in it."),
         ("events?tags=123", "*/*", 400, "'123' is not a hashtag: it has no letter."),
-        ("events?tags=nobody", "*/*", 404, "#nobody is not tracked here"),
+        ("events?tags=" + ",".join(f"t{n}" for n in range(21)), "*/*", 400, "at most 20 are shown"),
+        (
+            "events?tags=science&new=football",
+            "*/*",
+            400,
+            "new names #football, which tags does not",
+        ),
+        ("events?tags=science&new=%20,2024", "*/*", 400, "'2024' is not a hashtag"),
         ("events?history=x", "*/*", 400, "history='x': expected seconds from 0 to 900."),
         ("events?history=901", "*/*", 400, "history='901'"),
         ("events?history=nan", "*/*", 400, "history='nan'"),
@@ -141,6 +151,94 @@ async def test_a_bad_request_gets_one_sentence(
     assert got == status
     assert list(told) == ["error"]
     assert sentence in told["error"]
+
+
+@pytest.fixture(params=["on", "off"])
+async def site(request: pytest.FixtureRequest, redis_server: RedisServer) -> AsyncIterator[Site]:
+    """The web app with the test as its ingester."""
+    async with serving(redis_server.url, lane=request.param) as opened:
+        yield opened
+
+
+def url(site: Site, path: str) -> str:
+    return f"http://127.0.0.1:{site.port}/{path}"
+
+
+async def test_a_hashtag_that_nobody_asked_has_its_total_and_its_past_at_once(site: Site) -> None:
+    """Whether it was used lately, long ago or never; then every change of it."""
+    await site.writer.commit({"old": 70, "gone": 3})
+    await site.writer.lose_log()
+    for n in range(3):
+        await site.writer.commit({"fresh": 1 + n})
+    await site.hears()
+    tags = "old,fresh,never"
+    async with viewing(url(site, f"events?tags={tags}&history=900")) as events:
+        assert (await anext(events)).retry == 2000
+        history, now = await anext(events), await anext(events)
+        assert now.data["counts"] == {"old": 70, "fresh": 6, "never": 0}
+        assert history.id == now.id
+        shown = {t: [total for _, total in line] for t, line in history.data["series"].items()}
+        assert shown["old"] == [70, 70] and shown["never"] == [0, 0]
+        assert shown["fresh"][-1] == 6
+        await site.writer.commit({"never": 1})
+        assert (await anext(events)).data["counts"] == {"old": 70, "fresh": 6, "never": 1}
+
+
+async def test_a_page_adds_a_hashtag_to_a_running_stream(site: Site) -> None:
+    """With `new`, the past of that one, and what it missed of all."""
+    async with viewing(url(site, "events?tags=science")) as events:
+        await anext(events)
+        last = (await anext(events)).id
+    await site.writer.commit({"rain": 5, "science": 1})
+    await site.hears()
+    query = f"events?tags=science,rain&new=rain&last_event_id={last}"
+    async with viewing(url(site, query)) as events:
+        await anext(events)
+        history, missed = await anext(events), await anext(events)
+    assert (history.name, history.id) == ("history", last)
+    assert list(history.data["series"]) == ["rain"]
+    assert missed.data["counts"] == {"science": 2, "rain": 5}
+
+
+async def test_where_only_tracked_hashtags_are_counted_another_is_not_found(site: Site) -> None:
+    """A sentence says which source was not asked for it; tracked ones are shown as ever."""
+    site.writer.sources = {"x": SourceState("live")}
+    await site.publish()
+    await site.hears()
+    status, told = await get(url(site, "events?tags=rain"))
+    assert status == 404
+    assert told["error"] == (
+        "#rain is not tracked here, and x was not asked for it; tracked are #science, #football."
+    )
+    assert (await get(url(site, "api/counts?tags=football")))[1]["counts"] == {"football": 0}
+    site.writer.sources["bluesky"] = SourceState("down", complete=True)
+    await site.publish()
+    await site.hears()
+    assert (await get(url(site, "api/counts?tags=rain")))[0] == 200
+
+
+async def test_a_hashtag_that_cannot_be_learnt_is_a_sentence(site: Site) -> None:
+    """Before the stream starts; what is known already is served all the while."""
+    await site.store.redis.set("{hashtag}:totals:demo", "no hash")
+    for path in ("events", "api/counts"):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url(site, f"{path}?tags=rain")) as response,
+        ):
+            assert response.status == 503 and response.headers["Retry-After"]
+            assert "{hashtag}:totals:demo is of another type" in (await response.json())["error"]
+    assert (await get(url(site, "api/counts?tags=science")))[0] == 200
+
+
+async def test_head_learns_nothing_and_ends(site: Site) -> None:
+    """Headers as with GET, and no fan-out for it."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.head(url(site, "events?tags=rain")) as response,
+    ):
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert not site.feed.watched
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "text/*", "text/html, */*;q=0.1", ""])
@@ -238,8 +336,13 @@ async def test_a_stream_outlives_quarts_patience(tmp_path: Path, ending: ExitSta
     env = {"PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{port}", "TICK_SECONDS": "0.1"}
     env |= os.environ
     ending.enter_context(Process(sys.executable, "-c", IMPATIENT, cwd=tmp_path, env=env))
-    await eventually(lambda: serves(port), "it serves")
+    await eventually(lambda: answers(port), "it serves")
     async with viewing(f"http://127.0.0.1:{port}/events") as events:
         await anext(events)
         came = [(await anext(events)).data["at"] for _ in range(5)]
     assert came[-1] - came[0] > 300
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as opened:
+        return opened.connect_ex(("127.0.0.1", port)) == 0

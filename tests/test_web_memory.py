@@ -9,8 +9,8 @@ from test_failover import peak
 from test_faults import FAST, subscribers
 from test_store import commit
 
-from app.client import LONGEST, connect
-from app.store import LOG, TICKS, State, Store
+from app.store.connection import LONGEST, connect
+from app.store.store import LOG, TICKS, State, Store
 
 TIMES = 8
 

@@ -15,10 +15,10 @@ import redis
 from servers import App, RedisServer, eventually, free_port, viewing, wait_until
 from test_shutdown import COMPLAINTS, LIMIT_SECONDS, Viewer, assert_said_goodbye
 
-from app.embedded import find_server
-from app.server import server_config
 from app.settings import read
-from app.workers import run_workers
+from app.store.embedded import find_server
+from app.web.server import server_config
+from app.web.workers import run_workers
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from x_source import Clock, first, limit, line, source, until_lost, waiting
 
 from app.messages import Post
 from app.sources import SourceLost
-from app.sources.x import NO_ACCOUNT, X
+from app.sources.x.stream import NO_COVERAGE, X
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ async def test_a_post_comes_from_the_wire(api: XServer) -> None:
     when = {"created_at": "2026-11-24T00:00:00.500Z", "author_id": "7"}
     api.connections.append([line(5, "Science", **when)])
     x = source(api)
-    post = Post("x", "5", "2026-11-24T00:00:00.500Z", "7", {"science": "Science"}, NO_ACCOUNT)
+    post = Post("x", "5", "2026-11-24T00:00:00.500Z", "7", {"science": "Science"}, NO_COVERAGE)
     assert await first(x, 1) == [post]
-    assert post.at == 1795478400500
+    assert post.time == 1795478400500
     assert x.state == "live"
     query = next(query for what, query, _ in api.asked if what == "stream")
     assert query == "tweet.fields=created_at,author_id,entities,note_tweet"
@@ -135,13 +135,13 @@ async def test_a_cut_in_the_middle_of_a_line_loses_only_that_line(api: XServer) 
     """Every post that had arrived by then is counted, though we are slow; then at once again."""
     api.connections.append([*(line(n) for n in range(3000)), "cut"])
     posts = source(api).posts("")
-    ids = [(await anext(posts)).id]
+    ids = [(await anext(posts)).id]  # type: ignore[union-attr]
     await eventually(lambda: api.fired and not api.open, "the connection is cut")
     await get(f"{api.url}/")  # a round trip: by now our end knows it as well
     with pytest.raises(SourceLost) as lost:
         async with asyncio.timeout(START_SECONDS):
             async for post in posts:
-                ids.append(post.id)
+                ids.append(post.id)  # type: ignore[union-attr]
     assert ids == [str(n) for n in range(3000)]
     assert lost.value.wait == 0
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import stored
 from network import Counting
 from servers import START_SECONDS, App, Event, RedisServer, eventually, get, viewing
 from test_ingest import bring_back, copy
@@ -17,12 +18,11 @@ from test_x_budget import paid
 from x_server import TOKEN, XServer, x_server
 from x_source import line
 
-from app.history import MINUTES, stored
-from app.ingest import Ingester
+from app.ingest.ingester import Ingester
 from app.settings import read
 from app.sources import pick
-from app.sources.x_backfill import XBackfill
-from app.store import TOTALS, State, Store, StoreLost, connect
+from app.sources.x.backfill import XBackfill
+from app.store.store import Commit, State, Store, StoreLost, connect
 
 TICK = 0.02
 MINUTE, DAY = 60, 86_400
@@ -94,7 +94,7 @@ class World:
             task.result()
 
     async def total(self) -> int:
-        return int(await self.store.redis.hget(TOTALS, "science") or 0)
+        return await stored.total(self.store, "science")
 
     async def reach(self, posts: int) -> None:
         """Wait for this total, and see that it stays so over some more ticks."""
@@ -107,22 +107,16 @@ class World:
         assert await self.total() == posts
 
     async def by_minute(self) -> dict[int, int]:
-        """Posts in each minute since the beginning, by the line that Redis has."""
-        now = int(time.time()) + 2 * MINUTE
-        line = await stored(
-            self.store, "science", MINUTES, (self.begin - 86_400) * 1000, now * 1000
-        )
-        times = sorted(line)
-        before = dict(zip(times[1:], times, strict=False))
-        rises = {at: line[at] - (line[before[at]] if at in before else 0) for at in times}
-        return {at // 1000 - self.begin: n for at, n in rises.items() if n}
+        """Posts in each minute since the beginning, as Redis has them."""
+        found = await stored.minutes(self.store, "science")
+        return {at * MINUTE - self.begin: posts for at, posts in found.items() if posts}
 
     async def ticks(self, number: int = 5) -> None:
         """Let so many ticks go by: what has come until now is counted."""
-        version = int((await self.store.load()).version)
+        version = (await self.store.load()).number
 
         async def gone() -> bool:
-            return int((await self.store.load()).version) >= version + number
+            return (await self.store.load()).number >= version + number
 
         await eventually(gone, "some more ticks")
 
@@ -196,7 +190,7 @@ FIRST = [(-86_340, -43_140), (-43_140, 60)]
 async def test_a_gap_is_filled_and_nothing_counts_twice(world: World) -> None:
     """What came late and out of order before the cut, what was missed, what comes late after it,
     and what comes when X has told of its minute: each once."""
-    async with world.counting():
+    async with world.counting() as source:
         await eventually(lambda: len(world.asked()) == 2, "the day before is asked for")
         world.time.free.clear()
         await world.bring(200, *world.write(130, 195, 131))
@@ -210,6 +204,8 @@ async def test_a_gap_is_filled_and_nothing_counts_twice(world: World) -> None:
         assert world.asked() == [*FIRST, (120, 360)]
         await world.bring(380, *never, *late, *world.write(379))
         await world.reach(11)
+        # the hole, with the minute before the cut
+        assert source.told().unbroken_since == (world.begin + 120) * 1000
     assert world.api.fired == ["hang up"]
     minutes = await world.by_minute()
     assert {at: n for at, n in minutes.items() if at < 360} == {180: 1, 240: 1}
@@ -262,9 +258,11 @@ async def test_a_kill_before_the_gap_is_filled_asks_again(world: World) -> None:
 
 async def test_what_the_ceiling_left_unread_is_counted_when_a_new_day_begins(world: World) -> None:
     """Though it was reached before the first gap was filled; until then X is not asked at all."""
-    now = int(time.time())
-    noon = now // DAY * DAY - DAY - DAY // 2
-    world = World(world.api, world.store, ago=now // MINUTE * MINUTE - noon)
+    # a day and an hour ago, for what is 48 hours old has no minute any more; not near midnight
+    ago = DAY + 3600
+    if (time.time() - ago) % DAY > DAY - 600:
+        ago += 1200
+    world = World(world.api, world.store, ago=ago)
     world.write(-50_000, -10)
     world.time.free.clear()
     async with world.counting(X_POSTS_PER_DAY="3") as source:
@@ -329,9 +327,9 @@ class Deaf(Store):
 
     lost = 0
 
-    async def commit(self, seen: State, name: str, tick: Any, *more: Any) -> State:
-        state = await super().commit(seen, name, tick, *more)
-        if tick["past"] and not self.lost:
+    async def commit(self, seen: State, commit: Commit, *more: Any) -> State:
+        state = await super().commit(seen, commit, *more)
+        if '"late":{"' in commit.tick and not self.lost:
             self.lost += 1
             raise StoreLost("the answer is lost")
         return state
@@ -392,7 +390,7 @@ async def test_a_bug_in_the_asking_ends_the_source_loudly(
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("app.sources.x_minutes.Asking.minutes", broken)
+    monkeypatch.setattr("app.sources.x.minutes.Asking.minutes", broken)
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(START_SECONDS):
             async for _ in world.source().posts(""):
@@ -468,8 +466,7 @@ async def test_every_open_page_sees_the_past_where_it_belongs(
     minutes = range(-2400, MINUTE, MINUTE)
     posts = {at: totals[at + MINUTE] - totals[at] for at in minutes}
     assert posts == {at: world.api.posts_in("", world.begin + at) - (at == 0) for at in minutes}
-    # X's clock is ten minutes behind here: that time is nobody's
-    assert [gap["from"] // 1000 - world.begin for gap in past["gaps"]] == [MINUTE]
+    assert past["gaps"] == []  # of the whole day before, X has told every minute
     _, past = await get(f"{app.url}/api/history?range=15m")
     known = [at for at, total in past["series"]["science"] if total is not None]
     filled = [at for at in known if at / 1000 < world.begin + MINUTE]

@@ -16,13 +16,14 @@ from world import kill, stop
 from x_server import TOKEN, XServer, x_server
 from x_source import Clock, line, until_lost, waiting
 
-from app import client
-from app.embedded import find_server
 from app.sources import SourceLost
-from app.sources.budget import AGAIN_SECONDS, DAY, Budget
-from app.sources.x import X
-from app.sources.x_backfill import XBackfill
-from app.store import SPENT, Store, connect
+from app.sources.x.backfill import XBackfill
+from app.sources.x.budget import AGAIN_SECONDS, DAY, Budget
+from app.sources.x.stream import X
+from app.store import connection
+from app.store.embedded import find_server
+from app.store.keys import SPENT
+from app.store.store import Store, connect
 
 NOON = 1_795_478_400.0
 KEEPS = ("--appendonly", "yes", "--appendfsync", "always")
@@ -207,8 +208,8 @@ async def test_without_a_word_from_redis_nothing_is_read(
 
 READER = """
 import asyncio, sys
-from app.sources.budget import Budget
-from app.store import Store, connect
+from app.sources.x.budget import Budget
+from app.store.store import Store, connect
 
 async def main():
     one = Budget(Store(connect(sys.argv[1])), "x", int(sys.argv[2]), 0.005, lambda: 0)
@@ -301,7 +302,7 @@ async def test_x_is_not_left_because_redis_is_away(
     source: type[X],
 ) -> None:
     """X does not send again what it sent meanwhile: all of it counts, once, on one connection."""
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.3)
     redis = ending.enter_context(RedisServer(find_server(), tmp_path / "redis", *KEEPS))
     counting = Counting(redis)
     async with x_server() as api:
@@ -362,11 +363,12 @@ async def test_a_connection_that_breaks_while_redis_is_away_is_made_anew(
 
 
 def held(counting: Counting) -> int:
-    """Posts that are counted and not stored."""
-    counter, trying = counting.ingester.counter, counting.ingester.trying
-    again = trying.tick["increments"] if trying else {}
-    stored_later = [part.get("science", {}).get("x", 0) for part in (counter.again, again)]
-    return sum(stored_later) + counter.counted.get("x", {}).get("science", 0)
+    """Posts that are counted and not stored; all of them name one hashtag."""
+    ingester = counting.ingester
+    trying = [ingester.commits.trying] if ingester.commits.trying else []
+    tried = [entry[3] for cut in (*trying, *ingester.commits.again) for entry in cut.entries()]
+    past = [sum(tags.values()) for tags in ingester.counter.past.get("x", {}).values()]
+    return sum((*tried, *past, *ingester.counter.counted.get("x", {}).values()))
 
 
 async def test_the_end_does_not_wait_for_a_redis_that_hangs(

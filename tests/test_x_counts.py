@@ -8,10 +8,10 @@ from contextlib import aclosing
 import pytest
 from x_server import TOKEN, x_server
 
-from app.messages import Post
+from app.messages import Checkpoint, Message, MinuteCount
 from app.settings import Settings, read
 from app.sources import SourceLost
-from app.sources.x_counts import XCounts
+from app.sources.x.counts import XCounts
 
 NOON = 1_795_478_400.0
 
@@ -46,11 +46,13 @@ async def counted(source: XCounts, cursor: str, until: float) -> tuple[dict[str,
     """Posts by hashtag up to a time, and the cursor that then stands."""
     posts: dict[str, int] = {}
     stream = source.posts(cursor)
-    async for post in stream:
-        for tag in post.hashtags:
-            posts[tag] = posts.get(tag, 0) + post.posts
-        cursor = post.cursor or cursor
-        if post.cursor and min(upto(cursor).values()) >= until:
+    async for message in stream:
+        if isinstance(message, MinuteCount):
+            posts[message.hashtag] = posts.get(message.hashtag, 0) + message.posts
+            continue
+        assert isinstance(message, Checkpoint)
+        cursor = message.cursor
+        if min(upto(cursor).values()) >= until:
             break
     await stream.aclose()  # type: ignore[attr-defined]
     return posts, cursor
@@ -103,28 +105,28 @@ async def test_a_restart_counts_what_was_missed_and_nothing_twice() -> None:
         assert then[tag] == truth(tag, NOON + 180, upto(last)[tag])
 
 
-async def test_minutes_that_were_missed_go_where_they_belong() -> None:
-    """Also such without a post, so that they are no gap; what is told in time is the present's."""
+async def test_each_minute_goes_where_it_belongs() -> None:
+    """Also one without a post, so that it is no gap, and one that is just over."""
     async with x_server() as x:
         x.posts_in = lambda query, at: int(at // 60 % 3)
         source = made(x.url, Time(NOON + 3600 + 80), HASHTAGS="science")
-        posts = [post async for post in taken(source, json.dumps({"science": NOON}), 58)]
-    past = {post.at // 1000: post.posts for post in posts if post.past}
-    all_of_it = {at: at // 60 % 3 for at in range(int(NOON), int(NOON) + 61 * 60, 60)}
-    recent = int(NOON) + 56 * 60
-    assert past == {at: n for at, n in all_of_it.items() if at < recent}
-    present = {post.at // 1000: post.posts for post in posts if post.hashtags and not post.past}
-    assert present == {at: n for at, n in all_of_it.items() if at >= recent and n}
+        messages = [one async for one in taken(source, json.dumps({"science": NOON}))]
+        assert source.told().unbroken_since == NOON * 1000
+    *minutes, last = messages
+    minutes_after = range(int(NOON), int(NOON) + 62 * 60, 60)
+    assert minutes == [MinuteCount("x", "science", at * 1000, at // 60 % 3) for at in minutes_after]
+    assert isinstance(last, Checkpoint) and upto(last.cursor) == {"science": NOON + 62 * 60}
 
 
-async def taken(source: XCounts, cursor: str, least: int) -> AsyncIterator[Post]:
-    """Posts up to the first after so many that moves the cursor."""
-    async with aclosing(source.posts(cursor)) as posts:  # type: ignore[type-var]
-        n = 0
-        async for post in posts:
-            yield post
-            n += 1
-            if post.cursor and n >= least:
+async def taken(source: XCounts, cursor: str) -> AsyncIterator[Message]:
+    """Messages up to the second checkpoint, but without the first."""
+    async with aclosing(source.posts(cursor)) as messages:  # type: ignore[type-var]
+        ends = 0
+        async for message in messages:
+            ends += isinstance(message, Checkpoint)
+            if ends != 1 or not isinstance(message, Checkpoint):
+                yield message
+            if ends == 2:
                 return
 
 

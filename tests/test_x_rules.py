@@ -7,7 +7,7 @@ from x_server import TOKEN, XServer, x_server
 from x_source import Clock, first, line, source, until_lost
 
 from app.settings import read
-from app.sources.x import RULE_TAG, X
+from app.sources.x.stream import RULE_TAG, X
 
 
 @pytest.fixture

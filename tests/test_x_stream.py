@@ -13,7 +13,7 @@ from x_source import first, line, source, until_lost
 
 from app.messages import Post
 from app.sources import SourceLost
-from app.sources import x as module
+from app.sources.x import stream as module
 
 
 @pytest.fixture

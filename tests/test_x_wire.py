@@ -13,9 +13,9 @@ from network import truth, wire
 
 from app.hashtags import key
 from app.messages import Post
-from app.retry import XWaits
-from app.sources.x import RULE_LENGTH, rules
-from app.sources.x_wire import described, parse
+from app.sources.x.stream import RULE_LENGTH, rules
+from app.sources.x.waits import XWaits
+from app.sources.x.wire import described, parse
 
 FOLDERS = ["x_v2_twarc_csv", "x_v2_academic_hk", "x_v2_academic_mocks", "x_v2_client_fixtures"]
 
@@ -157,7 +157,7 @@ def test_a_wrong_type_makes_no_wrong_post(data: Any) -> None:
 @pytest.mark.parametrize("created", [5, None, [], {"a": [5]}, "yesterday", "0000-01-01T00:00:00Z"])
 def test_a_time_that_is_none_is_no_reason_to_drop_a_post(created: Any) -> None:
     """The post is there; when it was written is not known."""
-    assert post({"data": {"id": "1", "created_at": created}}).at == 0
+    assert post({"data": {"id": "1", "created_at": created}}).time == 0
 
 
 def test_the_last_of_two_members_with_one_name_counts() -> None:

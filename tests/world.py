@@ -6,14 +6,19 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
 from judge import Ledger
 from links import Link
 from servers import App, Process, RedisServer, eventually, wait_until
+from stored import totals
 
-from app.store import LOG, TOTALS, Store, StoreLost, connect, store_lost
+from app.messages import Tick
+from app.store.connection import store_lost
+from app.store.keys import LOG, Past
+from app.store.store import Store, StoreLost, connect
 
 TICK = 0.1
 INGESTERS, WEBS = ("ingest0", "ingest1"), ("web0", "web1")
@@ -96,10 +101,30 @@ class World:
         async with self.store(port) as store:
             self.ledger.add(await store.ticks_after(self.ledger.newest))
 
+    async def wipe(self) -> str:
+        """Redis loses everything at once; the newest id of what it had, which is written down."""
+        async with self.store() as store, store.redis.pipeline(transaction=True) as pipe:
+            pipe.xrange(LOG, min=f"({self.ledger.newest}" if self.ledger.newest else "-")
+            pipe.flushall()
+            entries: Any = (await pipe.execute())[0]
+        self.ledger.add(Tick.from_json(e[b"tick"], id.decode()) for id, e in entries)
+        return self.ledger.newest
+
     async def totals(self) -> dict[str, int]:
+        """Hashtag to total, as the totals of the sources have them."""
         async with self.store() as store:
-            stored: Any = await store.redis.hgetall(TOTALS)
-        return {tag.decode(): int(posts) for tag, posts in stored.items()}
+            return await totals(store)
+
+    async def past(self, kind: str) -> dict[str, dict[int, Past]]:
+        """Hashtag to number to what the hours or days of this kind have of it."""
+        found: dict[str, dict[int, Past]] = {}
+        async with self.store() as store:
+            for key in await store.redis.keys(f"[{{]hashtag[}}]:{kind}:*"):
+                number = int(key.decode().split(":")[2])
+                stored: Any = await store.redis.hgetall(key)
+                for tag, value in stored.items():
+                    found.setdefault(tag.decode(), {})[number] = Past.read(value)
+        return found
 
     def end(self, name: str) -> str:
         process = self.processes[name]
@@ -116,13 +141,17 @@ class World:
             await self.remember(server.port)
         return ended
 
-    async def measure(self) -> None:
-        """The most memory that each process ever had, in MiB."""
-        while True:
+    async def watch(self) -> None:
+        """The most memory that each process ever had, in MiB; and the ticks, for as long as
+        Redis has them."""
+        for n in count(1):
             for name, process in self.processes.items():
                 with suppress(OSError, IndexError):
                     pages = Path(f"/proc/{process.popen.pid}/statm").read_text().split()[1]
                     self.memory[name] = max(self.memory.get(name, 0), int(pages) // 256)
+            if n % 40 == 0:
+                with suppress(StoreLost):
+                    await self.remember()
             await asyncio.sleep(0.5)
 
 

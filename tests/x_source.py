@@ -11,9 +11,9 @@ from network import settings
 from servers import START_SECONDS
 from x_server import TOKEN, XServer
 
-from app.messages import Post
+from app.messages import Message, Post
 from app.sources import SourceLost
-from app.sources.x import RULE_TAG, X
+from app.sources.x.stream import RULE_TAG, X
 
 NOW = 1_800_000_000.0
 
@@ -47,6 +47,7 @@ async def until_lost(x: X) -> tuple[list[str], SourceLost]:
     try:
         async with asyncio.timeout(START_SECONDS):
             async for post in x.posts(""):
+                assert isinstance(post, Post)
                 ids.append(post.id)
     except SourceLost as lost:
         return ids, lost
@@ -58,12 +59,14 @@ async def first(x: X, number: int) -> list[Post]:
     posts: list[Post] = []
     async with asyncio.timeout(START_SECONDS), aclosing(x.posts("")) as stream:  # type: ignore[type-var]
         while len(posts) < number:
-            posts.append(await anext(stream))
+            post = await anext(stream)
+            assert isinstance(post, Post)
+            posts.append(post)
     return posts
 
 
 @asynccontextmanager
-async def waiting(x: X) -> AsyncIterator[asyncio.Future[Post]]:
+async def waiting(x: X) -> AsyncIterator[asyncio.Future[Message]]:
     """Read on, for a post that does not come."""
     post = asyncio.ensure_future(anext(x.posts("")))
     yield post

@@ -1,21 +1,111 @@
 """A Redis with a past: what an ingester would have left there, written in a moment."""
 
 import asyncio
-import struct
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from redis.asyncio import Redis
 from servers import App, RedisServer
 
-from app.embedded import find_server
+from app.messages import DAY, HOUR, MINUTE, SourceState
 from app.sources.demo import SLOT_SECONDS, posts_in
-from app.store import Store, connect
+from app.store import keys
+from app.store.connection import connect
+from app.store.embedded import find_server
 
 TICK = 0.5
+LIVE = SourceState("live", since=1, complete=True)
+
+Posts = Mapping[str, Mapping[str, Mapping[int, int]]]
+"""Source to hashtag to minute since 1970 to posts."""
+Minutes = Mapping[str, Iterable[int]]
+"""Source to the minutes since 1970 in which it was counted."""
+Fields = dict[str, dict[str, bytes]]
+"""Key of a hash to its fields."""
+
+
+def fields_of(
+    posts: Posts,
+    counted: Minutes,
+    now: int,
+    tracked: Sequence[str] = (),
+    is_kept: Callable[[str, int], bool] = lambda tag, hour: False,
+) -> Fields:
+    """What the ingester has in Redis at this moment (milliseconds since 1970), of these posts.
+
+    is_kept: whether a hashtag that is not tracked is one of an hour's most used.
+    """
+    fields: Fields = {}
+    for source, minutes in counted.items():
+        put_slots(fields, source, "", dict.fromkeys(minutes, 1), {}, now, lambda tag, hour: True)
+        hours = {minute // 60 for minute in minutes}
+        for tag in tracked:
+            found = posts.get(source, {}).get(tag, {})
+            put_slots(fields, source, tag, found, hours, now, lambda tag, hour: True)
+            total = keys.written_posts(sum(found.values()), now // HOUR)
+            fields.setdefault(keys.totals(source), {})[tag] = total
+    for source, tags in posts.items():
+        for tag in tags.keys() - set(tracked):
+            put_slots(fields, source, tag, tags[tag], {}, now, is_kept)
+            total = keys.written_posts(sum(tags[tag].values()), max(tags[tag], default=0) // 60)
+            fields.setdefault(keys.totals(source), {})[tag] = total
+    return fields
+
+
+def put_slots(
+    fields: Fields,
+    source: str,
+    tag: str,
+    posts: Mapping[int, int],
+    hours: Iterable[int],
+    now: int,
+    is_kept: Callable[[str, int], bool],
+) -> None:
+    """The fields of one hashtag, or of the empty name, also of these hours without posts."""
+    by_hour: dict[int, Counter[int]] = {hour: Counter() for hour in hours}
+    for minute, n in posts.items():
+        by_hour.setdefault(minute // 60, Counter())[minute % 60] += n
+    total, days = 0, dict[int, keys.Past]()
+    for hour, slots in sorted(by_hour.items()):
+        total += slots.total()
+        packed = keys.Past(total if tag else 0, dict(slots)).pack()
+        if now // HOUR - hour < keys.HOUR_HOURS:
+            fields.setdefault(keys.hour(hour, source), {})[tag] = packed
+        if is_kept(tag, hour):
+            fields.setdefault(keys.kept(hour, source), {})[tag] = packed
+            day = days.setdefault(hour // 24, keys.Past())
+            day.total = total if tag else 0
+            day.slots |= {hour % 24: slots.total() if tag else 1} if slots else {}
+    for number, past in days.items():
+        fields.setdefault(keys.day(number, source), {})[tag] = past.pack()
+
+
+async def write(redis: Redis, fields: Fields, networks: Sequence[str] = ("demo",)) -> None:
+    """Put them into Redis, with a state that knows of these sources."""
+    async with redis.pipeline(transaction=False) as pipe:
+        for key, values in fields.items():
+            pipe.hset(key, mapping=dict[Any, Any](values))
+        state: dict[Any, Any] = {
+            "schema": keys.SCHEMA,
+            "version": f"{keys.SCHEMA}.1",
+            "commit": "yesterday",
+            "networks": " ".join(networks),
+            "moved": int(time.time() * 1000) // HOUR - 1,
+        }
+        pipe.hset(keys.STATE, mapping=state)
+        await pipe.execute()
+
+
+async def asked_of(redis: Redis) -> Counter[str]:
+    """How often Redis was asked what."""
+    stats: Any = await redis.info("commandstats")
+    return Counter({name.removeprefix("cmdstat_"): of["calls"] for name, of in stats.items()})
 
 
 @contextmanager
@@ -37,8 +127,8 @@ def remember(
 
 
 def remember_days(url: str, tag: str, days: int, a_minute: int) -> None:
-    """A total for each minute of the last days, so many posts each."""
-    run(minutes(url, tag, days, a_minute))
+    """So many posts in each minute of the last days, of a tracked hashtag."""
+    run(days_of(url, tag, days, a_minute))
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -48,42 +138,60 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def ticks(url: str, tags: tuple[str, ...], seconds: int, down: range, by: int) -> None:
-    store = Store(connect(url))
-    state = await store.load()
-    begin = time.time() - seconds
+    redis, begin, last = connect(url), time.time() - seconds, ""
+    posts: dict[str, Counter[int]] = {tag: Counter() for tag in tags}
+    counted: set[int] = set()
     slot = int(begin / SLOT_SECONDS)
-    for n in range(int(seconds / TICK)):
-        at, increments = begin + n * TICK, {tag: {"demo": 0} for tag in tags}
-        for each in range(slot, int(at / SLOT_SECONDS)):
-            for post in posts_in(each, tags, 1):
-                for tag in post.hashtags:
-                    increments[tag]["demo"] += by
-        slot = int(at / SLOT_SECONDS)
-        if int(n * TICK) not in down:
-            state = await store.commit(state, f"c{n}", tick(at, tags, increments), "tests/0/", 1)
-    await store.redis.aclose()
+    async with redis.pipeline(transaction=False) as pipe:
+        for n in range(int(seconds / TICK)):
+            at, added = begin + n * TICK, Counter[str]()
+            for each in range(slot, int(at / SLOT_SECONDS)):
+                for post in posts_in(each, tags, 1):
+                    added.update(dict.fromkeys(post.hashtags.keys() & set(tags), by))
+            slot = int(at / SLOT_SECONDS)
+            if int(n * TICK) in down:
+                continue
+            for tag in tags:
+                posts[tag][int(at // 60)] += added[tag]
+            counted.add(int(at // 60))
+            totals = {tag: {"demo": posts[tag].total()} for tag in tags}
+            text = tick(int(at * 1000), last, totals, added, n == 0)
+            last = f"{int(at * 1000)}-{n}"
+            pipe.xadd(keys.LOG, {"tick": text}, id=last)
+        pipe.xadd(keys.STATES, {"sources": sources()}, id=f"{int(begin * 1000)}-0")
+        await pipe.execute()
+    await write(redis, fields_of({"demo": posts}, {"demo": counted}, int(time.time() * 1000), tags))
+    await redis.hset(keys.STATE, mapping={"tick": last, "sources": sources()})
+    await redis.aclose()
 
 
-def tick(at: float, tags: Sequence[str], increments: dict[str, dict[str, int]]) -> dict[str, Any]:
-    return {
-        "at": int(at * 1000),
-        "tick": TICK,
-        "tracked": tags,
-        "increments": increments,
-        "spellings": {},
-        "cursors": {},
-        "sources": {"demo": "live"},
-        "details": {"demo": {"since": int(at * 1000), "reason": "demo data"}},
+def tick(
+    at: int,
+    previous: str,
+    totals: Mapping[str, Mapping[str, int]],
+    added: Counter[str],
+    first: bool,
+) -> bytes:
+    """What changed; the first tick tells of all."""
+    told = {
+        "previous": previous,
+        "at": at,
+        "seconds": TICK,
+        "counts": {tag: of for tag, of in totals.items() if first or added[tag]},
+        "added": {tag: {"demo": n} for tag, n in added.items() if n},
+        "sources": {"demo": LIVE},
     }
+    return msgspec.json.encode(told)
 
 
-async def minutes(url: str, tag: str, days: int, a_minute: int) -> None:
-    redis, now = connect(url), int(time.time()) // 60
-    for minute in range(now - days * 1440, now):
-        total = (minute - now + days * 1440) * a_minute
-        day, slot = divmod(minute, 1440)
-        await redis.setrange(
-            f"{{hashtag}}:minutes:{day}:{tag}", slot * 8, struct.pack(">d", total + 1)
-        )
-    await redis.hset("{hashtag}:totals", tag, days * 1440 * a_minute)
+def sources(**states: SourceState) -> str:
+    """As in an entry of `states`; the demo source where nothing is said."""
+    return msgspec.json.encode(states or {"demo": LIVE}).decode()
+
+
+async def days_of(url: str, tag: str, days: int, a_minute: int) -> None:
+    redis, now = connect(url), int(time.time() * 1000)
+    minutes = range((now - days * DAY) // MINUTE, now // MINUTE)
+    posts = {"demo": {tag: dict.fromkeys(minutes, a_minute)}}
+    await write(redis, fields_of(posts, {"demo": minutes}, now, [tag]))
     await redis.aclose()

@@ -1,23 +1,32 @@
-"""What a source is, and picking one by name.
+"""What a source is, and picking one by name; a network is one file, or one folder, in here.
 
-A source is an async iterator of Post for one network. It ends by raising SourceLost, or
+A source is an async iterator of posts for one network. It ends by raising SourceLost, or
 by returning when there is nothing more to come (a recording has an end); trying again
-is not its business but the ingester's.
+is not its business but the ingester's. Read bluesky.py for how to add a network: its class
+says all that the rest of the app wants to know.
+
+    __init__.py   Source, SourceLost, pick
+    bluesky.py    one network in one file: the model for another
+    demo.py       believable posts, with no network
+    replay.py     a recording of any network
+    mastodon/     a server's stream, or its hashtags' timelines
+    x/            X's stream through tweepy, its counts, and what it costs
 """
 
 import json
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import import_module
-from typing import TypeVar
+from pkgutil import iter_modules
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
-from app.messages import Post
+from app.messages import Message, Post, SourceState
 from app.settings import Settings
-from app.store import Store
+from app.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +53,32 @@ class SourceLost(Exception):
 
 
 class Source(ABC):
-    """One network. Its state is what every viewer is told of it."""
+    """One network. What a class of it declares is all that others know of the network."""
 
-    name: str
-    replays: bool
-    """Whether posts() can go back to a cursor, and so give again what was not yet stored."""
+    name: ClassVar[str]
+    """As in SOURCES; the name of its file."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The settings that it cannot do without, such as "mastodon_url"."""
+    is_live: ClassVar[bool] = True
+    """Whether it is a network, whose messages are worth recording."""
+    complete: bool = False
+    """Whether it hands over all of its network. Of one that has only what was asked for, the
+    tracked hashtags alone are counted: what else its posts name is a biased sample."""
+    goes_back: bool = False
+    """Whether posts() can start at a cursor of the past, and so give what was not stored."""
+    goes_back_to_the_start: bool = False
+    """Whether an empty cursor is the beginning of all, and not the present."""
+    repeats: bool = False
+    """Whether going back brings posts again that were counted: they are then known by their
+    id, for 15 minutes (Redis' `seen:…`)."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
         self.state, self.reason, self.since = "connecting", "", clock()
+        self.unbroken_since = self.since
+        self.catching_up = False
+        """Whether what it hands over is of a time that it went back to: such posts count into
+        the minute of their own time, and those that come as they happen into the present."""
         self.store: Store | None = None
         self.tap: Callable[[str | bytes], None] = lambda message: None
         """Handed every message as it was received; for `python -m app record`."""
@@ -61,15 +87,58 @@ class Source(ABC):
         self._said = 0.0
 
     @abstractmethod
-    def posts(self, cursor: str) -> AsyncIterator[Post]:
-        """Connect, and yield each post from the cursor on ("" for now). Raises SourceLost."""
+    def posts(self, cursor: str) -> AsyncIterator[Message]:
+        """Connect, and yield what comes from the cursor on ("" for now). Raises SourceLost."""
 
-    def say(self, state: str, reason: str = "") -> None:
-        """Change the state; said once in the log, however often it is said here."""
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        """Raises SettingsError when it lacks a setting that it cannot do without."""
+        for setting in cls.needs:
+            settings.demand(setting, f"because SOURCES has {cls.name!r}")
+
+    @staticmethod
+    def parse(line: bytes) -> Post | None:
+        """A recorded message as a Post; None for what is no new post.
+
+        Raises ValueError or RecursionError for a line that is not of the network's form. One
+        without a form of its own cannot be replayed.
+        """
+        raise ValueError("no recording of this network can be read")
+
+    @staticmethod
+    def is_message(line: bytes) -> bool:
+        """Whether a recorded line is a message of this network, by its shape."""
+        return False
+
+    def price(self) -> str:
+        """A sentence about what it costs with these settings; empty where it costs nothing."""
+        return ""
+
+    def say(self, state: str, reason: str = "", unbroken_since: float | None = None) -> None:
+        """Change the state; said once in the log, however often it is said here.
+
+        unbroken_since: since when no post is missing, in seconds since 1970, where the source
+        went back and reads what it had missed; otherwise since it works.
+        """
         reason = reason.encode(errors="replace").decode()  # a file's name may be no text
+        worked = self.told().works
         if (state, reason) != (self.state, self.reason):
             self.state, self.reason, self.since = state, reason, self.clock()
             log.info("%s: %s%s", self.name, state, f" ({reason})" if reason else "")
+        if unbroken_since is not None:
+            self.unbroken_since = unbroken_since
+        elif self.told().works and not worked:
+            self.unbroken_since = self.since
+
+    def told(self) -> SourceState:
+        """Its state, as every viewer is told it."""
+        return SourceState(
+            self.state,
+            int(self.since * 1000),
+            self.reason,
+            self.complete,
+            int(self.unbroken_since * 1000),
+        )
 
     def skip(self, why: str) -> None:
         """Count a message that could not be read; the log has at most one line a minute."""
@@ -81,19 +150,30 @@ class Source(ABC):
             )
 
 
+def names() -> tuple[str, ...]:
+    """Every network that there is a file, or a folder, for."""
+    return tuple(module.name for module in iter_modules(__path__))
+
+
+def classes() -> list[type[Source]]:
+    """The class of every network, in the order of their names."""
+    return [import_module(f"app.sources.{name}").SOURCE for name in names()]
+
+
 def pick(name: str, settings: Settings, store: Store | None = None) -> Source:
     """The source of this name; its module is loaded only when it is wanted.
 
-    store: where a source that costs money keeps its budget.
+    store: where a source that costs money keeps its account.
     """
-    file = name
-    if name == "x" and settings.x_mode == "counts":
-        file = "x_counts"
-    elif name == "x" and settings.x_backfill:
-        file = "x_backfill"
-    source: Source = import_module(f"app.sources.{file}").SOURCE(settings)
+    source: Source = import_module(f"app.sources.{name}").SOURCE(settings)
     source.store = store
     return source
+
+
+def check_sources(settings: Settings) -> None:
+    """Raises SettingsError when a chosen source lacks a setting that it cannot do without."""
+    for name in settings.sources:
+        import_module(f"app.sources.{name}").SOURCE.check(settings)
 
 
 class Part(msgspec.Struct, gc=False):
@@ -116,6 +196,17 @@ def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
             return msgspec.convert(json.loads(raw), form)
 
     return read
+
+
+read_members = decoder(dict)
+
+
+def members(line: bytes) -> Mapping[str, Any]:
+    """What a recorded message consists of, for is_message(); nothing where it is no object."""
+    try:
+        return read_members(line)
+    except (ValueError, RecursionError):
+        return {}
 
 
 def said(error: BaseException) -> str:

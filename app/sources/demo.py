@@ -9,30 +9,43 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 
-from app.messages import Post
+from app.messages import Checkpoint, Message, Post
 from app.sources import Source
 
 SLOT_SECONDS = 0.1
 CATCH_UP_SECONDS = 60
+PRESENT_SECONDS = 10
+"""What is not older than this at the start is the present, not the past."""
 BURST_SECONDS = 240
 
 
-def rate(tag: str, seed: int, at: float) -> float:
-    """Posts per second that name the hashtag at this time (seconds since 1970).
+class Demo(Source):
+    name = "demo"
+    is_live = False
+    complete = goes_back = True
 
-    A hashtag has its own level (a third to three posts a second), swells over its own
-    day-like period of some minutes, wavers, and in some stretches of four minutes bursts.
-    """
-    own = Random(f"{seed} {tag}")
-    level, period, phase = own.uniform(0.35, 1.2), own.uniform(240, 600), own.uniform(0, math.tau)
-    swell = 1 + 0.6 * math.sin(math.tau * at / period + phase)
-    waver = 1 + 0.2 * math.sin(math.tau * at / 23 + 2 * phase)
-    stretch = int(at // BURST_SECONDS)
-    chance = Random(f"{seed} {tag} {stretch}")
-    begin = stretch * BURST_SECONDS + chance.uniform(0, BURST_SECONDS / 2)
-    bursts = chance.random() < 0.4 and at >= begin
-    burst = 3 * math.exp((begin - at) / 25) if bursts else 0.0
-    return level * (swell * waver + burst)
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        """Posts as their time comes; after a pause, those of the last minute at once."""
+        now = self.due()
+        slot = max(int(cursor) if cursor.isdecimal() else now, now - slots(CATCH_UP_SECONDS))
+        self.say("live", "demo data", unbroken_since=slot * SLOT_SECONDS)
+        while True:
+            while slot < self.due():
+                self.catching_up = slot < now - slots(PRESENT_SECONDS)
+                for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
+                    yield post
+                slot += 1
+                # the slot is whole: only now may a restart begin after it
+                yield Checkpoint(self.name, str(slot))
+            await asyncio.sleep(SLOT_SECONDS)
+
+    def due(self) -> int:
+        """The slot that is not over yet."""
+        return int(self.clock() / SLOT_SECONDS)
+
+
+def slots(seconds: int) -> int:
+    return round(seconds / SLOT_SECONDS)
 
 
 def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
@@ -54,6 +67,24 @@ def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
             )
 
 
+def rate(tag: str, seed: int, at: float) -> float:
+    """Posts per second that name the hashtag at this time (seconds since 1970).
+
+    A hashtag has its own level (a third to three posts a second), swells over its own
+    day-like period of some minutes, wavers, and in some stretches of four minutes bursts.
+    """
+    own = Random(f"{seed} {tag}")
+    level, period, phase = own.uniform(0.35, 1.2), own.uniform(240, 600), own.uniform(0, math.tau)
+    swell = 1 + 0.6 * math.sin(math.tau * at / period + phase)
+    waver = 1 + 0.2 * math.sin(math.tau * at / 23 + 2 * phase)
+    stretch = int(at // BURST_SECONDS)
+    chance = Random(f"{seed} {tag} {stretch}")
+    begin = stretch * BURST_SECONDS + chance.uniform(0, BURST_SECONDS / 2)
+    bursts = chance.random() < 0.4 and at >= begin
+    burst = 3 * math.exp((begin - at) / 25) if bursts else 0.0
+    return level * (swell * waver + burst)
+
+
 def poisson(mean: float, chance: Random) -> int:
     """How many events happen when `mean` are expected (Knuth's method, for small means)."""
     limit, product, events = math.exp(-mean), chance.random(), 0
@@ -61,28 +92,6 @@ def poisson(mean: float, chance: Random) -> int:
         product *= chance.random()
         events += 1
     return events
-
-
-class Demo(Source):
-    name = "demo"
-    replays = True
-
-    async def posts(self, cursor: str) -> AsyncIterator[Post]:
-        """Posts as their time comes; after a pause, those of the last minute at once."""
-        now = int(self.clock() / SLOT_SECONDS)
-        slot = max(
-            int(cursor) if cursor.isdecimal() else now, now - int(CATCH_UP_SECONDS / SLOT_SECONDS)
-        )
-        self.say("live", "demo data")
-        while True:
-            due = int(self.clock() / SLOT_SECONDS)
-            while slot < due:
-                for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
-                    yield post
-                slot += 1
-                # the slot is whole: only now may a restart begin after it
-                yield Post("demo", f"{slot}", 0, "", cursor=str(slot))
-            await asyncio.sleep(SLOT_SECONDS)
 
 
 SOURCE = Demo

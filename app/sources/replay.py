@@ -2,60 +2,41 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from msgspec.structs import replace
 
-from app.messages import Post
-from app.sources import Part, Source, SourceLost, bluesky_wire, decoder, mastodon_wire, x_wire
+from app.messages import Message, Post
+from app.settings import Settings, SettingsError
+from app.sources import Source, SourceLost, classes
 
 LONGEST_PAUSE = 1.0
 """Seconds between two posts at most: recordings have nights in them, and whole years."""
 LINES_AT_ONCE = 100
-
-
-class Shape(Part):
-    """The members that tell which network a message is from."""
-
-    commit: Any = None
-    kind: Any = None
-    event: Any = None
-
-
-read_shape = decoder(Shape)
-BEGINNINGS = {
-    b'{"data"': x_wire.parse,
-    b'{"did":': bluesky_wire.parse,
-    b'{"event': mastodon_wire.parse,
-}
-"""How nearly all messages begin; the others are looked at once more."""
-
-
-def parse(line: bytes) -> Post | None:
-    """A recorded message as a Post; its shape tells which network it is from.
-
-    Raises ValueError or RecursionError for one that is of no shape.
-    """
-    known = BEGINNINGS.get(line[:7])
-    return known(line) if known else parse_by_shape(line)
-
-
-def parse_by_shape(line: bytes) -> Post | None:
-    shape = read_shape(line)
-    if shape.commit or shape.kind:
-        return bluesky_wire.parse(line)
-    if shape.event:
-        return mastodon_wire.parse(line)
-    return x_wire.parse(line)
+BEGINNING = 7
+"""Bytes by which a line is believed to be of the same network as the line before."""
 
 
 class Replay(Source):
     name = "replay"
-    replays = True
+    needs = ("replay_file",)
+    is_live = False
+    complete = goes_back = goes_back_to_the_start = True
 
-    async def posts(self, cursor: str) -> AsyncIterator[Post]:
+    @classmethod
+    def check(cls, settings: Settings) -> None:
+        super().check(settings)
+        # os.path: it has no error of its own for a name that is too long or may not be looked at
+        if not os.path.isfile(settings.replay_file):  # noqa: PTH113
+            raise SettingsError(
+                f"REPLAY_FILE={settings.replay_file!r}: "
+                "expected a file that exists and can be read."
+            )
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """The recording from the cursor on, at its pace times REPLAY_SPEED; 0 is no pause.
 
         A cursor names the recording and the byte after the post, so that another
@@ -77,27 +58,58 @@ class Replay(Source):
 
     async def read(self, file: BinaryIO) -> AsyncIterator[tuple[Post, int]]:
         """Each post of the file and the byte after it, when its time has come."""
-        before = 0
+        before, parser = 0, Parser()
         for number, line in enumerate(iter(file.readline, b"")):
             if number % LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            post = self.read_line(line)
-            if post:
-                await self.pause(post.at - before if before else 0)
-                before = post.at
+            if post := self.read_line(line, parser):
+                if self.settings.replay_speed:  # reading times takes a third as long as the rest
+                    time = post.time
+                    await self.pause(time - before if before else 0)
+                    before = time
                 yield post, file.tell()
 
-    def read_line(self, line: bytes) -> Post | None:
+    def read_line(self, line: bytes, parser: "Parser") -> Post | None:
+        """What a line brings; a bad one is skipped and counted."""
         try:
-            return None if line.isspace() else parse(line)
+            return None if line.isspace() else parser.parse(line)
         except (ValueError, RecursionError) as error:
             self.skip(f"{type(error).__name__}: {line[:80]!r}")
             return None
 
     async def pause(self, milliseconds: int) -> None:
-        speed = self.settings.replay_speed
-        if speed and milliseconds > 0:
-            await asyncio.sleep(min(LONGEST_PAUSE, milliseconds / 1000 / speed))
+        if milliseconds > 0:
+            seconds = milliseconds / 1000 / self.settings.replay_speed
+            await asyncio.sleep(min(LONGEST_PAUSE, seconds))
+
+
+class Parser:
+    """Reads the messages of whichever network; nearly all lines are of that of the line before."""
+
+    def __init__(self) -> None:
+        self.networks = [network for network in classes() if network.is_live]
+        self.last, self.beginning = self.networks[0], b""
+
+    def parse(self, line: bytes) -> Post | None:
+        """A recorded message as a Post; None for what is no new post.
+
+        Raises ValueError or RecursionError for a line that is of no network.
+        """
+        if line[:BEGINNING] == self.beginning:
+            try:
+                if post := self.last.parse(line):
+                    return post
+            except (ValueError, RecursionError):
+                pass  # another network's may begin so, too
+        return self.parse_by_shape(line)
+
+    def parse_by_shape(self, line: bytes) -> Post | None:
+        for network in self.networks:
+            if network.is_message(line):
+                if post := network.parse(line):
+                    self.last, self.beginning = network, line[:BEGINNING]
+                return post
+        raise ValueError("no network's message")
 
 
 def fingerprint(file: BinaryIO) -> str:

@@ -4,11 +4,13 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { read, write } from "../../static/address.js";
+import { Chart } from "../../static/chart.js";
 import { Clock } from "../../static/clock.js";
+import { living } from "../../static/feed.js";
 import { Gaps, merge } from "../../static/gaps.js";
-import { csv } from "../../static/save.js";
+import { csv, inSight } from "../../static/export.js";
 import { around, spread, times, values } from "../../static/scale.js";
-import { living, sources, status } from "../../static/status.js";
+import { sources, status } from "../../static/status.js";
 import { calmly } from "../../static/table.js";
 import { span, speak, time } from "../../static/texts.js";
 
@@ -33,10 +35,12 @@ test("no tick is from the future", () => {
 });
 
 test("an address that was written is read as the same", () => {
-  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), wall: true };
+  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), kiosk: true };
   assert.deepEqual(read(write(["science", "블랙핑크"], choice)), choice);
   assert.equal(write([], read("")), "");
   assert.deepEqual(read("?range=toString&view=x"), read(""));
+  assert.equal(write([], { ...read(""), kiosk: true }), "?wall");
+  assert.ok(read("?wall").kiosk);
 });
 
 test("the scale is round and holds its values", () => {
@@ -88,23 +92,30 @@ test("a table of values has a row for each moment and nothing where nothing is k
   assert.equal(table, 'time,#science,"#a""b"\r\n1970-01-01T00:00:00.000Z,1.3,\r\n1970-01-01T00:00:01.000Z,2,3\r\n');
 });
 
+test("what is taken away has a value at every moment at which any line has a point", () => {
+  const lines = new Map([["science", [{ data: [[0, 1], [40, 5], [90, 5]] }]], ["hidden", []], ["quiet", [{ data: [[0, 7], [20, 7]] }, { data: [[60, 7], [90, 7]] }]]]);
+  const shown = { view: "total", range: 70, tags: ["science", "quiet", "hidden"], hidden: new Set(["hidden"]) };
+  const chart = /** @type {any} */ ({ edge: 80, shown, lines, valueAt: Chart.prototype.valueAt });
+  assert.deepEqual(inSight(chart), { science: [[40, 5], [20, 1], [60, 5]], quiet: [[20, 7], [60, 7]] });
+});
+
 const tick = (/** @type {number} */ at, sources = { x: "live" }) => ({ at, counts: {}, sources });
-const known = { link: /** @type {const} */ ("open"), tick: tick(100_000), lag: 700, now: 100_900, cutAt: 0, why: "" };
+const state = { link: /** @type {const} */ ("open"), tick: tick(100_000), lag: 700, now: 100_900, cutAt: 0, why: "" };
 
 test("the badge says how far behind, from the tick's own time", () => {
-  assert.deepEqual(status(known), { level: "live", words: "live · 0.7 s behind" });
-  assert.equal(status({ ...known, now: 104_900 }).level, "live");
-  assert.deepEqual(status({ ...known, now: 106_000 }), { level: "late", words: "6.0 s behind" });
-  const stale = status({ ...known, now: 121_000, why: "The last tick came 21 s ago." });
+  assert.deepEqual(status(state), { level: "live", words: "live · 0.7 s behind" });
+  assert.equal(status({ ...state, now: 104_900 }).level, "live");
+  assert.deepEqual(status({ ...state, now: 106_000 }), { level: "late", words: "6.0 s behind" });
+  const stale = status({ ...state, now: 121_000, why: "The last tick came 21 s ago." });
   assert.deepEqual(stale, { level: "stale", words: "no news for 21 s: The last tick came 21 s ago." });
 });
 
 test("the badge tells a lost connection from a silent server, and does not blink", () => {
-  const lost = { ...known, link: /** @type {const} */ ("waiting") };
+  const lost = { ...state, link: /** @type {const} */ ("waiting") };
   assert.equal(status({ ...lost, cutAt: 100_500 }).level, "live");
   assert.deepEqual(status({ ...lost, cutAt: 99_000 }), { level: "waiting", words: "reconnecting" });
   assert.equal(status({ ...lost, cutAt: 80_000 }).level, "stale");
-  assert.equal(status({ ...known, tick: null }).words, "no data yet");
+  assert.equal(status({ ...state, tick: null }).words, "no data yet");
 });
 
 test("each source says what it is doing, and demo data is not taken for real", () => {
@@ -123,19 +134,22 @@ test("totals mean nothing when no source lives", () => {
   assert.equal(living({ at: 0, counts: {}, sources: { x: "budget", bluesky: "live" } }), true);
 });
 
-test("a gap has the server's reason, the source's, or the usual one", () => {
+test("a gap has the server's reason, or the source's", () => {
   const gaps = new Gaps();
   const budget = "x: budget reached until 00:00 UTC";
   const sources = { x: { state: "budget", reason: "budget reached" }, bluesky: { state: "down", reason: "closed" } };
   gaps.replace([
     { from: 0, to: 20, reason: "in English", kind: "ingester" },
     { from: 30, to: 40, reason: "in English", kind: "sources", sources },
+    { from: 0, to: 50, reason: "in English", kind: "kept" },
   ]);
   gaps.hear({ at: 100, counts: {}, sources: { x: "budget" }, details: { x: { since: 60, reason: "budget reached" } } });
   gaps.hear({ at: 110, counts: {}, sources: { x: "live" } });
+  const gap = { from: 200, to: 230, reason: "in English", kind: /** @type {const} */ ("ingester"), all: true };
+  gaps.hear({ at: 230, counts: {}, sources: { x: "live" }, gap });
   assert.deepEqual(
-    gaps.all([{ from: 1, to: 19 }, { from: 200, to: 230 }], "usual", { from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
-    [[0, 20, "ingester was down"], [30, 40, budget], [30, 40, "bluesky: closed"], [60, 100, budget], [200, 230, "usual"], [300, 310, "now"]],
+    gaps.all({ from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
+    [[0, 20, "ingester was down"], [0, 50, "not kept any more"], [30, 40, budget], [30, 40, "bluesky: closed"], [60, 100, budget], [200, 230, "ingester was down"], [300, 310, "now"]],
   );
 });
 
@@ -150,7 +164,7 @@ test("every text that the scripts ask for is there, and every text is used", () 
   const page = readFileSync(new URL("../../templates/index.html", import.meta.url), "utf8");
   const code = files.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
   for (const [, key] of code.matchAll(/\btext\("([^"]+)"/g)) assert.ok(key in texts, key);
-  const asked = Object.keys(texts).filter((key) => !/^\d+\w+(\.long)?$|^source\.|^gap\.|^notTracked$/.test(key));
+  const asked = Object.keys(texts).filter((key) => !/^\d+\w+(\.long)?$|^source\.|^gap\./.test(key));
   for (const key of asked) {
     const named = code.includes(`"${key}"`) || page.includes(`t.${key}`) || page.includes(`t['${key}']`);
     assert.ok(named, `${key} is used nowhere`);

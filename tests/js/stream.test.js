@@ -208,9 +208,18 @@ test("tabs that want the same share one stream, and a late one is told all that 
   listener.counts({ at: 1500, counts: { science: 3 }, sources: {} });
   const late = tab([], 375);
   assert.deepEqual(opened, [["", 375]]);
-  assert.deepEqual(late.got[0], { link: "open" }, "that the worker is there, before the tab asks");
+  assert.deepEqual(late.got.slice(0, 2), [{}, { link: "open" }], "that the worker is there, before the tab asks");
   assert.deepEqual(late.got[2].history.series.science, [[500, 1], [1000, 2], [1500, 3]]);
   assert.equal(late.got[3].counts.at, 1500);
+});
+
+test("a tab that comes late is told of the breaks, too", () => {
+  const { listener, tab } = ((found) => (found.tab([], 375), found))(hubbed());
+  listener.history({ at: 1000, series: { science: [[0, 1], [1000, 1]] }, gaps: [] });
+  const gap = { from: 2000, to: 30_000, reason: "ingester was down", kind: "ingester", all: true };
+  listener.counts({ at: 30_000, counts: { science: 5 }, sources: {}, gap });
+  const [, , { history }] = tab([], 375).got;
+  assert.deepEqual(history.gaps.map((/** @type {any} */ { from, to, all }) => [from, to, all]), [[2000, 30_000, true]]);
 });
 
 test("a tab that wants more makes it one stream of everything wanted", () => {
@@ -219,8 +228,18 @@ test("a tab that wants more makes it one stream of everything wanted", () => {
   tab(["football"], 900);
   tab(["science"], 60);
   assert.deepEqual(opened, [["science", 375], ["science,football", 900]]);
+});
+
+test("what one stream cannot bring comes by another", () => {
+  const { opened, tab } = hubbed();
   tab([], 375);
-  assert.deepEqual(opened.at(-1), ["", 900]);
+  tab(["curling"], 375); // may be none of those that are tracked
+  const many = tab([...Array(20).keys()].map((n) => `tag${n}`), 375);
+  assert.deepEqual(opened.map(([tags]) => tags.split(",").length), [1, 1, 20]);
+  many.say({ url: "events", open: { tags: ["tag1"], seconds: 375 } });
+  assert.equal(opened.length, 3, "a tab that wants less keeps its stream");
+  many.say({ url: "events", open: { tags: [], seconds: 375 } });
+  assert.deepEqual(opened.at(-1), ["", 375], "twenty hashtags are not all that are tracked");
 });
 
 test("with the last tab goes the stream", () => {

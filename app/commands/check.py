@@ -1,0 +1,124 @@
+"""`python -m app check`: what an owner runs before going live. Each finding is one sentence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from app.messages import MinuteCount, Post
+from app.settings import Settings
+from app.sources import Source, SourceLost, pick
+from app.store.store import Store, StoreLost
+
+FIRST_POSTS_SECONDS = 10.0
+OLDEST_REDIS = (6, 2)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence; `works` is False for what must be mended first, `fine` for what may be."""
+
+    works: bool
+    sentence: str
+    fine: bool = True
+
+    @property
+    def mark(self) -> str:
+        return "FAIL" if not self.works else "ok  " if self.fine else "WARN"
+
+
+async def check(
+    settings: Settings,
+    store: Store,
+    picked: Callable[[str], Source],
+    seconds: float = FIRST_POSTS_SECONDS,
+) -> AsyncIterator[Finding]:
+    """Every finding, as it is made: Redis first, then each source in turn.
+
+    picked: makes a source that is only to be looked at, by its name.
+    """
+    for finding in await check_redis(store):
+        yield finding
+    for name in settings.sources:
+        yield await check_source(picked(name), seconds)
+        if cost := pick(name, settings).price():
+            yield Finding(True, cost)
+
+
+async def check_source(source: Source, seconds: float) -> Finding:
+    """Connect, and see what comes in the first seconds."""
+    posts = 0
+
+    async def read() -> None:
+        nonlocal posts
+        async with aclosing(source.posts("")) as stream:  # type: ignore[type-var]
+            async for message in stream:
+                if isinstance(message, MinuteCount):
+                    posts += message.posts
+                posts += isinstance(message, Post)
+
+    try:
+        async with asyncio.timeout(seconds):
+            await read()
+    except TimeoutError:
+        pass
+    except SourceLost as lost:
+        return Finding(False, f"{source.name}: {str(lost).rstrip('.')}.")
+    if source.state == "connecting":
+        return Finding(False, f"{source.name}: no connection within {seconds:g} s.")
+    word = "post" if posts == 1 else "posts"
+    return Finding(True, f"{source.name}: {source.state}, {posts} {word} within {seconds:g} s.")
+
+
+async def check_redis(store: Store) -> list[Finding]:
+    """Version, persistence and eviction; a Redis that hides its settings is taken at its word."""
+    try:
+        about = await store.about()
+    except StoreLost as lost:
+        return [Finding(False, str(lost))]
+    version = str(about.get("redis_version", "?"))
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    found = [Finding(numbers >= OLDEST_REDIS, f"Redis: version {version} answers.")]
+    if numbers < OLDEST_REDIS:
+        found = [Finding(False, f"Redis: version {version} is too old, 6.2 is needed.")]
+    if about.get("role") not in (None, "master"):
+        found.append(Finding(False, "Redis: this server is a replica and takes no writes."))
+    return [*found, eviction(about), await persistence(store, about)]
+
+
+async def redis_warnings(store: Store) -> list[str]:
+    """What this Redis may do to the totals: throw them away, or forget them in a restart."""
+    try:
+        about = await store.about()
+    except StoreLost:
+        return []
+    found = [eviction(about), await persistence(store, about)]
+    return [finding.sentence for finding in found if not finding.fine]
+
+
+def eviction(about: Mapping[str, Any]) -> Finding:
+    policy = str(about.get("maxmemory_policy", "noeviction"))
+    if policy == "noeviction":
+        return Finding(True, "Redis: maxmemory-policy is noeviction: it throws no totals away.")
+    if not about.get("maxmemory"):
+        return Finding(True, "Redis: it has no maxmemory, so it throws no totals away.")
+    text = f"Redis: maxmemory-policy is {policy}: it may throw totals away; set noeviction."
+    return Finding(True, text, fine=False)
+
+
+async def persistence(store: Store, about: Mapping[str, Any]) -> Finding:
+    if about.get("aof_enabled"):
+        sync = await store.server_setting("appendfsync")
+        if sync == "no":
+            text = "Redis: appendfsync is no: a power cut forgets what was not yet on disk."
+            return Finding(True, text, fine=False)
+        return Finding(True, f"Redis: appendonly is on, appendfsync is {sync or 'not told'}.")
+    saves = await store.server_setting("save")
+    if saves is None:
+        return Finding(True, "Redis: it does not tell whether it keeps totals on disk.")
+    if not saves:
+        text = "Redis: it keeps nothing on disk: a restart of it forgets the totals."
+    else:
+        text = "Redis: without appendonly a crash of it forgets minutes; set appendonly yes."
+    return Finding(True, text, fine=False)

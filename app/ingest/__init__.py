@@ -1,0 +1,18 @@
+"""Posts in, ticks out: one process, or one part of it, writes all totals.
+
+    counter.py     posts to increments
+    seen.py        what was counted already of a source that goes back
+    spellings.py   how most posts write a hashtag
+    ledger.py      increments and stored values to absolute values
+    counted.py     in which minutes a source was counted
+    moving.py      what is kept longer when an hour is over
+    forgetting.py  which hashtags are forgotten
+    popular.py     the most used of the last day
+    clock.py       Redis's clock
+    writer.py      one commit, from all of the above
+    commits.py     what was tried, and what Redis has of it
+    lease.py       which ingester is the writer
+    ingester.py    the loop
+
+Each imports only from those above it.
+"""

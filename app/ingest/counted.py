@@ -1,0 +1,130 @@
+"""In which minutes each source was counted: silence and "not counted" are two things; pure.
+
+The field with the empty name, of an hour and of a day, has the slots in which the source was
+being counted. And a tracked hashtag has a field in each of them, posts or not: one that is
+missing says that the hashtag was not asked for, or is not kept.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from app.ingest.ledger import (
+    HOUR_MINUTES,
+    OLDEST_TRACKED_MINUTES,
+    Pages,
+    later_keys,
+    totals_at_ends,
+)
+from app.messages import MINUTE, SourceState
+from app.store import keys
+
+Spans = dict[str, tuple[int, int]]
+"""Source to the first and the last minute, numbered since 1970, of what is in one piece."""
+
+
+class CountedMinutes:
+    """What of that Redis has been told already; some numbers for each source."""
+
+    def __init__(self, tracked: Iterable[str]) -> None:
+        self.tracked = frozenset(tracked)
+        self.told: Spans = {}
+        self.since: dict[str, int] = {}
+        """Source to the minute before which something is lost for ever."""
+
+    def begin(self, since: Mapping[str, int]) -> None:
+        """Nobody knows what Redis has been told. since: of sources of which something is lost,
+        the minute from which on all is there; 0 where nothing is."""
+        self.told.clear()
+        self.since.update({source: minute for source, minute in since.items() if minute})
+
+    def spans(self, sources: Mapping[str, SourceState], minute: int) -> Spans:
+        """What is to be told by now: of each source that works, since when it is unbroken."""
+        oldest = minute - OLDEST_TRACKED_MINUTES
+        return {
+            name: (
+                min(minute, max(oldest, self.since.get(name, 0), of.unbroken_since // MINUTE)),
+                minute,
+            )
+            for name, of in sources.items()
+            if of.works
+        }
+
+    def untold(self, spans: Spans) -> Iterable[tuple[str, int, int, int]]:
+        """Source, hour, and the first and last minute of it, where not all of that is told."""
+        for source, (first, last) in spans.items():
+            begin, end = self.told.get(source, (last + 1, last))
+            for hour in range(first // HOUR_MINUTES, last // HOUR_MINUTES + 1):
+                low = max(first, hour * HOUR_MINUTES)
+                high = min(last, hour * HOUR_MINUTES + HOUR_MINUTES - 1)
+                if not begin <= low <= high <= end:
+                    yield source, hour, low, high
+
+    def new_hours(self, spans: Spans) -> dict[str, list[int]]:
+        """Source to the hours of which nothing was told yet."""
+        found: dict[str, list[int]] = defaultdict(list)
+        for source, hour, _, _ in self.untold(spans):
+            told = self.told.get(source)
+            if not told or not told[0] // HOUR_MINUTES <= hour <= told[1] // HOUR_MINUTES:
+                found[source].append(hour)
+        return found
+
+    def wanted(self, spans: Spans) -> dict[str, set[str]]:
+        """The fields that are read before: key to names."""
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for source, hour, _, _ in self.untold(spans):
+            for key in (keys.hour, keys.kept):
+                wanted[key(hour, source)].add("")
+            wanted[keys.day(hour // 24, source)].add("")
+        for source, hours in self.new_hours(spans).items():
+            wanted[keys.totals(source)] |= self.tracked
+            present = spans[source][1] // HOUR_MINUTES
+            for name in later_keys(source, hours[0], present, [source]):
+                wanted[name] |= self.tracked
+        return wanted
+
+    def enter(self, spans: Spans, pages: Pages) -> None:
+        """Write down the minutes; the hashtags' own posts are entered already."""
+        for source, hour, low, high in self.untold(spans):
+            hours_old = spans[source][1] // HOUR_MINUTES - hour
+            slots = [minute % HOUR_MINUTES for minute in range(low, high + 1)]
+            if hours_old < keys.HOUR_HOURS:
+                add_slots(pages, keys.hour(hour, source), slots, keys.end_of_hour(hour))
+            add_slots(pages, keys.kept(hour, source), slots, keys.end_of_kept(hour))
+            day, slot = divmod(hour, 24)
+            add_slots(pages, keys.day(day, source), [slot], keys.end_of_day(day))
+        for source, hours in self.new_hours(spans).items():
+            for tag in self.tracked:
+                enter_tracked(pages, source, tag, hours, spans[source][1] // HOUR_MINUTES)
+
+    def stored(self, spans: Spans) -> None:
+        """Redis has it now."""
+        self.told.update(spans)
+
+
+def enter_tracked(pages: Pages, source: str, tag: str, hours: list[int], present: int) -> None:
+    """A field of a tracked hashtag, with its total, in each of these hours (in their order) and
+    their days where there is none yet."""
+    total = pages.posts(source, tag)[0]
+    ends = totals_at_ends(pages, source, tag, total, hours[0], present)
+    for hour in hours:
+        field = keys.pack_total(ends[hour])
+        if present - hour < keys.HOUR_HOURS:
+            of_hour = keys.hour(hour, source)
+            field = pages.get(of_hour, tag) or field
+            put_new(pages, of_hour, tag, field, keys.end_of_hour(hour))
+        put_new(pages, keys.kept(hour, source), tag, field, keys.end_of_kept(hour))
+        day = hour // 24
+        field = keys.pack_total(ends[min(present, day * 24 + 23)])
+        put_new(pages, keys.day(day, source), tag, field, keys.end_of_day(day))
+
+
+def put_new(pages: Pages, key: str, name: str, value: bytes, ends: int) -> None:
+    if not pages.get(key, name):
+        pages.put(key, name, value, ends)
+
+
+def add_slots(pages: Pages, key: str, slots: Iterable[int], ends: int) -> None:
+    past = pages.past(key, "") or keys.Past()
+    if any(slot not in past.slots for slot in slots):
+        past.slots.update(dict.fromkeys(slots, 1))
+        pages.put(key, "", past.pack(), ends)

@@ -1,0 +1,237 @@
+"""Counts hashtags; pure: no clock, no I/O."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from uuid import uuid4
+
+from app.hashtags import key
+from app.messages import MINUTE, MinuteCount, Post
+
+MOST_ENTRIES = 4000
+"""Hashtags of sources in one commit. While so many wait, sources that can wait do."""
+MOST_BYTES = 2**20
+"""Of a commit's tick, nearly: four times a name stands in it, with some numbers each."""
+ENTRY_BYTES = 100
+MOST_MINUTES = 7 * 24 * 60
+"""Minutes that a source's posts may wait for Redis; then its oldest two become one."""
+
+BySource = dict[str, dict[str, int]]
+"""Source name to hashtag, or to spelling, to posts."""
+ByMinute = dict[str, dict[int, dict[str, int]]]
+"""Source name to minute (since 1970) to hashtag to posts."""
+Marks = dict[str, dict[int, set[bytes]]]
+"""Source name to minute to what was counted, as short hashes (seen.py)."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one commit is to bring; its name is the commit's, however often it is tried."""
+
+    minute: int = 0
+    """The minute of the present ones, numbered since 1970."""
+    present: BySource = field(default_factory=dict)
+    """What was counted as it came."""
+    past: ByMinute = field(default_factory=dict)
+    """What belongs to minutes of its own; 0 says that a minute is known and silent."""
+    cursors: Mapping[str, str] = field(default_factory=dict)
+    """Source name to where it goes on, with all before it in this cut or in one before."""
+    marks: Marks = field(default_factory=dict)
+    """What was counted of sources that may bring it again."""
+    name: str = field(default_factory=lambda: uuid4().hex[:12])
+    """Of the commit that brings it."""
+
+    def entries(self) -> Iterator[tuple[str, int, str, int]]:
+        """Source, minute, hashtag and posts, all of them."""
+        for source, tags in self.present.items():
+            for tag, posts in tags.items():
+                yield source, self.minute, tag, posts
+        for source, minutes in self.past.items():
+            for minute, tags in minutes.items():
+                for tag, posts in tags.items():
+                    yield source, minute, tag, posts
+
+    def size(self) -> int:
+        """How many numbers it is made of."""
+        marks = sum(len(found) for minutes in self.marks.values() for found in minutes.values())
+        return marks + sum(1 for _ in self.entries())
+
+    def bytes(self) -> int:
+        """How much of a tick it takes, nearly."""
+        return sum(bytes_of(tag) for _, _, tag, _ in self.entries())
+
+    def sources(self) -> set[str]:
+        return {*self.present, *self.past, *self.cursors, *self.marks}
+
+    def of(self, sources: set[str]) -> "Cut":
+        """Only what these sources brought."""
+        return replace(
+            self,
+            present={s: tags for s, tags in self.present.items() if s in sources},
+            past={s: minutes for s, minutes in self.past.items() if s in sources},
+            cursors={s: cursor for s, cursor in self.cursors.items() if s in sources},
+            marks={s: minutes for s, minutes in self.marks.items() if s in sources},
+        )
+
+    def at(self, minute: int) -> "Cut":
+        """The same in another present: what was the present is of the past then."""
+        if minute == self.minute:
+            return self
+        return replace(joined([self]), minute=minute, name=self.name)
+
+
+def joined(cuts: list[Cut]) -> Cut:
+    """All that these cuts bring, in the minutes that it belongs to; the cursors of the last."""
+    past: ByMinute = {}
+    marks: Marks = {}
+    cursors: dict[str, str] = {}
+    for cut in cuts:
+        cursors.update(cut.cursors)
+        for source, minute, tag, posts in cut.entries():
+            raise_by(past.setdefault(source, {}).setdefault(minute, {}), {tag: posts})
+        for source, minutes in cut.marks.items():
+            for minute, found in minutes.items():
+                marks.setdefault(source, {}).setdefault(minute, set()).update(found)
+    return Cut(cuts[-1].minute, {}, past, cursors, marks)
+
+
+class Counter:
+    """What was counted since the last cut, and how far each source had come by then.
+
+    Bounded by is_full: what it holds of sources that wait is one commit's; of the others,
+    the tracked hashtags for each minute that was not stored yet, of at most 7 days.
+    """
+
+    def __init__(self, tracked: frozenset[str]) -> None:
+        self.tracked = tracked
+        self.minute = 0
+        """The present one, numbered since 1970."""
+        self.waited = False
+        """Whether there are posts in it that no tick has taken in time."""
+        self.counted: BySource = {}
+        """Source name to spelling to posts, of the present; the cut finds out which are one
+        hashtag's."""
+        self.past: ByMinute = {}
+        self.cursors: dict[str, str] = {}
+        self.marks: Marks = {}
+        self.spellings: dict[str, dict[str, int]] = {}
+        """Hashtag to spelling to posts, since they were last taken."""
+        self.entries = self.bytes = 0
+        """How much there is: hashtags of sources, and what they take in a tick."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.entries >= MOST_ENTRIES or self.bytes >= MOST_BYTES
+
+    def add(self, post: Post, everything: bool = True, past: bool = False) -> None:
+        """Count the post once under each hashtag that it names, and move its source's cursor.
+
+        everything: count every hashtag, not the tracked ones alone. past: into the minute of
+        its own time, and not into the present.
+        """
+        if post.hashtags:
+            if past:
+                minutes = self.past.setdefault(post.source, {})
+                counted = minutes.setdefault(post.time // MINUTE, {})
+            else:
+                counted = self.counted.setdefault(post.source, {})
+            for tag, spelling in post.hashtags.items():
+                if everything or tag in self.tracked:
+                    name = tag if past else spelling
+                    if name in counted:
+                        counted[name] += 1
+                    else:
+                        counted[name] = 1
+                        self.entries += 1
+                        self.bytes += bytes_of(tag, spelling)
+        if post.cursor:
+            self.cursors[post.source] = post.cursor
+
+    def add_minute(self, count: MinuteCount) -> None:
+        """Count what a network told of a minute; 0 posts are a minute that is known."""
+        minutes = self.past.setdefault(count.source, {})
+        counted = minutes.setdefault(count.minute // MINUTE, {})
+        if count.hashtag not in counted:
+            self.entries += 1
+            self.bytes += bytes_of(count.hashtag)
+        raise_by(counted, {count.hashtag: count.posts})
+
+    def mark(self, source: str, minute: int, marks: bytes) -> None:
+        """Remember that this was counted."""
+        self.marks.setdefault(source, {}).setdefault(minute, set()).add(marks)
+
+    def begin(self, minute: int) -> None:
+        """A tick begins, and this is the present now.
+
+        What came since the last tick is of the present. What has waited for longer, because
+        Redis could not be had, keeps its own minute.
+        """
+        if self.waited and minute != self.minute:
+            for source, tags in self.by_hashtag().items():
+                minutes = self.past.setdefault(source, {})
+                raise_by(minutes.setdefault(self.minute, {}), tags)
+                while len(minutes) > MOST_MINUTES:
+                    oldest, after = sorted(minutes)[:2]
+                    raise_by(minutes[after], minutes.pop(oldest))
+            self.counted = {}
+        self.minute, self.waited = minute, True
+
+    def cut(self, whole: Collection[str] = ()) -> Cut:
+        """Hand over what was counted and the cursors, and begin again at nothing.
+
+        whole: the sources of which a cut has all or nothing, as their cursors say where all
+        of it ends; what they have is bounded, as they wait. Of the others no more is handed
+        over than one commit may have, the oldest minutes first; the rest is for the next.
+        """
+        past, rest = self.bounded(whole) if self.is_full else (self.past, ByMinute())
+        made = Cut(self.minute, self.by_hashtag(), past, dict(self.cursors), self.marks)
+        self.counted, self.past, self.marks = {}, rest, {}
+        left = [tag for minutes in rest.values() for tags in minutes.values() for tag in tags]
+        self.entries, self.bytes = len(left), sum(map(bytes_of, left))
+        self.waited = False
+        return made
+
+    def bounded(self, whole: Collection[str]) -> tuple[ByMinute, ByMinute]:
+        """What of the past belongs into this cut, and what is for the next ones."""
+        past = {s: minutes for s, minutes in self.past.items() if s in whole}
+        cut = Cut(0, self.counted, past)
+        entries, size = sum(1 for _ in cut.entries()), cut.bytes()
+        rest: ByMinute = {}
+        others = [(at, s) for s in self.past.keys() - past.keys() for at in self.past[s]]
+        for at, source in sorted(others):
+            tags = self.past[source][at]
+            entries, size = entries + len(tags), size + sum(map(bytes_of, tags))
+            fits = (entries <= MOST_ENTRIES and size <= MOST_BYTES) or not (past or self.counted)
+            (past if fits else rest).setdefault(source, {})[at] = tags
+        return past, rest
+
+    def take_spellings(self) -> dict[str, dict[str, int]]:
+        """How often each spelling was seen: they only choose what is shown."""
+        taken, self.spellings = self.spellings, {}
+        return taken
+
+    def by_hashtag(self) -> BySource:
+        """What was counted of the present, spelling by spelling, as hashtags."""
+        found: BySource = {}
+        for source, written in self.counted.items():
+            tags = found.setdefault(source, {})
+            for spelling, posts in written.items():
+                tag = key(spelling)
+                tags[tag] = tags.get(tag, 0) + posts
+                raise_by(self.spellings.setdefault(tag, {}), {spelling: posts})
+        return found
+
+    def forget(self, source: str, cursor: str) -> None:
+        """Drop what this source counted since the last cut: it is read again from the cursor."""
+        for part in (self.counted, self.past, self.marks):
+            part.pop(source, None)
+        self.cursors[source] = cursor
+
+
+def bytes_of(tag: str, spelling: str = "") -> int:
+    """How much of a tick a hashtag takes, nearly."""
+    return ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
+
+
+def raise_by(totals: dict[str, int], posts: Mapping[str, int]) -> None:
+    for of, number in posts.items():
+        totals[of] = totals.get(of, 0) + number

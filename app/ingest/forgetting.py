@@ -1,0 +1,132 @@
+"""Which hashtags are forgotten: those unseen for 48 hours, and the longest unseen when there
+are too many. A few fields are looked at every two seconds, round and round."""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from app.ingest.ledger import Pages
+from app.store import keys
+from app.store.store import Store, Write
+
+log = logging.getLogger(__name__)
+
+PAGE = 1000
+"""Fields that are looked at at once ..."""
+LOOK_MILLISECONDS = 2000
+"""... so often: a million are gone through in half an hour."""
+MOST = 2000
+"""Hashtags that one commit forgets ..."""
+MOST_BYTES = 2**18
+"""... and bytes of their names, which stand in its tick."""
+
+
+@dataclass
+class Stale:
+    """Hashtags that may be forgotten, as far as one source's totals say."""
+
+    old: set[str] = field(default_factory=set)
+    """Unseen for 48 hours."""
+    excess: dict[str, int] = field(default_factory=dict)
+    """Too many, the longest unseen of those that were looked at: to the hour last seen."""
+
+    def wanted(self, networks: Iterable[str]) -> dict[str, set[str]]:
+        names = self.old | self.excess.keys()
+        return {keys.totals(source): names for source in networks} if names else {}
+
+    def enter(
+        self, pages: Pages, networks: Collection[str], changed: Collection[str], hour: int
+    ) -> tuple[list[Write], list[str]]:
+        """What takes them out of Redis, and which they are: not those that are used just now,
+        nor those that another source has seen in the last 48 hours."""
+        gone = [
+            tag
+            for tag in self.old - self.excess.keys()
+            if tag not in changed and is_old(pages, networks, tag, hour)
+        ]
+        forced = [tag for tag in self.excess if tag not in changed]
+        writes = [
+            Write("forget", keys.totals(source), [*gone, *forced])
+            for source in networks
+            if gone or forced
+        ]
+        by_key: dict[str, list[str]] = {}
+        for tag in forced:
+            for source in networks:
+                if last := pages.posts(source, tag)[1]:
+                    by_key.setdefault(keys.hour(last, source), []).append(tag)
+        writes += [Write("forget", key, tags) for key, tags in by_key.items()]
+        return writes, [*gone, *forced]
+
+
+def is_old(pages: Pages, networks: Iterable[str], tag: str, hour: int) -> bool:
+    return all(pages.posts(source, tag)[1] < hour - keys.HOUR_HOURS for source in networks)
+
+
+class Forgetting:
+    """Where the round of looking is."""
+
+    def __init__(self, tracked: Iterable[str], most: int) -> None:
+        self.tracked = frozenset(tracked)
+        self.most = most
+        """Hashtags that may be known, each once for every source."""
+        self.turn = self.cursor = self.due = 0
+        self.said = False
+
+    async def look(self, store: Store, networks: tuple[str, ...], hour: int, now: int) -> Stale:
+        """Look at the next few hashtags, when it is time. Raises StoreLost.
+
+        hour: the present one, numbered since 1970; now: milliseconds since 1970.
+        """
+        if not networks or now < self.due <= now + LOOK_MILLISECONDS:
+            return Stale()
+        known = sum(await store.lengths([keys.totals(s) for s in networks]))
+        excess = known - self.most
+        self.due = now + (LOOK_MILLISECONDS if excess <= 0 else 0)
+        self.say(known)
+        source = networks[self.turn % len(networks)]
+        count = PAGE if excess <= 0 else max(PAGE, min(2 * excess, 2 * MOST))
+        self.cursor, page = await store.scan(keys.totals(source), self.cursor, count)
+        if not self.cursor:
+            self.turn += 1
+        oldest = at_once(sorted(self.last_seen(page), key=lambda item: item[1]))
+        stale = Stale({tag for tag, seen in oldest if seen < hour - keys.HOUR_HOURS})
+        if excess > 0:
+            stale.excess = dict(oldest[:excess])
+        return stale
+
+    def last_seen(self, page: Mapping[bytes, bytes]) -> Iterable[tuple[str, int]]:
+        """Hashtag and the hour last seen; one that is unreadable was never seen."""
+        for name, value in page.items():
+            try:
+                tag, seen = name.decode(), keys.read_posts(value)[1]
+            except UnicodeDecodeError:
+                continue
+            except ValueError:
+                seen = 0
+            if tag not in self.tracked:
+                yield tag, seen
+
+    def say(self, known: int) -> None:
+        """Say once that there are too many, and once that there are clearly fewer again: where
+        new ones come all the time, there are a few too many every few seconds."""
+        too_many = known > self.most * (0.9 if self.said else 1)
+        if too_many != self.said:
+            self.said = too_many
+            text = (
+                f"more than {self.most} hashtags are known (MAX_HASHTAGS): "
+                "those unseen for longest are forgotten"
+                if self.said
+                else f"no more than {self.most} hashtags are known again"
+            )
+            log.warning("%s", text)
+
+
+def at_once(tags: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The first of them, as many as one commit may forget."""
+    size = 0
+    for n, (tag, _) in enumerate(tags[:MOST]):
+        size += len(tag.encode())
+        if size > MOST_BYTES and n:
+            return tags[:n]
+    return tags[:MOST]

@@ -1,0 +1,293 @@
+"""Sources into the counter, the counter into the store, once a tick.
+
+One ingester writes; others for the same Redis stand by until its lease runs out. What Redis
+holds is the truth: commits.py says what happens when it is not what we believe.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
+from uuid import uuid4
+
+from app.ingest.clock import RedisClock, seconds_up
+from app.ingest.commits import Commits
+from app.ingest.counter import Counter, Cut
+from app.ingest.lease import LEASE_SECONDS, become_writer, holder
+from app.ingest.seen import Seen
+from app.ingest.writer import Writer
+from app.messages import MINUTE, Checkpoint, Message, MinuteCount, Post
+from app.pace import Pace
+from app.retry import Backoff
+from app.sources import Source, SourceLost
+from app.store import keys
+from app.store.store import LeaseLost, State, Store, StoreLost
+
+log = logging.getLogger(__name__)
+
+LAST_COMMIT_SECONDS = 0.7
+LAST_WORD_SECONDS = 0.3
+"""For what a source has to tidy up: X's account of what was read is in Redis, too."""
+RUSH_SECONDS = 0.05
+"""Ticks come so soon after each other at the most, when more waits than one can have."""
+MOST_HASHTAGS = 1_000_000
+
+
+class Ingester:
+    """Every tick it commits what its sources have brought, as long as it is the one writer."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        store: Store,
+        tracked: Sequence[str],
+        seconds: float,
+        most: int = MOST_HASHTAGS,
+        elapsed: Callable[[], float] = seconds_up,
+    ) -> None:
+        self.sources = {source.name: source for source in sources}
+        """By their names."""
+        self.waiting = {s.name for s in sources if s.complete or s.goes_back}
+        """Those that wait while the next commit has all that it may have."""
+        self.store, self.tracked = store, frozenset(tracked)
+        self.pace = Pace(seconds, "storing a tick")
+        self.name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        """Ours among ingesters, as the lease has it."""
+        self.lease = max(LEASE_SECONDS, 3 * seconds)
+        """Seconds that each commit holds it."""
+        self.clock = RedisClock(elapsed)
+        self.writer = Writer(store, self.tracked, most, self.clock, self.name)
+        self.trouble = ""
+        """What is wrong with Redis, as it was last said."""
+        self.begin(State())
+
+    def begin(self, stored: State) -> None:
+        """Forget all but what Redis holds."""
+        self.counter = Counter(self.tracked)
+        self.commits = Commits(stored)
+        self.seen: dict[str, Seen] = {}
+        """Of each source that may bring again what was counted: what that was."""
+        self.readers: dict[str, asyncio.Task[None]] = {}
+        """The task that reads each source."""
+        self.room, self.rush = asyncio.Event(), asyncio.Event()
+        """That sources may go on; that they wait for the next tick to be cut."""
+
+    async def run(self) -> None:
+        """Stand by while another ingester writes; write while none does; until cancelled."""
+        while True:
+            await become_writer(self.store, self.name, self.lease, self.complain)
+            stored = await self.first_state()
+            self.begin(stored)
+            self.writer.begin(stored)
+            await self.write()
+
+    async def write(self) -> None:
+        """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
+        async with asyncio.TaskGroup() as group:
+            recalling = group.create_task(self.recall_popular(), name="popular")
+            for source in self.sources.values():
+                self.read(source, group)
+            try:
+                await self.tick_for_ever(group)
+            except LeaseLost as lost:
+                self.complain(f"another ingester took over: {lost}")
+            except asyncio.CancelledError:
+                await self.finish(group)
+                raise
+            finally:
+                for task in (recalling, *self.readers.values()):
+                    task.cancel()
+
+    async def finish(self, group: asyncio.TaskGroup) -> None:
+        """The last commit, and the lease for whoever comes next."""
+        for reader in self.readers.values():
+            reader.cancel()
+        try:
+            async with asyncio.timeout(LAST_COMMIT_SECONDS):
+                while await self.commit(group) and (self.commits.again or self.counter.entries):
+                    pass
+                await self.store.give_lease(self.name)
+        except (StoreLost, TimeoutError) as lost:
+            log.warning("the last tick is not stored: %s", str(lost) or "Redis does not answer")
+        else:
+            await asyncio.wait(self.readers.values(), timeout=LAST_WORD_SECONDS)
+
+    async def first_state(self) -> State:
+        """What Redis holds, as soon as it answers."""
+        backoff = Backoff(longest=2.0)
+        while True:
+            try:
+                return await self.store.load()
+            except StoreLost as lost:
+                self.complain(str(lost))
+                await asyncio.sleep(backoff.next())
+
+    async def recall_popular(self) -> None:
+        """What completion is to know of the hours before; without it, it begins anew."""
+        stored = self.commits.stored
+        with suppress(StoreLost):
+            hour = keys.hour_of(stored.time)
+            await self.writer.popular.recall(self.store, stored.networks, hour)
+
+    async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        assert this
+        due = loop.time()
+        while True:
+            due = max(due + self.pace.lasts, loop.time())
+            begun = await self.until(due)
+            if await self.commit(group) and (news := self.pace.took(loop.time() - begun)):
+                log.warning("%s", news)
+            if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes
+                raise asyncio.CancelledError
+
+    async def until(self, due: float) -> float:
+        """Wait until then, or until sources wait for us and all is well; when that was."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(min(RUSH_SECONDS, max(0.0, due - loop.time())))
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                if self.trouble:
+                    await asyncio.sleep(max(0.0, due - loop.time()))
+                await self.rush.wait()
+        return min(due, loop.time()) if loop.time() < due else due
+
+    async def commit(self, group: asyncio.TaskGroup) -> bool:
+        """Bring the store up to date; False when it cannot be had: the next tick tries again."""
+        self.counter.begin(self.clock.now() // MINUTE)
+        try:
+            while cut := self.commits.next_again():
+                if not await self.put(cut, group):
+                    return False
+            await self.put(self.next_cut(), group)
+        except LeaseLost:
+            if await self.is_taken():
+                raise
+        except StoreLost as lost:
+            self.complain(str(lost))
+        else:
+            self.complain("")
+            return True
+        return False
+
+    async def is_taken(self) -> bool:
+        """Whether the other writer lives: a Redis that came back older may name a dead one."""
+        with suppress(StoreLost):
+            return bool(await holder(self.store))
+        return False
+
+    def next_cut(self) -> Cut:
+        """What was counted, and room for the sources to go on."""
+        cut = self.commits.trying = self.counter.cut(self.waiting)
+        self.writer.spellings.add(self.counter.take_spellings(), cut.minute)
+        self.rush.clear()
+        self.room.set()
+        return cut
+
+    async def put(self, cut: Cut, group: asyncio.TaskGroup) -> bool:
+        """Commit this; True when it is stored. Raises StoreLost when nobody can say."""
+        old = [(seen, name, minute) for name, seen in self.seen.items() for minute in seen.old()]
+        dropped = [keys.seen(name, minute) for _, name, minute in old]
+        states = {source.name: source.told() for source in self.sources.values()}
+        stored = await self.writer.write(
+            cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped
+        )
+        if stored.commit == cut.name:
+            self.commits.done(cut, stored)
+            for seen, _, minute in old:
+                seen.minutes.pop(minute, None)
+            return True
+        if (held := await self.store.writer()) not in ("", self.name):
+            raise LeaseLost(f"LEASE is held by {held}")
+        self.reconcile(stored, group)
+        return False
+
+    def reconcile(self, stored: State, group: asyncio.TaskGroup) -> None:
+        """Redis has another commit than we believed: count again what it does not have."""
+        back = {source.name for source in self.sources.values() if source.goes_back}
+        start = {s.name for s in self.sources.values() if s.goes_back_to_the_start}
+        missing = self.commits.reconcile(stored, back, start)
+        others = self.sources.keys() - missing.read_again
+        self.writer.begin(stored, dict.fromkeys(others, missing.since))
+        log.warning("Redis is not as we left it: %d of our ticks are not in it", missing.commits)
+        for name in missing.read_again:
+            self.read(self.sources[name], group)
+
+    def read(self, source: Source, group: asyncio.TaskGroup) -> None:
+        """Read the source from the stored cursor on, and nothing that it counted since."""
+        if before := self.readers.get(source.name):
+            before.cancel()
+            source.say("connecting")
+        self.counter.forget(source.name, self.commits.stored.cursors.get(source.name, ""))
+        self.readers[source.name] = group.create_task(self.count(source, before), name=source.name)
+
+    async def count(self, source: Source, before: asyncio.Task[None] | None) -> None:
+        """Count the source's posts until it ends; come back when it is lost."""
+        if before:  # it tidies up, and some networks allow one connection only
+            await asyncio.wait([before])
+        backoff = Backoff()
+        if source.repeats:
+            self.seen[source.name] = await self.recall_seen(source.name, backoff)
+        while True:
+            try:
+                cursor = self.counter.cursors.get(source.name, "")
+                # closed here, so that a source cleans up before Redis is gone
+                async with aclosing(source.posts(cursor)) as posts:  # type: ignore[type-var]
+                    async for message in posts:
+                        self.take(source, message)
+                        backoff.reset()
+                        if self.counter.is_full and self.may_wait(source, message):
+                            await self.wait_for_room()
+                return
+            except SourceLost as lost:
+                source.say(lost.state, str(lost))
+                if lost.for_good:
+                    return
+                await asyncio.sleep(backoff.next() if lost.wait is None else lost.wait)
+                source.say("connecting")
+
+    async def recall_seen(self, source: str, backoff: Backoff) -> Seen:
+        """What Redis knows to be counted of the source's last 15 minutes."""
+        newest = self.commits.stored.seen.get(source, 0)
+        minutes = list(range(newest - keys.SEEN_MINUTES, newest + 1)) if newest else []
+        while True:
+            try:
+                found = await self.store.members([keys.seen(source, at) for at in minutes])
+                backoff.reset()
+                return Seen(dict(zip(minutes, found, strict=True)))
+            except StoreLost as lost:
+                self.complain(str(lost))
+                await asyncio.sleep(backoff.next())
+
+    def may_wait(self, source: Source, message: Message) -> bool:
+        """Not between minutes: their cursor comes after the last of them."""
+        return source.name in self.waiting and not isinstance(message, MinuteCount)
+
+    async def wait_for_room(self) -> None:
+        """Wait until what was counted is cut: a commit is bounded."""
+        self.room.clear()
+        self.rush.set()
+        await self.room.wait()
+
+    def take(self, source: Source, message: Message) -> None:
+        """Count what the source hands over."""
+        if isinstance(message, Post) and source.repeats and message.hashtags:
+            new = self.seen[source.name].add(message)
+            if new:
+                self.counter.mark(source.name, *new)
+            else:
+                message = Checkpoint(source.name, message.cursor)
+        if isinstance(message, Post):
+            self.counter.add(message, source.complete, source.catching_up)
+        elif isinstance(message, MinuteCount):
+            self.counter.add_minute(message)
+        elif message.cursor:
+            self.counter.cursors[source.name] = message.cursor
+
+    def complain(self, trouble: str) -> None:
+        """Say what is wrong with the store once, and once that it is mended."""
+        if trouble != self.trouble:
+            log.warning("%s", trouble or "all is well again; nothing that was counted is lost")
+        self.trouble = trouble

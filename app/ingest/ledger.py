@@ -1,0 +1,304 @@
+"""Increments and stored values to absolute values; pure.
+
+A commit is worked out in three steps: `wanted` says which fields of Redis it needs, a read
+brings them, and `enter` works out what they become. What is to be written, and the tick that
+tells of it, are then plain data: Redis does no arithmetic.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from app.ingest.counter import Cut
+from app.messages import MINUTE
+from app.store import keys
+from app.store.store import Values, Write
+
+log = logging.getLogger(__name__)
+
+HOUR_MINUTES = 60
+OLDEST_MINUTES = (keys.HOUR_HOURS - 1) * HOUR_MINUTES
+"""A post of an older minute than this counts into the present ..."""
+OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
+"""... but for a tracked hashtag, of which minutes are kept for longer."""
+
+
+class Pages:
+    """Fields as they were read, and as they are to be written; for one commit."""
+
+    def __init__(self, values: Values, networks: Collection[str] = ()) -> None:
+        self.values, self.networks = values, networks
+        self.changed: dict[str, dict[str, bytes]] = defaultdict(dict)
+        """Key to field to new value."""
+        self.ends: dict[str, int] = {}
+        """Key to when it is forgotten, in seconds since 1970."""
+        self.unreadable = 0
+        """Stored values that were none of ours; they count as not there."""
+        self.example = ""
+        """One of them."""
+
+    def get(self, key: str, name: str) -> bytes:
+        """The value as it will be; b"" where there is none."""
+        found = self.changed[key].get(name) if key in self.changed else None
+        return self.values.get(key, {}).get(name, b"") if found is None else found
+
+    def put(self, key: str, name: str, value: bytes, ends: int = 0) -> None:
+        self.changed[key][name] = value
+        self.ends[key] = ends
+
+    def posts(self, source: str, tag: str) -> tuple[int, int]:
+        """Of a source, the posts with a hashtag and the hour last seen."""
+        value = self.get(keys.totals(source), tag)
+        try:
+            return keys.read_posts(value) if value else (0, 0)
+        except ValueError:
+            self.skip(keys.totals(source), tag)
+            return 0, 0
+
+    def past(self, key: str, name: str) -> keys.Past | None:
+        value = self.get(key, name)
+        try:
+            return keys.Past.read(value) if value else None
+        except ValueError:
+            self.skip(key, name)
+            return None
+
+    def raise_last(self, key: str, name: str, slot: int, posts: int, total: int, ends: int) -> None:
+        """So many posts more in a slot that is nearly always the last one."""
+        value = self.get(key, name)
+        try:
+            new = keys.with_posts(value, slot, posts, total)
+        except ValueError:
+            self.skip(key, name)
+            new = keys.with_posts(b"", slot, posts, total)
+        self.put(key, name, new, ends)
+
+    def skip(self, key: str, name: str) -> None:
+        self.unreadable += 1
+        self.example = f"the field {name[:100]!r} of {key}"
+
+    def writes(self) -> list[Write]:
+        return [
+            Write("hash", key, [part for item in fields.items() for part in item], self.ends[key])
+            for key, fields in self.changed.items()
+            if fields
+        ]
+
+
+@dataclass
+class Changes:
+    """What a commit changes, as its tick tells it."""
+
+    added: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Hashtag to source to posts."""
+    late: dict[str, dict[str, list[tuple[int, int]]]] = field(default_factory=dict)
+    """Hashtag to source to (minute in milliseconds since 1970, posts)."""
+
+    def add(self, source: str, minute: int, tag: str, posts: int, late: bool) -> None:
+        if not posts:
+            return
+        parts = self.added.setdefault(tag, {})
+        parts[source] = parts.get(source, 0) + posts
+        if late:
+            self.late.setdefault(tag, {}).setdefault(source, []).append((minute * MINUTE, posts))
+
+
+class Ledger:
+    """The values of hashtags in Redis, as a cut changes them. It remembers none of them."""
+
+    def __init__(self, tracked: Iterable[str]) -> None:
+        self.tracked = frozenset(tracked)
+        self.unreadable = self.said = 0
+        """Stored values so far that were none of ours, and how many the log knows of."""
+
+    def wanted(self, cut: Cut, networks: Collection[str]) -> dict[str, set[str]]:
+        """The fields that are read before the cut is entered: key to names."""
+        wanted: dict[str, set[str]] = defaultdict(set)
+        changed: set[str] = set()
+        hour = cut.minute // HOUR_MINUTES
+        for source, tags in cut.present.items():
+            changed |= tags.keys()
+            wanted[keys.hour(hour, source)] |= tags.keys()
+            wanted[keys.day(hour // 24, source)] |= tags.keys() & self.tracked
+        for source, minutes in cut.past.items():
+            for minute, tags in minutes.items():
+                changed |= tags.keys()
+                for tag in tags:
+                    first = self.minute_for(cut, tag, minute) // HOUR_MINUTES
+                    for key in later_keys(source, first, hour, networks):
+                        wanted[key].add(tag)
+        for source in networks:
+            wanted[keys.totals(source)] |= changed
+        return wanted
+
+    def minute_for(self, cut: Cut, tag: str, minute: int) -> int:
+        """The minute into which a post counts: its own, if that is not too long ago."""
+        oldest = OLDEST_TRACKED_MINUTES if tag in self.tracked else OLDEST_MINUTES
+        return minute if cut.minute - oldest <= minute <= cut.minute else cut.minute
+
+    def enter(self, cut: Cut, pages: Pages) -> Changes:
+        """Work out all values that the cut changes."""
+        changes = Changes()
+        for source, tags in cut.present.items():
+            for tag, posts in tags.items():
+                self.enter_present(pages, source, cut.minute, tag, posts)
+                changes.add(source, cut.minute, tag, posts, late=False)
+        for source, by_tag in past_by_tag(cut).items():
+            for tag, minutes in by_tag.items():
+                moved: dict[int, int] = {}
+                for minute, posts in sorted(minutes.items()):
+                    into = self.minute_for(cut, tag, minute)
+                    moved[into] = moved.get(into, 0) + posts
+                    changes.add(source, into, tag, posts, late=into == minute < cut.minute)
+                self.enter_past(pages, source, cut.minute, tag, moved)
+        return changes
+
+    def enter_present(self, pages: Pages, source: str, minute: int, tag: str, posts: int) -> None:
+        hour, slot = divmod(minute, HOUR_MINUTES)
+        total = pages.posts(source, tag)[0] + posts
+        pages.put(keys.totals(source), tag, keys.written_posts(total, hour))
+        key = keys.hour(hour, source)
+        pages.raise_last(key, tag, slot, posts, total, keys.end_of_hour(hour))
+        if tag in self.tracked:
+            whole = pages.get(key, tag)
+            pages.put(keys.kept(hour, source), tag, whole, keys.end_of_kept(hour))
+            number, of_day = divmod(hour, 24)
+            ends = keys.end_of_day(number)
+            pages.raise_last(keys.day(number, source), tag, of_day, posts, total, ends)
+
+    def enter_past(
+        self, pages: Pages, source: str, minute: int, tag: str, posts: dict[int, int]
+    ) -> None:
+        """Posts of minutes that are over, minute to posts: those raise the running totals of
+        all hours and days from theirs to the present one."""
+        hour, first = minute // HOUR_MINUTES, min(posts) // HOUR_MINUTES
+        before, last = pages.posts(source, tag)
+        after, newest = before + sum(posts.values()), max(posts) // HOUR_MINUTES
+        pages.put(keys.totals(source), tag, keys.written_posts(after, max(last, newest)))
+        ends = totals_at_ends(pages, source, tag, before, first, hour)
+        added = 0
+        for number in range(first, hour + 1):
+            of_hour = {
+                at % HOUR_MINUTES: n for at, n in posts.items() if at // HOUR_MINUTES == number
+            }
+            added += sum(of_hour.values())
+            self.raise_hour(pages, source, number, hour, tag, of_hour, ends[number], added)
+        self.raise_days(pages, source, tag, posts, ends, hour)
+
+    def raise_hour(
+        self,
+        pages: Pages,
+        source: str,
+        number: int,
+        hour: int,
+        tag: str,
+        posts: dict[int, int],
+        end: int,
+        added: int,
+    ) -> None:
+        """Put posts, minute of the hour to posts, into an hour; `added` is what came up to its
+        end in all, `end` its running total before."""
+        key = minutes_key(number, hour, source)
+        stored = pages.past(key, tag)
+        if stored is None and not posts:
+            return
+        past = stored or keys.Past()
+        past.total = end + added
+        for slot, more in posts.items():
+            past.slots[slot] = past.slots.get(slot, 0) + more
+        packed, kept = past.pack(), keys.kept(number, source)
+        if key != kept:
+            pages.put(key, tag, packed, keys.end_of_hour(number))
+        if self.is_kept(pages, tag, number):
+            pages.put(kept, tag, packed, keys.end_of_kept(number))
+
+    def is_kept(self, pages: Pages, tag: str, number: int) -> bool:
+        """Whether an hour of the hashtag is kept longer, in all sources."""
+        return tag in self.tracked or any(
+            pages.get(keys.kept(number, source), tag) for source in pages.networks
+        )
+
+    def raise_days(
+        self,
+        pages: Pages,
+        source: str,
+        tag: str,
+        posts: dict[int, int],
+        ends: dict[int, int],
+        hour: int,
+    ) -> None:
+        """Put posts, minute to posts, into the days that they belong to, and raise the running
+        totals of those and all later ones."""
+        added, first = 0, min(posts) // HOUR_MINUTES // 24
+        for number in range(first, hour // 24 + 1):
+            key = keys.day(number, source)
+            of_day = {at: n for at, n in posts.items() if at // HOUR_MINUTES // 24 == number}
+            added += sum(of_day.values())
+            of_day_kept = {
+                at: n for at, n in of_day.items() if self.is_kept(pages, tag, at // HOUR_MINUTES)
+            }
+            past = pages.past(key, tag)
+            if past is None and not of_day_kept:
+                continue
+            before = past.total if past else ends[min(hour, number * 24 + 23)]
+            past = past or keys.Past()
+            past.total = before + added
+            for at, more in of_day_kept.items():
+                slot = at // HOUR_MINUTES % 24
+                past.slots[slot] = past.slots.get(slot, 0) + more
+            pages.put(key, tag, past.pack(), keys.end_of_day(number))
+
+    def totals(self, pages: Pages, tag: str, networks: Iterable[str]) -> dict[str, int]:
+        """The hashtag's total of every source that ever counted it, as the commit leaves them."""
+        return {s: pages.posts(s, tag)[0] for s in networks if pages.get(keys.totals(s), tag)}
+
+    def say(self, pages: Pages) -> None:
+        """Tell the log, when their number has doubled, that some values were none of ours."""
+        self.unreadable += pages.unreadable
+        if self.unreadable >= max(1, 2 * self.said):
+            self.said = self.unreadable
+            text = "%d values in Redis were none of ours so far, and count as not there: %s"
+            log.warning(text, self.unreadable, pages.example)
+
+
+def later_keys(source: str, first: int, hour: int, networks: Iterable[str]) -> Iterable[str]:
+    """Every key that a post of an hour may change, up to the present hour, and those that tell
+    whether it is kept longer: that is so for all sources or for none."""
+    for number in range(first, hour + 1):
+        if hour - number < keys.HOUR_HOURS:
+            yield keys.hour(number, source)
+        for name in networks:
+            yield keys.kept(number, name)
+    for number in range(first // 24, hour // 24 + 1):
+        yield keys.day(number, source)
+
+
+def totals_at_ends(
+    pages: Pages, source: str, tag: str, total: int, first: int, hour: int
+) -> dict[int, int]:
+    """The running total at the end of each of these hours, before the cut: what the hours say,
+    and where they say nothing, what those after them had before their first post."""
+    ends = {}
+    for number in range(hour, first - 1, -1):
+        stored = pages.past(minutes_key(number, hour, source), tag)
+        ends[number] = total = stored.total if stored else total
+        # less than nothing: somebody has changed what is in Redis
+        total = max(0, total - sum(stored.slots.values())) if stored else total
+    return ends
+
+
+def minutes_key(number: int, hour: int, source: str) -> str:
+    """Where the minutes of an hour are, as seen from the present one."""
+    recent = hour - number < keys.HOUR_HOURS
+    return keys.hour(number, source) if recent else keys.kept(number, source)
+
+
+def past_by_tag(cut: Cut) -> dict[str, dict[str, dict[int, int]]]:
+    """Source to hashtag to minute to posts."""
+    found: dict[str, dict[str, dict[int, int]]] = {}
+    for source, minutes in cut.past.items():
+        for minute, tags in minutes.items():
+            for tag, posts in tags.items():
+                found.setdefault(source, {}).setdefault(tag, {})[minute] = posts
+    return found

@@ -1,0 +1,43 @@
+"""What was counted lately of sources that may bring it again: a post counts once.
+
+A source that goes back reads some time again, as servers' clocks differ; what of that was
+counted is known by a hash of the post's id. The hashes lie in Redis by the minute of the
+post's time, added in the commit that counts it.
+"""
+
+from hashlib import blake2b
+
+from app.messages import MINUTE, Post
+from app.store.keys import SEEN_MINUTES
+
+MARK_BYTES = 8
+"""64 bits: among a million posts, one is mistaken for another in 30 million tries."""
+
+
+class Seen:
+    """The marks of one source's last 15 minutes, by the source's own time.
+
+    As many as the network has posts with hashtags in that time: at 600 a second, 200,000.
+    """
+
+    def __init__(self, minutes: dict[int, set[bytes]] | None = None) -> None:
+        self.minutes = minutes or {}
+        """Minute since 1970 to marks."""
+
+    def add(self, post: Post) -> tuple[int, bytes] | None:
+        """The minute and the mark of a new post, remembered; None for one that was counted."""
+        mark = blake2b(post.id.encode(errors="replace"), digest_size=MARK_BYTES).digest()
+        if any(mark in found for found in self.minutes.values()):
+            return None
+        # one of a time that is none, or is long over, is marked as long as all others
+        minute = max(post.time // MINUTE, self.newest - SEEN_MINUTES)
+        self.minutes.setdefault(minute, set()).add(mark)
+        return minute, mark
+
+    @property
+    def newest(self) -> int:
+        return max(self.minutes, default=0)
+
+    def old(self) -> list[int]:
+        """The minutes that are needed no more."""
+        return [minute for minute in self.minutes if minute < self.newest - SEEN_MINUTES]

@@ -1,0 +1,210 @@
+"""One commit: what is read for it, what is worked out, and what is written."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from app.ingest.clock import JUMP, RedisClock
+from app.ingest.counted import CountedMinutes, Spans
+from app.ingest.counter import Cut
+from app.ingest.forgetting import Forgetting, Stale
+from app.ingest.ledger import Changes, Ledger, Pages
+from app.ingest.moving import Move, next_move
+from app.ingest.popular import Popular
+from app.ingest.spellings import Spellings
+from app.messages import HOUR, MINUTE, SourceState, parse_id
+from app.store import keys
+from app.store.store import RECENT, Commit, State, Store, Write
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one commit is about, before Redis is read for it."""
+
+    cut: Cut
+    """What was counted."""
+    networks: tuple[str, ...]
+    """Every source that ever counted, and those that run now."""
+    sources: Mapping[str, SourceState]
+    """What each source is doing."""
+    spans: Spans
+    """In which minutes the sources were counted."""
+    move: Move | None
+    """An hour that is over."""
+    stale: Stale
+    """Hashtags that may be forgotten."""
+
+    @property
+    def hour(self) -> int:
+        return self.cut.minute * MINUTE // HOUR
+
+
+class Writer:
+    """Writes commits for the one ingester that has the lease."""
+
+    def __init__(
+        self, store: Store, tracked: Iterable[str], most: int, clock: RedisClock, name: str
+    ) -> None:
+        self.store, self.clock, self.name = store, clock, name
+        self.ledger = Ledger(tracked)
+        self.counted = CountedMinutes(tracked)
+        self.forgetting = Forgetting(tracked, most)
+        self.spellings, self.popular = Spellings(), Popular()
+        self.log_anew = False
+        """Whether the next commit begins the log anew: the dates in it are another clock's."""
+
+    def begin(self, state: State, since: Mapping[str, int] | None = None) -> None:
+        """Redis is as this says, by whomever.
+
+        since: of sources of which something is lost, the minute from which on all is there.
+        """
+        self.counted.begin(since or {})
+        self.hear(state)
+        if state.tick and parse_id(state.tick)[0] > state.time + JUMP:
+            self.log_anew = True
+
+    def hear(self, state: State) -> None:
+        if self.clock.hear(state.time):
+            self.log_anew = True
+            self.counted.begin({})
+
+    async def write(
+        self,
+        cut: Cut,
+        believed: State,
+        sources: Mapping[str, SourceState],
+        seconds: float,
+        lease: float,
+        dropped: Iterable[str] = (),
+    ) -> State:
+        """Store one tick, all of it or nothing; what is stored then.
+
+        believed: what Redis should have; where it has something else, nothing is written.
+        seconds: how long the tick lasts; lease: for how many seconds we are the writer;
+        dropped: keys that are needed no more. Raises StoreLost.
+        """
+        plan = await self.plan(cut.at(self.clock.now() // MINUTE), believed, sources)
+        self.clock.ask()
+        state, values = await self.store.read(self.wanted(plan))
+        self.hear(state)
+        if (state.version, state.commit) != (believed.version, believed.commit):
+            return state
+        if not 0 <= self.clock.now() // MINUTE - plan.cut.minute <= 1:  # by another clock
+            return await self.write(cut, state, sources, seconds, lease, dropped)
+        commit = self.worked_out(plan, state, Pages(values, plan.networks), seconds)
+        commit.writes.extend(Write("drop", key) for key in dropped)
+        self.clock.ask()
+        stored = await self.store.commit(state, commit, self.name, lease)
+        if stored.commit == cut.name:
+            self.stored(plan, stored)
+        return stored
+
+    async def plan(self, cut: Cut, state: State, sources: Mapping[str, SourceState]) -> Plan:
+        networks = tuple(dict.fromkeys([*state.networks, *sources, *cut.sources()]))
+        hour = cut.minute * MINUTE // HOUR
+        move = await next_move(self.store, state, networks, hour, self.ledger.tracked)
+        stale = await self.forgetting.look(self.store, networks, hour, self.clock.now())
+        spans = self.counted.spans(sources, cut.minute)
+        return Plan(cut, networks, sources, spans, move, stale)
+
+    def wanted(self, plan: Plan) -> dict[str, list[str]]:
+        """The fields that the commit needs: key to names."""
+        together: dict[str, set[str]] = {}
+        parts = [
+            self.ledger.wanted(plan.cut, plan.networks),
+            self.counted.wanted(plan.spans),
+            plan.stale.wanted(plan.networks),
+            plan.move.wanted() if plan.move else {},
+        ]
+        for part in parts:
+            for key, names in part.items():
+                together.setdefault(key, set()).update(names)
+        return {key: list(names) for key, names in together.items()}
+
+    def worked_out(self, plan: Plan, state: State, pages: Pages, seconds: float) -> Commit:
+        """All that is to be written, by what was read."""
+        changes = self.ledger.enter(plan.cut, pages)
+        self.counted.enter(plan.spans, pages)
+        if plan.move:
+            plan.move.enter(pages)
+            self.popular.close(plan.move.hour, plan.move.most_used)
+        forgotten, gone = plan.stale.enter(pages, plan.networks, changes.added, plan.hour)
+        now = self.clock.now()
+        tick = self.tick(plan, pages, changes, gone, seconds, now)
+        self.ledger.say(pages)
+        told = msgspec.json.encode(plan.sources).decode()
+        return Commit(
+            name=plan.cut.name,
+            tick=tick,
+            state=fields_of_state(plan, state, told),
+            writes=[
+                *pages.writes(),
+                *forgotten,
+                *marks(plan.cut, now),
+                *self.popular.write(now / 1000, self.spellings.shown),
+            ],
+            states={"sources": told} if told != state.told else {},
+            oldest="" if self.log_anew else str(max(0, now - keys.LOG_SECONDS * 1000)),
+        )
+
+    def tick(
+        self,
+        plan: Plan,
+        pages: Pages,
+        changes: Changes,
+        gone: list[str],
+        seconds: float,
+        now: int,
+    ) -> str:
+        """What changed, as JSON; its ids are put before it when it is stored."""
+        names = {tag: self.spellings.shown(tag) for tag in changes.added}
+        tick = {
+            "at": now,
+            "seconds": seconds,
+            "counts": {tag: self.ledger.totals(pages, tag, plan.networks) for tag in changes.added},
+            "added": changes.added,
+            "late": changes.late,
+            "names": {tag: name for tag, name in names.items() if name != tag},
+            "gone": gone,
+            "sources": plan.sources,
+        }
+        return msgspec.json.encode({name: part for name, part in tick.items() if part}).decode()
+
+    def stored(self, plan: Plan, stored: State) -> None:
+        """Redis has it now."""
+        self.clock.hear(stored.time)
+        self.counted.stored(plan.spans)
+        self.popular.count(plan.cut)
+        self.log_anew = False
+
+
+def fields_of_state(plan: Plan, state: State, told: str) -> dict[str, str]:
+    """What the commit leaves in `state`."""
+    moved = plan.move.hour if plan.move else max(state.moved, plan.hour - keys.HOUR_HOURS)
+    moved = min(moved, plan.hour - 1)  # where Redis's clock was ahead for a while
+    fields = {
+        "schema": str(keys.SCHEMA),
+        "version": f"{keys.SCHEMA}.{state.number + 1}",
+        "recent": " ".join([*state.recent[1 - RECENT :], plan.cut.name]),
+        "networks": " ".join(plan.networks),
+        "moved": str(moved if state.moved else plan.hour - 1),
+        "sources": told,
+    }
+    fields |= {f"cursor:{source}": cursor for source, cursor in plan.cut.cursors.items()}
+    for source, minutes in plan.cut.marks.items():
+        newest, before = max(minutes), state.seen.get(source, 0)
+        # what is much later than this is another clock's
+        newest = before if newest < before <= newest + keys.SEEN_MINUTES else newest
+        fields[f"seen:{source}"] = str(newest)
+    return fields
+
+
+def marks(cut: Cut, now: int) -> list[Write]:
+    """What was counted of sources that may bring it again."""
+    ends = now // 1000 + keys.SEEN_LIFE
+    return [
+        Write("set", keys.seen(source, minute), sorted(found), ends)
+        for source, minutes in cut.marks.items()
+        for minute, found in minutes.items()
+    ]

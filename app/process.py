@@ -1,0 +1,99 @@
+"""The end of a process: when it is to come, how its parts end, and what a bug of ours does."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+LAST_RESORT_SECONDS = 5
+"""After the signal to stop, whatever hangs is left to the kernel."""
+CANCEL_SECONDS = 1.0
+"""Longer than a part needs to end, so that its last words are not cut."""
+
+
+class Stop(asyncio.Event):
+    """Set when we are to end; when that hangs, the kernel is left to do it."""
+
+    def set(self) -> None:
+        if not self.is_set():
+            asyncio.get_running_loop().call_later(LAST_RESORT_SECONDS, os._exit, 1)
+        super().set()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM or Ctrl-C; a second Ctrl-C ends us at once.
+
+    A second SIGTERM is usual and means no more than the first: make hands it on to us,
+    when all of its process group was sent one already.
+    """
+    stop = Stop()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set() and number is signal.SIGINT:
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def stop_with_parent(stop: asyncio.Event) -> None:
+    """Stop when the pipe from the parent, our standard input, is closed (app/workers.py)."""
+    loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def closed() -> None:
+        loop.remove_reader(pipe)
+        stop.set()
+
+    loop.add_reader(pipe, closed)
+
+
+@asynccontextmanager
+async def beside(part: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run a part of the process beside the block, and end it with the block.
+
+    A part that breaks is a bug of ours, and the one way in which that ends the process: it is
+    logged, the process is told to stop as by a person, so that all else ends in good order,
+    and the error is raised again at the end of the block.
+    """
+    task = asyncio.create_task(part, name=name)
+    task.add_done_callback(stop_if_broken)
+    try:
+        yield
+    finally:
+        await end_of(task)
+        if not task.cancelled():
+            task.result()
+
+
+def stop_if_broken(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s broke", task.get_name(), exc_info=error)
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def end_of(task: "asyncio.Task[Any]") -> None:
+    """Cancel the task until it is done: before Python 3.12 a wait_for inside may swallow a
+    cancel (python/cpython#86296), and so may redis-py while it writes."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_SECONDS)
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this number on this machine."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

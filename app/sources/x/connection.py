@@ -1,0 +1,142 @@
+"""One connection to X: tweepy's stream made to end when its connection does.
+
+tweepy alone reconnects without a wait after a clean close, ends for good on one bad line, and
+retries a wrong token for ever.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from tweepy.asynchronous import AsyncStreamingClient
+
+from app.sources import SourceLost
+from app.sources.x.waits import XWaits
+from app.sources.x.wire import described, printable
+
+MEANING = {
+    400: "It does not take our request.",
+    401: "X_BEARER_TOKEN is not valid.",
+    403: "This app may not read posts from X.",
+}
+"""What no waiting will mend."""
+LIMITS = (402, 420, 429)
+"""Too much for now: credits used up, calm down, too many requests."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """X's answer to a question that was asked beside the stream, in its place among the lines.
+
+    heeded: set when it was counted.
+    """
+
+    hashtag: str
+    minutes: Sequence[tuple[int, int, int]]
+    heeded: asyncio.Event
+
+
+Line = bytes | Answer | None
+"""A line of the stream; None for a keep-alive and for the connect."""
+
+
+class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
+    """tweepy's stream, but it ends with its connection and says how that ended."""
+
+    def __init__(self, token: str, session: "Gateway") -> None:
+        super().__init__(token, return_type=dict)
+        self.session = session
+        # not bounded: what aiohttp has received and tweepy not yet read is lost with a cut
+        self.received: asyncio.Queue[Line | Exception] = asyncio.Queue()
+        self.waiting = 0
+        """Lines that have been received and not yet read, keep-alives left out."""
+
+    async def lines(self) -> AsyncGenerator[Line, None]:
+        """Each line, and what else is put among them. Raises what ended it."""
+        self.filter(tweet_fields=["created_at", "author_id", "entities", "note_tweet"])
+        try:
+            while not isinstance(line := await self.received.get(), Exception):
+                self.waiting -= isinstance(line, bytes)
+                yield line
+            raise line
+        finally:
+            self.task.cancel()
+            await asyncio.wait([self.task])
+
+    async def on_connect(self) -> None:
+        self.received.put_nowait(None)
+
+    async def on_data(self, raw_data: bytes) -> None:
+        self.waiting += 1
+        self.received.put_nowait(raw_data)
+
+    async def on_keep_alive(self) -> None:
+        self.received.put_nowait(None)
+
+    async def on_closed(self, resp: aiohttp.ClientResponse) -> None:
+        raise aiohttp.ServerDisconnectedError("X closed the stream")
+
+    async def on_request_error(self, status_code: int) -> None:
+        raise ConnectionError(f"X answered {status_code}, which is no stream")
+
+    async def on_connection_error(self) -> None:
+        raise  # tweepy calls this while it handles the error: hand the error on
+
+    async def on_exception(self, exception: Exception) -> None:
+        self.received.put_nowait(exception)
+
+
+class Gateway:
+    """As much of an aiohttp session as tweepy uses, with the host that we choose.
+
+    tweepy has its host fixed, but takes a session that is already there as it is.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, host: str) -> None:
+        self.session, self.host = session, host
+        self.headers, self.close = session.headers, session.close
+
+    @property
+    def closed(self) -> bool:
+        return self.session.closed
+
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        path = url.removeprefix("https://api.twitter.com")
+        return self.session.request(method, self.host + path, **options)
+
+
+async def refusal(response: aiohttp.ClientResponse, now: float, waits: XWaits) -> None:
+    """Raise SourceLost for an answer that is no success, with the wait that X wants."""
+    if 200 <= response.status < 300:
+        return
+    text = f"X answered {response.status}: {await told(response)}"
+    if response.status in LIMITS:
+        raise SourceLost(text, waits.limited(now, reset_time(response.headers)))
+    if response.status in MEANING:
+        raise SourceLost(f"{text}. {MEANING[response.status]}", for_good=True)
+    raise SourceLost(text, waits.error())
+
+
+async def told(response: aiohttp.ClientResponse) -> str:
+    """The reason in an answer's body, without our token, should something echo it."""
+    body = await response.text(errors="replace")
+    try:
+        text = described(json.loads(body))
+    except (ValueError, RecursionError):
+        text = ""
+    token = response.request_info.headers.get("Authorization", "").removeprefix("Bearer ")
+    text = text or printable(body)
+    return (text.replace(token, "(hidden)") if token else text)[:200]
+
+
+def reset_time(headers: Mapping[str, str]) -> float | None:
+    """When X lifts its limit on requests; None when it is not this limit that we met.
+
+    The headers are in every answer: a 429 for another reason has requests remaining.
+    """
+    remaining = headers.get("x-rate-limit-remaining", "0")
+    reset = headers.get("x-rate-limit-reset", "")
+    return float(reset) if remaining == "0" and reset.isdecimal() else None

@@ -1,0 +1,202 @@
+"""Posts from X, through tweepy's client of the v2 filtered stream.
+
+tweepy speaks to X; when to come back, and what to do with a line, is decided here: each call
+of posts() is one connection, and how that ended is what it raises.
+
+Wire form and limits: https://docs.x.com/x-api/posts/filtered-stream
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import aiohttp
+from aiohttp.http import HttpProcessingError
+from msgspec.structs import replace
+from tweepy import StreamRule
+from tweepy.asynchronous import AsyncStreamingClient
+
+from app.hashtags import spelling
+from app.messages import Message, Post
+from app.sources import Source, SourceLost, said
+from app.sources.x.budget import DOLLARS_A_POST, Budget
+from app.sources.x.connection import Gateway, Line, OneConnection, refusal
+from app.sources.x.waits import XWaits
+from app.sources.x.wire import REMARKS, described, is_message, parse
+
+RULE_TAG = "hashtag-pulse"
+RULE_LENGTH = 1024
+STALL_SECONDS = 25.0
+"""X sends something, a keep-alive at the least, every 20 s."""
+LONGEST_LINE = 2**20
+"""A long post has 25,000 characters, of up to 12 bytes where they are escaped."""
+IDS_REMEMBERED = 20_000
+NO_COVERAGE = "stream"
+"""A cursor that nothing can be read from: it takes the place of one that is true no more."""
+
+
+class X(Source):
+    """The stream alone: it cannot go back, so what it missed is missing."""
+
+    name = "x"
+    needs = ("x_bearer_token",)
+    parse = staticmethod(parse)
+    is_message = staticmethod(is_message)
+
+    def __init__(self, *arguments: Any, stall: float = STALL_SECONDS) -> None:
+        super().__init__(*arguments)
+        self.waits, self.stall = XWaits(), stall
+        self.seen: dict[str, None] = {}
+        """The last IDS_REMEMBERED posts' ids."""
+        self.client: OneConnection | None = None
+        self.budget: Budget | None = None
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        """Each post of one connection, a repeated one only once, within the day's budget."""
+        self.client, budget = None, self.account_of_the_day()
+        try:
+            if budget:
+                await budget.refill()
+            async with aclosing(self.received()) as received:
+                async for line in received:
+                    post = self.read(line)
+                    new = post if post and self.is_new(post) else None
+                    for counted in self.counted(line, new):
+                        yield counted
+                    if post and budget:
+                        await budget.spend()
+        finally:
+            if budget:
+                await budget.give_back()
+
+    def account_of_the_day(self) -> Budget | None:
+        """One for all connections, lest what was read while Redis is away is forgotten."""
+        if self.store and not self.budget:
+            ceiling = self.settings.x_posts_per_day
+            self.budget = Budget(
+                self.store, self.name, ceiling, DOLLARS_A_POST, self.clock, self.waiting
+            )
+        return self.budget
+
+    def waiting(self) -> int:
+        return self.client.waiting if self.client else 0
+
+    def counted(self, line: Line, new: Post | None) -> Sequence[Message]:
+        """What is handed over for a line, and for the new post that it may have brought."""
+        if new and new.hashtags:
+            return [replace(new, cursor=NO_COVERAGE)]
+        return [new] if new else []
+
+    async def received(self) -> AsyncGenerator[Line, None]:
+        """Set the rules, connect once, and yield what comes."""
+        if wait := self.waits.connect(self.clock()):
+            raise SourceLost("X allows no more connects in these 15 minutes", wait)
+        try:
+            async with self.session(self.waits) as session:
+                client = OneConnection(
+                    self.settings.x_bearer_token, Gateway(session, self.settings.x_api_url)
+                )
+                self.client = client
+                await self.sync_rules(client)
+                async with aclosing(self.lines(client)) as lines:
+                    async for line in lines:
+                        yield line
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            raise SourceLost(
+                f"the connection to X failed: {said(error)}", self.waits.cut()
+            ) from error
+
+    def lines(self, client: OneConnection) -> AsyncGenerator[Line, None]:
+        return client.lines()
+
+    def session(self, waits: XWaits) -> aiohttp.ClientSession:
+        """A session in which an answer that is no success raises SourceLost with its wait."""
+
+        async def refuse(response: aiohttp.ClientResponse) -> None:
+            await refusal(response, self.clock(), waits)
+
+        return aiohttp.ClientSession(
+            raise_for_status=refuse,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.stall),
+            read_bufsize=LONGEST_LINE,
+        )
+
+    async def sync_rules(self, client: AsyncStreamingClient) -> None:
+        """Make X's rules those of the tracked hashtags; touches no rule but our own."""
+        wanted = set(rules(self.settings.hashtags))
+        try:
+            rows = (await client.get_rules()).get("data") or ()
+            ours = {rule["value"]: rule["id"] for rule in rows if rule.get("tag") == RULE_TAG}
+            if stale := [id for value, id in ours.items() if value not in wanted]:
+                await client.delete_rules(stale)
+            missing = [StreamRule(value, RULE_TAG) for value in sorted(wanted - set(ours))]
+            answer = await client.add_rules(missing) if missing else {}
+            # a duplicate is no problem: somebody else's rule brings these posts as well
+            refused = [p for p in answer.get("errors") or () if p.get("title") != "DuplicateRule"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            text = f"X's answer about our rules could not be read: {type(error).__name__} {error}"
+            raise SourceLost(text, self.waits.error()) from error
+        if refused:
+            raise SourceLost(f"X refused a rule: {described(refused)}", self.waits.error())
+
+    def read(self, line: Line) -> Post | None:
+        """What a line of the stream holds; a bad one is skipped and counted.
+
+        Raises SourceLost when X says in the stream that it ends it.
+        """
+        if line is None:
+            self.say("live")
+            self.waits.worked(self.clock())
+            return None
+        if not isinstance(line, bytes):
+            return None
+        self.tap(line)
+        try:
+            if post := parse(line):
+                self.waits.worked(self.clock())
+            else:
+                self.hear(json.loads(line), line)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self.skip(f"{type(error).__name__}: {line[:80]!r}")
+            return None
+        return post
+
+    def hear(self, message: dict[str, Any], line: bytes) -> None:
+        """A message without a post: X ends the stream (raises SourceLost), or only remarks."""
+        text = described(message)
+        if "oo many connections" in text or "TooManyConnections" in text:
+            raise SourceLost(f"X: {text}", self.waits.limited(self.clock(), None))
+        if "isconnect" in text or "losing connection" in text:
+            raise SourceLost(f"X: {text}", self.waits.cut())
+        if REMARKS.isdisjoint(message):
+            self.skip(text or repr(line[:80]))
+
+    def is_new(self, post: Post) -> bool:
+        """Whether it is the first of this id, of those that are remembered."""
+        if post.id in self.seen:
+            return False
+        self.seen[post.id] = None
+        if len(self.seen) > IDS_REMEMBERED:
+            del self.seen[next(iter(self.seen))]
+        return True
+
+    def price(self) -> str:
+        posts = self.settings.x_posts_per_day
+        return (
+            f"x: costs ${DOLLARS_A_POST} for every post read, "
+            f"at most ${DOLLARS_A_POST * posts:,.2f} a day (X_POSTS_PER_DAY={posts})."
+        )
+
+
+def rules(tags: tuple[str, ...]) -> list[str]:
+    """Rules that match the hashtags, as few as their length allows."""
+    packed: list[str] = []
+    for tag in sorted(tags):
+        term = f"#{spelling(tag)}"
+        longer = f"{packed[-1]} OR {term}" if packed else ""
+        if longer and len(longer) <= RULE_LENGTH:
+            packed[-1] = longer
+        else:
+            packed.append(term)
+    return packed

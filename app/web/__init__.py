@@ -1,0 +1,28 @@
+"""What browsers and `curl` are served.
+
+In the order of reading; each file imports only from those above it:
+
+    sse.py       a server-sent event as bytes
+    gaps.py      when nothing, or not everything, was counted
+    line.py      the totals of one hashtag in 15 minutes, and late posts put where they belong
+    ticks.py     the ticks of 15 minutes, and the lines of what changed in them
+    watched.py   a hashtag that somebody watches, as text
+    fanout.py    the viewers of the same hashtags: a tick as bytes, once
+    totals.py    totals of hashtags that are in no recent tick, read from Redis
+    feed.py      one subscription and one log of recent ticks for all open pages
+    viewer.py    what one open page is sent, from its first byte to its last
+    express.py   ticks straight to a connection, past the server's layers
+    answers.py   JSON, a refusal in one sentence, the hashtags of a query
+    events.py    the event stream
+    history.py   the past of a hashtag, as an answer
+    api.py       counts, history, completion of hashtags, health
+    page.py      the page and its files
+    app.py       the Quart app
+    server.py    Hypercorn, on sockets of our own
+    workers.py   several web processes on one port
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that has `static/`, `templates/` and `hypercorn.toml`."""

@@ -1,0 +1,175 @@
+"""The JSON: counts, the past, completion of hashtags, and how the process is."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+import msgspec
+from quart import Quart, Response, request
+
+from app.hashtags import LONGEST, MARKS, NotAHashtag, key, typed
+from app.settings import Settings
+from app.store import keys
+from app.store.past import read_past
+from app.store.store import Store, StoreLost
+from app.web.answers import Refused, json, respond, selected
+from app.web.feed import Feed
+from app.web.history import RANGES, Answer, Grid, as_csv, long_answer, short_answer
+from app.web.ticks import Head
+
+log = logging.getLogger(__name__)
+
+COMPLETED = 20
+"""Hashtags that one answer completes to."""
+POPULAR_SECONDS = 5.0
+"""For so long, what Redis said is most used is not asked again."""
+
+
+def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
+    add_health(app, feed)
+    popular = Popular()
+
+    @app.get("/api/counts")
+    async def counts() -> Response:
+        tags, by_source = selected(settings, feed)
+        newest_head(feed)
+        fanout = await feed.fanout(tags, by_source)
+        head = newest_head(feed)
+        about = {
+            "names": fanout.names(),
+            "sources": {name: each.state for name, each in head.sources.items()},
+            "details": {
+                name: {"since": each.since, "reason": each.reason}
+                for name, each in head.sources.items()
+            },
+        }
+        return await json({"at": head.at, "counts": fanout.totals(), **about})
+
+    @app.get("/api/history")
+    async def history() -> Response:
+        tags, by_source = selected(settings, feed)
+        span = one_of("range", *RANGES)
+        is_table = one_of("format", "json", "csv") == "csv"
+        told = await past(feed, settings, tags, Grid.of(span, int(time.time() * 1000)), by_source)
+        if is_table:
+            headers = {"Content-Type": "text/csv; charset=utf-8", "Cache-Control": "no-store"}
+            return await respond(as_csv(told).encode(), 200, headers)
+        return await json(told)
+
+    @app.get("/api/hashtags")
+    async def completion() -> Response:
+        prefix = typed_prefix(request.args.get("q", ""))
+        return await json({"hashtags": completed(await popular.read(opened(feed)), prefix)})
+
+    @app.errorhandler(StoreLost)
+    async def lost(error: StoreLost) -> Response:
+        return await json({"error": str(error)}, 503, {"Retry-After": "2"})
+
+
+def add_health(app: Quart, feed: Feed) -> None:
+    @app.get("/healthz")
+    async def health() -> Response:
+        return await json({"ok": True})
+
+    @app.get("/readyz")
+    async def ready() -> Response:
+        if why := feed.why_not_ready():
+            raise Refused(503, why)
+        return await json({"ok": True})
+
+
+def one_of(name: str, *words: str) -> str:
+    """A part of the query that is one of these words, the first where it is left out."""
+    found = request.args.get(name, words[0])
+    if found not in words:
+        raise Refused(400, f"{name}={found!r}: expected one of {', '.join(words)}.")
+    return found
+
+
+def opened(feed: Feed) -> Store:
+    if not feed.store:
+        raise Refused(503, feed.why_not_ready())
+    return feed.store
+
+
+def newest_head(feed: Feed) -> Head:
+    if not feed.newest:
+        raise Refused(503, feed.why_not_ready())
+    return feed.newest
+
+
+async def past(
+    feed: Feed, settings: Settings, tags: Sequence[str], grid: Grid, by_source: bool
+) -> Answer:
+    """The answer to /api/history. Raises StoreLost."""
+    if grid.span == "15m":
+        newest_head(feed)
+        fanout = await feed.fanout(tags, by_source)  # the feed knows the totals while we have it
+        points = {tag: feed.points(tag, grid.begin) for tag in tags}
+        del fanout
+        head = newest_head(feed)
+        gaps = feed.gaps(grid.begin, grid.now)
+        return short_answer(grid, points, gaps, head.at, head.seconds, by_source)
+    sources = feed.newest.sources if feed.newest else {}
+    pasts, seen = await read_past(
+        opened(feed),
+        tags,
+        grid.begin,
+        grid.now,
+        by_hours=grid.span == "30d",
+        networks=feed.networks,
+        newest=sources,
+        tracked=settings.hashtags,
+    )
+    return long_answer(grid, pasts, seen, sources, by_source)
+
+
+def typed_prefix(text: str) -> str:
+    """The key of what a person has typed so far of a hashtag; "" where that is nothing.
+
+    Raises Refused with a sentence.
+    """
+    body = text.strip()
+    body = body[1:] if body[:1] and body[0] in MARKS else body
+    is_year = body.isdecimal() and len(body) <= LONGEST
+    if not body or is_year:  # 2026 is no hashtag yet, but may become #2026worldcup
+        return key(body)
+    try:
+        return typed(text)
+    except NotAHashtag as error:
+        raise Refused(400, str(error)) from error
+
+
+Used = tuple[str, str, int]
+"""A hashtag's key, the spelling that most posts have, and how many posts."""
+read_popular = msgspec.json.Decoder(list[Used]).decode
+
+
+class Popular:
+    """The most used hashtags of the last day, as the ingester writes them now and then."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.due = clock, float("-inf")
+        self.found: list[Used] = []
+        """At most keys.POPULAR_MOST, the most used first."""
+
+    async def read(self, store: Store) -> list[Used]:
+        """Raises StoreLost."""
+        if self.clock() >= self.due:
+            text = await store.text(keys.POPULAR)
+            self.due = self.clock() + POPULAR_SECONDS
+            try:
+                self.found = read_popular(text) if text else []
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                log.warning("the Redis key %s is not what we write: %s", keys.POPULAR, error)
+                self.found = []
+        return self.found
+
+
+def completed(popular: Sequence[Used], prefix: str) -> list[dict[str, str | int]]:
+    """Those that begin so, at most 20, the most used first."""
+    found = (used for used in popular if used[0].startswith(prefix))
+    return [
+        {"tag": tag, "name": name, "posts": posts} for tag, name, posts in islice(found, COMPLETED)
+    ]

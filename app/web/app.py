@@ -1,0 +1,74 @@
+"""The Quart app: the page, the event stream, the JSON, and what goes wrong with them."""
+
+import sys
+from collections.abc import AsyncGenerator
+
+from quart import Quart, Response, request
+from werkzeug.exceptions import MethodNotAllowed
+
+from app.process import beside
+from app.settings import Settings, SettingsError, load
+from app.store.embedded import store
+from app.web import ROOT
+from app.web.answers import Refused, json
+from app.web.api import add_api
+from app.web.events import add_events
+from app.web.express import Express
+from app.web.feed import Feed
+from app.web.page import add_page
+
+
+def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Quart:
+    """The app that shows the feed; with no feed given it runs one of its own while it serves.
+
+    Without arguments it is what `hypercorn 'app:create_app()'` calls; a wrong setting
+    then ends the process with its sentence.
+    """
+    try:
+        settings = settings or load()
+    except SettingsError as error:
+        sys.exit(str(error))
+    app = Quart(
+        "hashtag-pulse",
+        root_path=str(ROOT),
+        static_folder=None,
+        template_folder=str(ROOT / "templates"),
+    )
+    shown = app.extensions["feed"] = feed or Feed(settings.tick_seconds, settings.hashtags)
+    if settings.express_lane:
+        app.asgi_app = Express(app.asgi_app)  # type: ignore[method-assign]
+    add_page(app, settings)
+    add_events(app, settings, shown)
+    add_api(app, settings, shown)
+    add_errors(app)
+    if feed is None:
+        add_own_feed(app, settings, shown)
+    return app
+
+
+def add_errors(app: Quart) -> None:
+    """Answer whatever is refused with one sentence of JSON."""
+
+    @app.errorhandler(Refused)
+    async def refused(error: Refused) -> Response:
+        headers = {"Retry-After": "2"} if error.status in (429, 503) else {}
+        return await json({"error": str(error)}, error.status, headers)
+
+    @app.errorhandler(404)
+    async def not_found(error: Exception) -> Response:
+        return await json({"error": f"There is nothing at {request.path}."}, 404)
+
+    @app.errorhandler(405)
+    async def not_allowed(error: MethodNotAllowed) -> Response:
+        allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
+        return await json({"error": f"{request.path} is for reading: use GET."}, 405, allowed)
+
+
+def add_own_feed(app: Quart, settings: Settings, feed: Feed) -> None:
+    """Run the feed while the app serves."""
+
+    @app.while_serving
+    async def run_feed() -> AsyncGenerator[None, None]:
+        async with store(settings, join=True) as opened, beside(feed.run(opened), "the feed"):
+            yield
+            feed.close()

@@ -1,0 +1,384 @@
+"""One subscription and one log of recent ticks for all open pages.
+
+A viewer (viewer.py) is a position in the log and nothing more: no queue, so one that reads
+slowly costs an integer, not memory. Viewers that chose the same hashtags share a FanOut, where
+each tick becomes bytes once. A tick costs by what changed in it and by who watches that.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from random import random
+from weakref import WeakSet, WeakValueDictionary, finalize, ref
+
+from app.hashtags import spelling
+from app.messages import BySource, Tick, parse_id
+from app.pace import Pace
+from app.retry import Backoff
+from app.store import keys
+from app.store.store import Store, StoreLost
+from app.web.fanout import REPEAT_SECONDS, FanOut
+from app.web.gaps import Gap
+from app.web.ticks import Head, Ticks
+from app.web.totals import Totals
+from app.web.watched import Watched
+
+log = logging.getLogger(__name__)
+
+TIMER_SECONDS = 0.5
+WAIT_SECONDS = 1.0
+"""So long a request waits for the ticks to come as far as what was read from Redis."""
+LEARNT_AT_ONCE = 1000
+"""Hashtags that are read from Redis at once."""
+
+
+class Feed:
+    """What the web process knows, and how its viewers hear of it.
+
+    Bounds: ticks by time and by number (ticks.py); watched, fanouts, order and lagging by the
+    viewers that there are: what nobody shows any more leaves them by itself. untold has fan-outs
+    of order only.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        tracked: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random,
+    ) -> None:
+        self.seconds, self.clock, self.chance = seconds, clock, chance
+        self.tracked = tuple(tracked)
+        self.spellings = {str(tag): spelling(tag) for tag in tracked}
+        """Key of a tracked hashtag to how it was typed."""
+        self.pace, self.ticks = Pace(seconds, "handing a tick to all viewers"), Ticks()
+        self.watched: dict[str, Watched] = {}
+        """The hashtags that some fan-out shows, by their keys."""
+        self.fanouts: WeakValueDictionary[object, FanOut] = WeakValueDictionary()
+        """By their hashtags, and whether totals are shown by source."""
+        self.order: OrderedDict[ref[FanOut], None] = OrderedDict()
+        """All fan-outs, the one first that was told something longest ago."""
+        self.untold: set[ref[FanOut]] = set()
+        """Those with a change that they were not told yet."""
+        self.lagging: WeakSet[FanOut] = WeakSet()
+        """Those with riders that are behind."""
+        self.due = float("-inf")
+        """When the next tick is told, in seconds of the clock; later than now in an overload."""
+        self.store: Store | None = None
+        """None until we run."""
+        self.totals = Totals()
+        self.is_read = self.loaded = self.closing = False
+        """The log is read to its end; all that is watched is known, too; the process ends."""
+        self.begun = 0
+        """How often the log began anew."""
+        self.news, self.unknown = asyncio.Event(), asyncio.Event()
+        """Set, and replaced, when a tick came; set while something watched is to be read."""
+        self.heard = float("-inf")
+        """When the last tick came that was no old one, in seconds of the clock."""
+        self.trouble = ""
+        """What is wrong with the store, as a sentence."""
+
+    async def run(self, store: Store) -> None:
+        """Follow the store until cancelled, through every outage of it."""
+        self.store = store
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.repeat(), name="repeat")
+            group.create_task(self.learn_again(), name="learn again")
+            await self.follow(store)
+
+    async def follow(self, store: Store) -> None:
+        """Take in every tick; come back when the store was lost."""
+        backoff = Backoff(first=0.1, longest=2.0)
+        while True:
+            try:
+                last = self.newest.id if self.newest else ""
+                following = store.follow(last, silence=max(1.0, 3 * self.seconds))
+                async with aclosing(following) as ticks:  # type: ignore[type-var]
+                    async for tick in ticks:
+                        backoff.reset()
+                        self.complain("")
+                        if not self.hear(tick):
+                            break  # and all of the log is read again
+                        if self.loaded:  # after an outage many come at once: others get a turn
+                            await asyncio.sleep(0)
+            except StoreLost as lost:
+                self.complain(str(lost))
+                await asyncio.sleep(backoff.next())
+
+    def hear(self, tick: Tick | None) -> bool:
+        """Take in the next tick; None says that all that Redis has is taken in.
+
+        False where it does not follow what we have: the log began anew, or one that cannot be
+        had is missing. Then all is forgotten, and the log is to be read again.
+        """
+        if tick is None:
+            self.load()
+            return True
+        if self.newest and tick.previous != self.newest.id:
+            if self.is_read:
+                self.begin_anew()
+                return False
+            if not tick.previous:  # while we read, the log began anew once more
+                self.begin_anew()
+        seconds = max(tick.seconds, self.pace.lasts) if self.pace.is_stretched else tick.seconds
+        now = self.clock()
+        anew = self.ticks.hear(tick, seconds, now)
+        self.update(tick, anew)
+        self.ring()
+        if self.loaded:
+            self.heard = now
+            self.tell_in_time()
+        return True
+
+    def ring(self) -> None:
+        """Let those who wait for ticks look for theirs."""
+        self.news, news = asyncio.Event(), self.news
+        news.set()
+
+    def update(self, tick: Tick, anew: set[str]) -> None:
+        """Note what changed for those who watch it; anew: whose past is another one now."""
+        for tag in (*tick.gone, *tick.counts):
+            if watched := self.watched.get(tag):
+                watched.totals = tick.counts.get(tag, {})
+                name = tick.names.get(tag, tag)
+                if name != watched.name:
+                    watched.rename(name)
+                self.untold |= watched.fanouts
+        head = self.ticks.heads[-1]
+        if head.concerns_all:
+            self.untold.update(self.order)
+        if self.ticks.healed == head.number:
+            for fanout in list(self.fanouts.values()):
+                fanout.begin_anew()
+        for tag in anew & self.watched.keys():
+            for fanout in self.showing(tag):
+                fanout.begin_anew()
+
+    def showing(self, tag: str) -> list[FanOut]:
+        found = [each() for each in list(self.watched[tag].fanouts)]
+        return [fanout for fanout in found if fanout is not None]
+
+    def begin_anew(self) -> None:
+        """Forget all ticks; nobody is told anything until all that there are were read."""
+        self.ticks.clear()
+        self.is_read = self.loaded = False
+        self.begun += 1
+        for watched in list(self.watched.values()):
+            watched.totals = None
+
+    def load(self) -> None:
+        """The log is read to its end; what is watched and not in it has to be learnt."""
+        self.is_read = True
+        if self.loaded:
+            return
+        if self.store and self.not_known():
+            self.unknown.set()
+        else:
+            self.settle()
+
+    def not_known(self) -> list[str]:
+        """The hashtags that are watched and whose totals have to be learnt."""
+        return [each.tag for each in list(self.watched.values()) if each.totals is None]
+
+    def settle(self) -> None:
+        """All is known: what the viewers did not hear of until now is theirs, once."""
+        self.loaded = True
+        self.ring()
+        self.untold.clear()
+        now = self.clock()
+        for fanout in list(self.fanouts.values()):
+            fanout.begin_anew()
+            fanout.repeat(self.newest, now)
+
+    def tell_in_time(self) -> None:
+        """Tell the newest tick; while that takes too long, not every tick."""
+        head, begun = self.newest, self.clock()
+        if head is None or begun < self.due:
+            return
+        for each in list(self.untold):
+            fanout = each()
+            if fanout and fanout.is_known:
+                fanout.hear(head, begun)
+                self.order.move_to_end(each)
+        self.untold.clear()
+        if news := self.pace.took(self.clock() - begun):
+            log.warning("%s", news)
+        self.due = begun + self.pace.lasts if self.pace.is_stretched else begun
+
+    async def repeat(self) -> None:
+        """One timer for all viewers: whatever Redis does, they hear of us."""
+        while True:
+            await asyncio.sleep(TIMER_SECONDS)
+            self.beat()
+
+    def beat(self) -> None:
+        """Repeat what was not told for long, and see who can read again."""
+        head, now = self.newest if self.loaded else None, self.clock()
+        for fanout in list(self.lagging):
+            fanout.look_behind(head)
+        while self.order:
+            first = next(iter(self.order))
+            found = first()
+            if found and now - found.told < REPEAT_SECONDS:
+                return
+            self.order.move_to_end(first)
+            if found:
+                found.repeat(head, now)
+
+    def watch(self, tags: Sequence[str], by_source: bool) -> FanOut:
+        """The fan-out of these hashtags, the same one for all who ask; it may not know all of
+        its totals yet."""
+        key = (tuple(map(str, tags)), by_source)
+        found = self.fanouts.get(key)
+        if found is None:
+            shown = [self.watch_one(tag) for tag in key[0]]
+            found = FanOut(shown, by_source, self.ticks, self.lagging, self.clock())
+            self.fanouts[key] = found
+            shown_by = ref(found)
+            self.order[shown_by] = None
+            for watched in shown:
+                watched.fanouts.add(shown_by)
+            finalize(found, self.forget, shown_by, key[0]).atexit = False
+        return found
+
+    def watch_one(self, tag: str) -> Watched:
+        found = self.watched.get(tag)
+        if found is None:
+            found = self.watched[tag] = Watched(tag, self.name_of(tag), tag in self.spellings)
+            if line := self.ticks.lines.get(tag):
+                found.totals = line.now
+        return found
+
+    def forget(self, shown_by: ref[FanOut], tags: Sequence[str]) -> None:
+        """A fan-out is gone, and hashtags that no other shows go with it."""
+        self.order.pop(shown_by, None)
+        self.untold.discard(shown_by)
+        for tag in tags:
+            watched = self.watched.get(tag)
+            if watched:
+                watched.fanouts.discard(shown_by)
+                if not watched.fanouts:
+                    del self.watched[tag]
+
+    async def fanout(self, tags: Sequence[str], by_source: bool) -> FanOut:
+        """The fan-out of these hashtags, with all of its totals. Raises StoreLost."""
+        found = self.watch(tags, by_source)
+        if not found.is_known:
+            await self.until(lambda: self.loaded)
+            await self.learn([each.tag for each in found.shown if each.totals is None])
+        return found
+
+    async def learn(self, tags: Sequence[str]) -> None:
+        """Read the totals of hashtags that are in none of our ticks. Raises StoreLost."""
+        assert self.store
+        begun = self.begun
+        tick, totals = await self.totals.read(self.store, tags)
+        await self.until(lambda: self.has(tick))
+        if begun != self.begun:
+            raise StoreLost("The log of ticks began anew just now.")
+        for tag in tags:
+            watched = self.watched.get(tag)
+            if watched and watched.totals is None:  # else a tick has told them meanwhile
+                watched.totals = totals[tag]
+
+    async def learn_again(self) -> None:
+        """Whenever the log began anew, read what is watched and not in it."""
+        backoff = Backoff(first=0.1, longest=2.0)
+        while True:
+            await self.unknown.wait()
+            try:
+                if self.is_read and (unknown := self.not_known()):
+                    await self.learn(unknown[:LEARNT_AT_ONCE])
+                    continue
+            except StoreLost as lost:
+                self.complain(str(lost))
+                await asyncio.sleep(backoff.next())
+                continue
+            backoff.reset()
+            self.unknown.clear()
+            if self.is_read and not self.loaded:
+                self.settle()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for what a tick brings. Raises StoreLost when it does not come."""
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                while not holds():
+                    await self.news.wait()
+        except TimeoutError:
+            why = self.why_not_ready() or "The ticks lag behind Redis."
+            raise StoreLost(why) from None
+
+    def has(self, id: str) -> bool:
+        """Whether we have this tick or a later one. Raises StoreLost for what is no id."""
+        try:
+            return self.ticks.has(id)
+        except ValueError as error:
+            raise StoreLost(f"Redis: the tick in the Redis key {keys.STATE} is {error}.") from error
+
+    @property
+    def newest(self) -> Head | None:
+        return self.ticks.newest
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Every source that ever counted, as far as we know."""
+        return self.totals.networks
+
+    def name_of(self, tag: str) -> str:
+        """How a hashtag is shown: as most write it, else as the settings do."""
+        if line := self.ticks.lines.get(tag):
+            return line.name
+        watched = self.watched.get(tag)
+        return watched.name if watched else self.spellings.get(tag, tag)
+
+    def points(self, tag: str, begin_ms: int) -> list[tuple[int, BySource]]:
+        """When the totals of a hashtag that is watched changed, in milliseconds since 1970:
+        first those at the beginning, or where the log begins, then each change."""
+        watched, head = self.watched.get(tag), self.newest
+        if not watched or not head:
+            return []
+        found = self.ticks.points(tag, watched.totals or {}, begin_ms)
+        return [(at, watched.split(totals, head.sources)) for at, totals in found]
+
+    def gaps(self, begin_ms: int, end_ms: int) -> list[Gap]:
+        """When nothing, or not everything, was counted."""
+        return self.ticks.gaps(begin_ms, end_ms)
+
+    def complain(self, trouble: str) -> None:
+        """Say what is wrong with the store once, and once that it is mended."""
+        if trouble != self.trouble:
+            log.warning("%s", trouble or "Redis is back; the missed ticks are read from its log")
+        self.trouble = trouble
+
+    def why_not_ready(self) -> str:
+        """A sentence about why no ticks arrive, or nothing when they do."""
+        silent = self.clock() - self.heard
+        if silent < max(3.0, 6 * self.seconds):
+            return ""
+        if self.trouble:
+            return self.trouble
+        if self.heard == float("-inf"):
+            return "No tick has come yet: is an ingester running?"
+        return f"The last tick came {silent:.0f} s ago: is an ingester running?"
+
+    def close(self) -> None:
+        """End every stream, each with a time of its own for coming back."""
+        self.closing = True
+        for fanout in list(self.fanouts.values()):
+            fanout.close()
+
+    def is_ahead(self, id: str) -> bool:
+        """Whether the id is of a tick that comes after all that we have."""
+        try:
+            return parse_id(id) > (parse_id(self.newest.id) if self.newest else (0, 0))
+        except ValueError:
+            return False
+
+    def waited(self, position: int) -> float:
+        """Seconds since the tick after this one came to us; 0 where none has."""
+        following = self.ticks.head(position + 1)
+        return self.clock() - following.came if following else 0.0

@@ -1,0 +1,274 @@
+"""Totals of the past as a page asks for them: steps of a range, points, gaps; pure.
+
+What the points are made of comes from Redis (app/store/past.py) or, for the last 15 minutes,
+from the feed. All times are milliseconds since 1970.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from app.messages import HOUR, MINUTE, BySource, SourceState
+from app.store.past import HashtagPast, Running, Seen, Spans, joined, without
+from app.web.gaps import SHORTEST, Gap, clipped, gap_of, is_pause, outages, spells_of
+
+MOST_POINTS = 600
+RANGES = {
+    "15m": (900, 500),
+    "1h": (3_600, MINUTE),
+    "24h": (86_400, MINUTE),
+    "7d": (7 * 86_400, MINUTE),
+    "30d": (30 * 86_400, HOUR),
+}
+"""Seconds, and of how many milliseconds a step is a multiple."""
+
+
+Points = list[tuple[int, int | None]]
+"""A time, and the running total then; None where nothing is known to have been counted."""
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The steps of a range: whole ones, the last of which has the present moment in it."""
+
+    span: str
+    begin: int
+    end: int
+    step: int
+    now: int
+
+    @classmethod
+    def of(cls, span: str, now: int) -> "Grid":
+        seconds, smallest = RANGES[span]
+        least = -(-seconds * 1000 // MOST_POINTS)
+        step = -(-least // smallest) * smallest
+        end = -(-now // step) * step
+        return cls(span, end - -(-seconds * 1000 // step) * step, end, step, now)
+
+    @property
+    def steps(self) -> range:
+        """When each step begins."""
+        return range(self.begin, self.end, self.step)
+
+    def touched(self, spans: Spans) -> list[bool]:
+        """Which of the steps have a part of that time in them."""
+        found = [False] * len(self.steps)
+        for begin, end in spans:
+            first = max(0, (begin - self.begin) // self.step)
+            last = min(len(found), -(-(end - self.begin) // self.step))
+            found[first:last] = [True] * max(0, last - first)
+        return found
+
+    def filled(self, spans: Spans) -> list[bool]:
+        """Which of the steps are all within that time."""
+        outside = self.touched(without([(self.begin, self.end)], spans))
+        return [not partly for partly in outside]
+
+    def runs(self, steps: Iterable[bool]) -> Spans:
+        """The time of the steps that are true."""
+        pairs = zip(self.steps, steps, strict=True)
+        return joined((at, at + self.step) for at, is_so in pairs if is_so)
+
+    def values(self, before: int, changes: Sequence[tuple[int, int]]) -> list[int]:
+        """The total at the end of each step; what comes later, by another clock, is in the last."""
+        found, total, n = [], before, 0
+        for at in self.steps:
+            while n < len(changes) and changes[n][0] < at + self.step:
+                total, n = changes[n][1], n + 1
+            found.append(total)
+        return [*found[:-1], changes[-1][1] if changes else total]
+
+    def points(self, values: Iterable[int], known: Iterable[bool]) -> Points:
+        """The last step is not over: its point is of now."""
+        return [
+            (min(at + self.step, self.now), total if is_so else None)
+            for at, total, is_so in zip(self.steps, values, known, strict=True)
+        ]
+
+
+class Line:
+    """One hashtag on the grid."""
+
+    def __init__(self, grid: Grid, past: HashtagPast) -> None:
+        self.grid = grid
+        self.known = {name: grid.touched(of.counted) for name, of in past.sources.items()}
+        self.values = {n: grid.values(of.before, of.changes) for n, of in past.sources.items()}
+        nothing = [False] * len(grid.steps)
+        self.any = [any(each) for each in zip(nothing, *self.known.values(), strict=True)]
+        """In which steps anything is known."""
+        lost = zip(self.any, grid.touched(past.lost), strict=True)
+        self.lost = [is_lost and not is_known for is_known, is_lost in lost]
+        """In which steps it was counted, but is not kept."""
+
+    def points(self) -> Points:
+        zeros = [0] * len(self.grid.steps)
+        return self.grid.points(map(sum, zip(zeros, *self.values.values(), strict=True)), self.any)
+
+    def by_source(self) -> dict[str, Points]:
+        return {
+            name: self.grid.points(values, self.known[name]) for name, values in self.values.items()
+        }
+
+
+def long_answer(
+    grid: Grid,
+    pasts: Mapping[str, HashtagPast],
+    seen: Seen,
+    newest: Mapping[str, SourceState],
+    by_source: bool,
+) -> Answer:
+    """The answer to /api/history for a range that lies in Redis.
+
+    seen: what the sources did, and since when; newest: what they do now.
+    """
+    lines = {tag: Line(grid, past) for tag, past in pasts.items()}
+    asked = {name for past in pasts.values() for name in past.sources}
+    told = [*seen, (max(grid.now, *(at for at, _ in seen[-1:]), grid.begin), dict(newest))]
+    of_asked = [
+        (at, {name: state for name, state in sources.items() if name in asked})
+        for at, sources in told
+    ]
+    out = clipped(outages(spells_of(of_asked)), grid.begin, grid.now)
+    began = is_begun(grid, pasts, seen)
+    gaps = [
+        *out,
+        *nobody(grid, lines.values(), out, began),
+        *lost_gaps(grid, lines),
+        *partly(grid, lines.values(), of_asked),
+    ]
+    series = {tag: line.by_source() if by_source else line.points() for tag, line in lines.items()}
+    return answer(grid, series, gaps)
+
+
+def answer(grid: Grid, series: Mapping[str, Any], gaps: Iterable[Gap]) -> Answer:
+    return {
+        "range": grid.span,
+        "step": grid.step,
+        "at": grid.now,
+        "series": dict(series),
+        "gaps": sorted(gaps, key=lambda gap: int(gap["from"])),
+    }
+
+
+def is_begun(grid: Grid, pasts: Mapping[str, HashtagPast], seen: Seen) -> bool:
+    """Whether any of these was counted before the range already."""
+    lines = [line for past in pasts.values() for line in past.sources.values()]
+    before = seen[0][1] if seen and seen[0][0] <= grid.begin else {}
+    return any(line.before for line in lines) or any(
+        name in before and before[name].complete for past in pasts.values() for name in past.sources
+    )
+
+
+def nobody(grid: Grid, lines: Iterable[Line], out: Iterable[Gap], has_begun: bool) -> list[Gap]:
+    """The time in which nothing was counted, as far as no source's trouble explains it: one
+    that is counted later makes no gap of what was."""
+    alive = [
+        any(each) for each in zip(*(at for of in lines for at in (of.any, of.lost)), strict=True)
+    ]
+    started = (
+        grid.begin
+        if has_begun
+        else next((at for at, is_so in zip(grid.steps, alive, strict=True) if is_so), grid.end)
+    )
+    dead = grid.runs(not is_so for is_so in alive)
+    if dead and dead[-1] == (grid.end - grid.step, grid.end):
+        dead.pop()  # the step that has just begun
+    explained = joined((gap["from"], gap["to"]) for gap in out if gap["all"])
+    return [
+        gap_of("start" if end <= started else "ingester", begin, min(end, grid.now))
+        for begin, end in without(dead, explained)
+        if end - begin >= SHORTEST
+    ]
+
+
+def lost_gaps(grid: Grid, lines: Mapping[str, Line]) -> list[Gap]:
+    """What is not kept any more; with the hashtags, where it is not so for all."""
+    tags_of: dict[tuple[int, int], list[str]] = {}
+    for tag, line in lines.items():
+        for span in grid.runs(line.lost):
+            tags_of.setdefault(span, []).append(tag)
+    return [
+        gap_of("kept", begin, end) | ({"tags": tags} if len(tags) < len(lines) else {})
+        for (begin, end), tags in tags_of.items()
+    ]
+
+
+def partly(grid: Grid, lines: Iterable[Line], seen: Seen) -> list[Gap]:
+    """When some sources were counted and others were not, although they worked: those that are
+    known went back later to what the ingester had missed."""
+    known: dict[str, list[bool]] = {}
+    for line in lines:
+        for name, of in line.known.items():
+            pairs = zip(known.get(name, of), of, strict=True)
+            known[name] = [before or now for before, now in pairs]
+    works = {name: grid.filled(when_worked(name, seen)) for name in known}
+    there = [frozenset(n for n in known if known[n][i]) for i in range(len(grid.steps))]
+    lacks = [any(works[n][i] and n not in found for n in known) for i, found in enumerate(there)]
+    lacks[-1] = False  # it has just begun
+    found: list[Gap] = []
+    steps = zip(grid.steps, there, lacks, strict=True)
+    for (names, is_lack), stretch in groupby(steps, key=lambda each: each[1:]):
+        times = [at for at, _, _ in stretch]
+        if names and is_lack:
+            why = f"only {' and '.join(n for n in known if n in names)} was counted"
+            end = times[-1] + grid.step
+            found.append({"from": times[0], "to": end, "reason": why, "all": False})
+    return found
+
+
+def when_worked(name: str, seen: Seen) -> Spans:
+    return joined(
+        (spell.begin, spell.end)
+        for spell in spells_of(seen)
+        if name in spell.sources and spell.sources[name].works
+    )
+
+
+def short_answer(
+    grid: Grid,
+    points: Mapping[str, Sequence[tuple[int, BySource]]],
+    told: Sequence[Gap],
+    newest: int,
+    seconds: float,
+    by_source: bool,
+) -> Answer:
+    """The answer for the last 15 minutes, from what the feed knows.
+
+    points: of each hashtag the totals where the log begins, then each change; told: the gaps up
+    to the newest tick, which was at `newest` and lasts so many seconds.
+    """
+    begin = min((line[0][0] for line in points.values() if line), default=grid.end)
+    gaps = [gap_of("start", grid.begin, begin)] if begin >= grid.begin + grid.step else []
+    gaps += told
+    if is_pause(newest, grid.now, seconds):
+        gaps.append(gap_of("ingester", newest, grid.now))
+    dead = joined((gap["from"], gap["to"]) for gap in gaps if gap["all"])
+    lines = {
+        tag: Line(grid, HashtagPast(of_sources(line, without([(begin, grid.end)], dead)), []))
+        for tag, line in points.items()
+    }
+    series = {tag: line.by_source() if by_source else line.points() for tag, line in lines.items()}
+    return answer(grid, series, gaps)
+
+
+def of_sources(line: Sequence[tuple[int, BySource]], counted: Spans) -> dict[str, Running]:
+    found = {}
+    for name in line[-1][1] if line else ():
+        changes = [(at, totals.get(name, 0)) for at, totals in line]
+        found[name] = Running(changes[0][1], changes, counted)
+    return found
+
+
+def as_csv(told: Answer) -> str:
+    """The series as a table: a row for each time, a column for each hashtag (and source)."""
+    columns: dict[str, Points] = {}
+    for tag, line in told["series"].items():
+        named = line if isinstance(line, dict) else {"": line}
+        columns |= {f"{tag}/{name}" if name else tag: points for name, points in named.items()}
+    rows = [",".join(["time", *columns])]
+    for line in zip(*columns.values(), strict=True):
+        totals = ("" if total is None else str(total) for _, total in line)
+        rows.append(",".join([str(line[0][0]), *totals]))
+    return "\r\n".join(rows) + "\r\n"

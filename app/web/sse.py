@@ -1,0 +1,41 @@
+"""A server-sent event as bytes; pure.
+
+The format is the HTML standard's: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import re
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+def event(data: str, name: str = "", id: str = "") -> bytes:
+    """One event. Line ends in the data become several `data:` lines, as the standard wants.
+
+    The id stands last: some clients take it when they read its line, and would lose an event
+    that is cut after it.
+
+    Raises ValueError for a name or an id with a line end (or an id with NUL, which a
+    browser would ignore): they would end the field and let a stranger write events.
+    """
+    if LINE_END.search(name) or LINE_END.search(id) or "\0" in id:
+        raise ValueError("a line end in an event's name or id")
+    lines = [f"event: {name}"] if name else []
+    lines += [f"data: {line}" for line in LINE_END.split(data)]
+    if id:
+        lines.append(f"id: {id}")
+    return ("\n".join(lines) + "\n\n").encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """The data as one chunk of a chunked body (RFC 9112, section 7.1); not for no data."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def retry(milliseconds: int) -> bytes:
+    """How long a browser waits before it connects again."""
+    return f"retry: {milliseconds}\n\n".encode()
+
+
+def comment(text: str) -> bytes:
+    """Bytes that keep a connection alive and that scripts do not see."""
+    return b"".join(f": {line}\n".encode() for line in LINE_END.split(text)) + b"\n"

@@ -1,0 +1,46 @@
+// @ts-check
+// /api/history and /readyz: ranges longer than the stream's own history, the gaps, and what is wrong.
+
+import { Series } from "./series.js";
+
+/** @typedef {"start" | "ingester" | "sources" | "kept"} Kind */
+/** @typedef {Record<string, {state: string, reason: string}>} States */
+/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean}} Gap  all: nothing at all was counted */
+/** @typedef {{step: number, at: number, series: Record<string, [number, number | null][]>, gaps: Gap[]}} Answer */
+
+/**
+ * @param {string[]} tags  none for all
+ * @param {string} range
+ * @returns {Promise<Answer>}  rejected with a sentence
+ */
+export async function askHistory(tags, range) {
+  const query = new URLSearchParams({ range });
+  if (tags.length) query.set("tags", tags.join(","));
+  const answer = await fetch(`api/history?${query}`);
+  if (answer.ok) return answer.json();
+  throw new Error(await sentence(answer));
+}
+
+/** Why the server has no news, in its own words; empty when it has. @returns {Promise<string>} */
+export async function askTrouble() {
+  try {
+    const answer = await fetch("readyz", { cache: "no-store" });
+    return answer.ok ? "" : await sentence(answer);
+  } catch {
+    return "";
+  }
+}
+
+/** @param {Response} answer */
+async function sentence(answer) {
+  const told = await answer.json().catch(() => ({}));
+  return told.error ?? `${answer.status} ${answer.statusText}`.trim();
+}
+
+/** @param {Answer} answer @returns {Series} that goes on with the stream's ticks, one point a step */
+export function seriesOf({ step, at, series }) {
+  const points = Math.max(...Object.values(series).map((line) => line.length), 1);
+  const all = new Series(points * step, 1.5 * step, step);
+  all.replace({ at, series }); // without its gaps: where one fills a step, the total there is null
+  return all;
+}

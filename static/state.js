@@ -1,0 +1,128 @@
+// @ts-check
+// All that the page knows: totals, spellings, gaps, and how fresh it is.
+
+import { LIVE } from "./address.js";
+import { living } from "./feed.js";
+import { Gaps, start } from "./gaps.js";
+import { askHistory, askTrouble, seriesOf } from "./history_api.js";
+import { Series } from "./series.js";
+import { text } from "./texts.js";
+
+/** @typedef {import("./clock.js").Clock} Clock */
+/** @typedef {import("./feed.js").Tick} Tick */
+/** @typedef {import("./feed.js").Link} Link */
+/** @typedef {import("./history_api.js").Gap} Gap */
+
+const MINUTE = 60_000;
+const OVERDUE = 5000;
+const ASK_AGAIN = 10_000;
+
+export class PageState {
+  /** @param {Clock} clock @param {number} tick  milliseconds @param {string[]} tags  none for all */
+  constructor(clock, tick, tags) {
+    this.clock = clock;
+    this.tags = tags;
+    /** What the stream tells. */
+    this.live = new Series(LIVE + 2 * MINUTE, Math.max(8000, 4 * tick));
+    this.gaps = new Gaps();
+    /** @type {{range: string, series: Series, gaps: Gaps} | null} what /api/history tells, of a longer range */
+    this.long = null;
+    /** @type {Record<string, string>} */
+    this.names = {};
+    /** @type {Tick | null} */
+    this.tick = null;
+    /** @type {Link} */
+    this.link = "connecting";
+    this.lag = 0;
+    this.cutAt = this.heard = clock.now();
+    this.why = "";
+    this.asked = 0;
+  }
+
+  /**
+   * @param {import("./series.js").History} history  replaces what is known
+   * @param {number} seconds  of it that were asked for
+   */
+  replace(history, seconds) {
+    this.clock.learn(history.at);
+    this.live.replace(history);
+    this.names = history.names ?? {};
+    const gaps = history.gaps ?? [];
+    this.gaps.replace([...start(history, seconds), ...gaps.filter(({ kind }) => kind)]);
+    // a tab that joined another one's stream is told of breaks without their reasons
+    if (gaps.some(({ kind }) => !kind)) void this.askReasons().catch(() => {});
+  }
+
+  /** @param {Tick} tick @returns {boolean} whether the lines grow by it */
+  hear(tick) {
+    this.clock.learn(tick.at);
+    this.heard = this.clock.now();
+    if (tick.at !== this.tick?.at) this.lag = this.clock.now() - tick.at;
+    this.tick = tick;
+    this.names = tick.names ?? {};
+    this.gaps.hear(tick);
+    this.long?.gaps.hear(tick);
+    this.long?.series.hear(tick);
+    return this.live.hear(tick);
+  }
+
+  /** @param {string} tag @returns {string} as most people write it */
+  named(tag) {
+    return Object.hasOwn(this.names, tag) ? this.names[tag] : tag;
+  }
+
+  /** @param {Link} link */
+  linked(link) {
+    if (link === this.link) return;
+    if (this.link === "open") this.cutAt = this.clock.now();
+    if (link === "open" && this.clock.now() - this.cutAt > OVERDUE) void this.clock.ask("healthz").catch(() => {});
+    this.link = link;
+  }
+
+  /** @param {string} range @returns {Series} its own, or as long as that is not there the stream's */
+  series(range) {
+    return this.long?.range === range ? this.long.series : this.live;
+  }
+
+  /** Ask the server for a past that is longer than the stream's. @param {string} range */
+  async askPast(range) {
+    const answer = await askHistory(this.tags, range);
+    const gaps = new Gaps();
+    gaps.replace(answer.gaps);
+    this.long = { range, series: seriesOf(answer), gaps };
+  }
+
+  /** @private */
+  async askReasons() {
+    const [tag] = this.live.stretches.keys();
+    const { gaps } = await askHistory([tag], "15m");
+    this.gaps.replace(gaps);
+  }
+
+  /** The present as far as it is missing. @returns {Gap | null} */
+  missing() {
+    const { at, patience } = this.live;
+    const now = this.clock.now();
+    if (!at || now - at < patience || (this.tick && !living(this.tick))) return null;
+    // the server repeats itself also while the ingester is down
+    const connected = this.link === "open" && now - this.heard < patience;
+    return { from: at, to: now, reason: text(connected ? "gap.ingester" : "noConnection") };
+  }
+
+  /** @param {string} range @returns {Gap[]} but for those so short that nobody would see them */
+  shownGaps(range) {
+    const { gaps } = this.long?.range === range ? this.long : this;
+    return gaps.all(this.missing()).filter((gap) => gap.to - gap.from >= this.live.patience);
+  }
+
+  /** Find out what is wrong, when something is. */
+  async askWhy() {
+    const now = this.clock.now();
+    const late = !this.tick || now - this.tick.at > OVERDUE;
+    if (!late) this.why = "";
+    else if (now - this.asked > ASK_AGAIN) {
+      this.asked = now;
+      this.why = await askTrouble();
+    }
+  }
+}

@@ -1,0 +1,122 @@
+"""Adding a network is one new file: the rest of the app finds out by itself."""
+
+import asyncio
+import shutil
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from network import Counting, settings
+from servers import ROOT, App, eventually, get, viewing
+
+import app.sources
+from app import settings as module
+from app.commands.record import network
+from app.settings import SettingsError, read
+from app.sources import check_sources, names, pick
+from app.sources.replay import Replay
+
+TOY = '''
+"""Posts of a network that says "toy ID TAG TAG", a message a line."""
+
+from collections.abc import AsyncIterator
+
+from app.hashtags import named
+from app.messages import Message, Post
+from app.sources import Source
+
+
+class Toy(Source):
+    name = "toy"
+    needs = ("mastodon_url",)
+    complete = True
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        self.say("live")
+        for line in (b"toy 1 Science", b"toy 2 science Football"):
+            self.tap(line)
+            if post := self.parse(line):
+                yield post
+
+    @staticmethod
+    def parse(line: bytes) -> Post | None:
+        _, id, *tags = line.decode().split()
+        return Post("toy", id, 0, "", named(tags))
+
+    @staticmethod
+    def is_message(line: bytes) -> bool:
+        return line.startswith(b"toy ")
+
+
+SOURCE = Toy
+'''
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The one new file, as if it lay in app/sources/."""
+    (tmp_path / "toy.py").write_text(TOY)
+    monkeypatch.setattr(app.sources, "__path__", [*app.sources.__path__, str(tmp_path)])
+    monkeypatch.setattr(module, "SOURCE_NAMES", (*module.SOURCE_NAMES, "toy"))
+    yield
+    sys.modules.pop("app.sources.toy", None)
+
+
+@pytest.mark.usefixtures("toy")
+async def test_its_posts_are_counted(counting: Counting) -> None:
+    """SOURCES may name it, what it needs is asked for, and it comes like all others."""
+    assert "toy" in names()
+    chosen = read({"SOURCES": "toy", "MASTODON_URL": "http://h"})
+    check_sources(chosen)
+    with pytest.raises(SettingsError, match=r"^MASTODON_URL is not set: .* has 'toy'\.$"):
+        check_sources(read({"SOURCES": "toy"}))
+    async with counting.of(pick("toy", chosen)):
+        await counting.reach({"science": 2, "football": 1})
+
+
+async def test_one_file_leads_from_the_network_to_the_page(tmp_path: Path) -> None:
+    """In a copy of the project with that file more, every hashtag of it is shown to who asks."""
+    folder = tmp_path / "project"
+    for name in ("app", "static", "templates"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "hypercorn.toml", folder)
+    (folder / "app" / "sources" / "toy.py").write_text(TOY)
+    chosen = {"SOURCES": "toy", "MASTODON_URL": "http://h", "PYTHONPATH": str(folder)}
+    with App(folder, **chosen) as started:
+        await asyncio.to_thread(started.started)
+        url = f"{started.url}/api/counts?tags=science,football"
+
+        async def counted() -> bool:
+            return bool((await get(url))[1].get("counts") == {"science": 2, "football": 1})
+
+        await eventually(counted, f"all is counted: {started.output}")
+        status, page = await get(f"{started.url}/?tags=football")
+        assert status == 200 and "football" in page
+        async with viewing(f"{started.url}/events?tags=football") as events:
+            async for event in events:
+                if event.data:
+                    assert event.data["counts"] == {"football": 1}
+                    assert event.data["sources"] == {"toy": "live"}
+                    break
+        assert started.stop() == 0, started.output
+
+
+@pytest.mark.usefixtures("toy")
+async def test_it_can_be_recorded_and_replayed(counting: Counting, tmp_path: Path) -> None:
+    """A recording may have other networks' messages beside its own."""
+    assert network("toy") == "toy"
+    file = tmp_path / "recording"
+    x = '{"data":{"id":"1","entities":{"hashtags":[{"tag":"other"}]}}}'
+    file.write_text(f"toy 1 Science\n{x}\ntoy 2 science Football\n")
+    async with counting.of(Replay(settings([], replay_file=str(file), replay_speed="0"))):
+        await counting.reach({"science": 2, "football": 1, "other": 1})
+
+
+def test_without_the_file_there_is_no_such_network() -> None:
+    """What the tests above show is not true anyway."""
+    with pytest.raises(SettingsError):
+        read({"SOURCES": "toy"})
+    with pytest.raises(ArgumentTypeError):
+        network("toy")
