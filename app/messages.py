@@ -18,7 +18,8 @@ DAY = 24 * HOUR
 WORKING = frozenset({"live", "polling"})
 """The states of a source in which posts are counted."""
 
-Whole = Annotated[int, msgspec.Meta(ge=0)]
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""What every reader of JSON can hold."""
 BySource = dict[str, Whole]
 """Source name to a number of posts."""
 

@@ -15,6 +15,8 @@ import json
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from redis import Redis
 
@@ -23,7 +25,7 @@ from bench.asking import A_SECOND, asking
 from bench.changing import changing
 from bench.day import Stream, fill
 from bench.flood import DIFFERENT, POSTS
-from bench.processes import HERE, ROOT, Answering, Cannot, free_port, memory
+from bench.processes import HERE, ROOT, Answering, Cannot, free_port, memory, wait_until
 from bench.report import Report, say
 from bench.servers import HASHTAGS, feeder, redis_server, web
 from bench.steady import steady
@@ -43,9 +45,9 @@ def every(
     """minutes: how long the day is; before: a checkout of the version to compare with."""
     with TemporaryDirectory() as made, redis_server(Path(made)) as url:
         stream = filled(report, url, minutes)
+        with_web(report, Path(made), url, stream, rounds)  # first: the others fill the log
         storing(report, url, stream, rounds, before)
         flooded(report, url, rounds, max(seconds, FLOOD_SECONDS))
-        with_web(report, Path(made), url, stream, rounds)
     changing(report, rounds, seconds)
     steady(report)
 
@@ -97,6 +99,7 @@ def with_web(report: Report, folder: Path, url: str, stream: Stream, rounds: int
         web(folder, url, 2, HASHTAGS, port) as program,
         feeder(folder, "store", url, 2, 0, tags, CHANGED),
     ):
+        wait_until(lambda: is_ready(port), "the web process has read the log")
         what = "a web process with 15 minutes in its log"
         report.add("every", what, "MB", [memory(program.pid) / 1e6], most=WEB_MOST)
         try:
@@ -105,3 +108,11 @@ def with_web(report: Report, folder: Path, url: str, stream: Stream, rounds: int
             report.note(f"every: asking: left out: {cannot}")
         told = f"{what}, and {len(asked):,} hashtags asked for"
         report.add("every", told, "MB", [memory(program.pid) / 1e6], most=WEB_MOST)
+
+
+def is_ready(port: int) -> bool:
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10):
+            return True
+    except HTTPError:
+        return False

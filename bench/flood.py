@@ -26,6 +26,7 @@ KNOWN = 200_000
 """Uses that the hashtags are drawn from."""
 STEP_SECONDS = 0.01
 WARM_SECONDS = 3.0
+LEASE_SECONDS = 20.0
 
 
 def posts_of(tags: Sequence[str], second: int) -> list[Post]:
@@ -73,6 +74,9 @@ async def flooded(url: str, seconds: float) -> dict[str, float]:
     source, store = Flood(), Store(connect(url))
     ingester = Ingester([source], store, [], TICK_SECONDS)
     running = asyncio.create_task(ingester.run())
+    async with asyncio.timeout(LEASE_SECONDS + WARM_SECONDS):
+        while not source.handed:  # until nobody else is the writer
+            await asyncio.sleep(STEP_SECONDS)
     await asyncio.sleep(WARM_SECONDS)
     before = await spent(source, store)
     await asyncio.sleep(seconds)

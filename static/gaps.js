@@ -53,15 +53,18 @@ export class Gaps {
  * @param {number} seconds
  * @returns {Gap[]}
  */
-export function start({ at, series }, seconds) {
+export function start({ at, series, gaps = [] }, seconds) {
   const from = at - seconds * 1000;
-  const to = Math.min(...Object.values(series).map((points) => points[0]?.[0] ?? at), at);
+  const begins = Object.values(series).map((points) => points[0]?.[0] ?? at);
+  const to = Math.min(at, ...begins, ...gaps.map((gap) => gap.from)); // a gap has something before it
   return to > from ? [{ from, to, reason: "", kind: "start", all: true }] : [];
 }
 
 /** @param {Gap} gap @returns {Gap[]} one for each reason, in the words of the page */
 function inWords(gap) {
-  return reasons(gap).map((reason) => ({ ...gap, reason }));
+  if (!gap.tags) return reasons(gap).map((reason) => ({ ...gap, reason }));
+  const tags = gap.tags.map((tag) => `#${tag}`).join(", ");
+  return reasons(gap).map((reason) => ({ ...gap, reason: text("gap.of", { tags, reason }), all: false }));
 }
 
 /** @param {Gap} gap @returns {string[]} one for each source that was out, as a tick's states give them */

@@ -5,7 +5,7 @@ import { Series } from "./series.js";
 
 /** @typedef {"start" | "ingester" | "sources" | "kept"} Kind */
 /** @typedef {Record<string, {state: string, reason: string}>} States */
-/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean}} Gap  all: nothing at all was counted */
+/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean, tags?: string[]}} Gap  all: nothing at all was counted; tags: of which it is, where not of all */
 /** @typedef {{step: number, at: number, series: Record<string, [number, number | null][]>, gaps: Gap[]}} Answer */
 
 /**
@@ -21,14 +21,21 @@ export async function askHistory(tags, range) {
   throw new Error(await sentence(answer));
 }
 
-/** Why the server has no news, in its own words; empty when it has. @returns {Promise<string>} */
-export async function askTrouble() {
+/**
+ * Why the server has no news, or none of these hashtags, in its own words; empty when it has.
+ * @param {string[]} tags  none for all
+ * @returns {Promise<string>}
+ */
+export async function askTrouble(tags) {
   try {
-    const answer = await fetch("readyz", { cache: "no-store" });
-    return answer.ok ? "" : await sentence(answer);
+    for (const question of ["readyz", `api/counts?${new URLSearchParams({ tags: tags.join(",") })}`]) {
+      const answer = await fetch(question, { cache: "no-store" });
+      if (!answer.ok) return await sentence(answer);
+    }
   } catch {
-    return "";
+    // no connection: the page says so itself
   }
+  return "";
 }
 
 /** @param {Response} answer */

@@ -60,7 +60,7 @@ export class Series {
   hear(tick) {
     const { at, counts, gap } = tick;
     if (at <= this.at) return false;
-    if (gap && at - gap.from > this.step) this.cut(gap.from, at);
+    if (gap && at - gap.from > this.step) this.cut(gap.from, gap.to, at);
     if (this.idle && at - this.at > this.patience) this.cut(this.at, at);
     this.idle = !living(tick);
     if (this.idle) return false; // its totals stand still because nobody counts
@@ -90,10 +90,15 @@ export class Series {
     if (oldest - points[0][0] > MINUTE) points.splice(0, index(points, oldest));
   }
 
-  /** Nothing was counted between two moments. @param {number} from @param {number} to */
-  cut(from, to) {
+  /**
+   * Nothing was counted between two moments.
+   * @param {number} from
+   * @param {number} to
+   * @param {number} newest  until when the totals are known
+   */
+  cut(from, to, newest = this.at) {
     for (const [tag, stretches] of this.stretches) {
-      this.stretches.set(tag, stretches.flatMap((stretch) => without(stretch, from, to, this.at)));
+      this.stretches.set(tag, stretches.flatMap((stretch) => without(stretch, from, to, newest)));
     }
   }
 

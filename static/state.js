@@ -122,7 +122,7 @@ export class PageState {
     if (!late) this.why = "";
     else if (now - this.asked > ASK_AGAIN) {
       this.asked = now;
-      this.why = await askTrouble();
+      this.why = await askTrouble(this.tags);
     }
   }
 }

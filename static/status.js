@@ -20,7 +20,7 @@ const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
  */
 export function status({ link, tick, lag, now, cutAt, why }) {
   const away = link === "open" ? 0 : now - cutAt;
-  if (away > STALE) return { level: "stale", words: text("away", { seconds: number(away / 1000) }) };
+  if (away > STALE) return { level: "stale", words: because(text("away", { seconds: number(away / 1000) }), why) };
   if (!tick) return { level: "waiting", words: because(text(link === "open" ? "noData" : "connecting"), why) };
   if (away > BLINK) return { level: "waiting", words: text("reconnecting") };
   const behind = now - tick.at > LATE ? now - tick.at : lag;

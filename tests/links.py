@@ -11,7 +11,7 @@ class Link:
     def __init__(self, redis_port: int) -> None:
         self.redis_port = redis_port
         self.delay, self.dropping = 0.0, False
-        self.delayed = self.dropped = 0
+        self.delayed = self.arrived = self.dropped = 0
         self.writers: set[asyncio.StreamWriter] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -73,6 +73,7 @@ class Link:
                 if self.delay:
                     self.delayed += len(data)
                     await asyncio.sleep(self.delay)
+                    self.arrived += len(data)
                 if self.dropping and replies:
                     self.dropped += len(data)
                     continue

@@ -80,7 +80,8 @@ class Viewer:
         """Those that were let in, after one that never was."""
         self.newest = ""
         """The last event that its page has; its hashtags are those of the last visit."""
-        self.refused = 0
+        self.refused: list[str] = []
+        """Why it was not let in."""
 
     async def run(self) -> None:
         waits = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=6)
@@ -107,7 +108,8 @@ class Viewer:
         url = f"{self.chance.choice(self.urls)}/events"
         async with session.get(url, **self.asking(visit)) as response:
             if response.status == 503 and response.headers["Retry-After"]:
-                self.refused += 1  # of what nobody asked before, Redis alone can tell the total
+                # of what nobody asked before, Redis alone can tell the total
+                self.refused.append((await response.json())["error"])
                 return
             assert response.status == 200, await response.text()
             self.visits.append(visit)

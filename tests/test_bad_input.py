@@ -1,5 +1,6 @@
 """Whatever is put in wrongly from outside: one clear sentence, no traceback, nothing lost."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from posts import counted, post, replaying
+from posts import answer, counted, post, replaying
 from servers import ROOT, App, wait_until
 
 POSTS = 300
@@ -119,4 +120,23 @@ def test_garbage_in_a_recording_is_skipped(
         f"every good line is counted: {app.output}",
     )
     assert f"{len(garbage) + 1} bad lines skipped" in app.output
+    assert app.stop() == 0 and "Traceback" not in app.output
+
+
+def test_hashtags_without_end_are_bounded(
+    start_app: Callable[..., App], recording: dict[str, Any]
+) -> None:
+    """Of a post with ten thousand hashtags the first 30 count, of one with a name of a megabyte
+    none, and what comes after them is counted."""
+    names = ["x" * 2**20, *(f"many{n}" for n in range(10_000)), "science"]
+    tags = [{"start": 0, "end": 1, "tag": name} for name in names]
+    told = {"id": "0", "text": "", "created_at": "2024-01-01", "entities": {"hashtags": tags}}
+    file = recording["REPLAY_FILE"]
+    file.write_text(json.dumps({"data": told}) + "\n" + file.read_text())
+    app = start_app(**recording).started()
+    wait_until(lambda: counted(app) == POSTS, f"all others are counted: {app.output}")
+    asked = ",".join(["many0", "many28", "many29", "many30", "many9999"])
+    status, told = answer(app, f"/api/counts?tags={asked}")
+    assert status == 200
+    assert told["counts"] == {"many0": 1, "many28": 1, "many29": 1, "many30": 0, "many9999": 0}
     assert app.stop() == 0 and "Traceback" not in app.output

@@ -1,6 +1,7 @@
 """A Redis that is not there, or holds what is not ours: one sentence, and nothing lost."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,20 +12,30 @@ import redis
 from posts import answer, counted, replaying
 from servers import App, RedisServer, free_port, wait_until
 
+from app.store import keys
 from app.store.embedded import find_server
-from app.store.store import LEASE, LOG, NAMES, SOURCES, SPELLINGS, STATE, STATES, TOTALS
+from app.store.keys import LEASE, LOG, STATE, STATES, Past
 
 POSTS = 300
-FOREIGN_KEYS = (LEASE, TOTALS, SOURCES, STATE, LOG, STATES, SPELLINGS, NAMES)
-FOREIGN_FIELDS = [
-    (STATE, {"version": "one"}),
-    (STATE, {"version": b"\xff"}),
-    (STATE, {b"\xff": "text"}),
+NOW = int(time.time() * 1000)
+HOUR = keys.hour_of(NOW)
+HOURS = [keys.hour(n, "replay") for n in (HOUR, HOUR + 1)]
+KEPT = [keys.kept(n, "replay") for n in (HOUR, HOUR + 1)]
+DAYS = [keys.day(n, "replay") for n in (HOUR // 24, HOUR // 24 + 1)]
+TOTALS = keys.totals("replay")
+FOREIGN_KEYS = (LEASE, TOTALS, STATE, LOG, STATES, HOURS[0], KEPT[0], DAYS[0])
+STATES_OF_OTHERS: list[tuple[dict[Any, Any], str]] = [
+    ({"version": "one"}, "its data has schema 1, and this program knows 2"),
+    ({"version": b"\xff"}, STATE),
+    ({b"\xff": "text"}, STATE),
+    ({"schema": "3", "version": "3.1"}, "its data has schema 3, .*update this program"),
+]
+GARBAGE = [
     (TOTALS, {"science": "many"}),
-    (TOTALS, {"science": "1.5"}),
-    (TOTALS, {"science": "9223372036854775807"}),
-    (SOURCES, {"science replay": "many"}),
-    (SOURCES, {"science another": "many"}),
+    (TOTALS, {"science": "1.5 1"}),
+    (TOTALS, {"science": "9223372036854775807 1", b"\xff": "1 1"}),
+    (keys.totals("another"), {"science": "many"}),
+    *((key, {"science": b"\xff", "": b"\x00\x01"}) for key in (*HOURS, *DAYS)),
 ]
 
 
@@ -56,7 +67,9 @@ def test_redis_that_is_down_at_start_is_waited_for(
     url = {"REDIS_URL": f"redis://127.0.0.1:{port}"}
     app = start_app(*command, **url, **recording)
     complaint = f"Redis: Error 111 connecting to 127.0.0.1:{port}"
-    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.feed"] * (command != ("ingest",))
+    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.feed"] * (
+        command != ("ingest",)
+    )
     for name in complaining:
         wait_until(lambda name=name: f"{name}: {complaint}" in app.output, f"{name} says so")
     if command != ("ingest",):
@@ -109,33 +122,58 @@ def test_keys_of_others_are_named_and_left_alone(
     assert app.stop() == 0 and "Traceback" not in app.output
 
 
-@pytest.mark.parametrize(("key", "fields"), FOREIGN_FIELDS)
-def test_fields_of_others_are_named_and_left_alone(
+@pytest.mark.parametrize(("fields", "sentence"), STATES_OF_OTHERS)
+def test_a_state_of_others_is_told_and_left_alone(
+    start_app: Callable[..., App], recording: dict[str, Any], client: "redis.Redis[bytes]",
+    redis_server: RedisServer, fields: dict[Any, Any], sentence: str,
+) -> None:  # fmt: skip
+    """Data of another program, and of another version of ours; once it is gone, all counts."""
+    client.hset(STATE, mapping=fields)
+    before = stored(client)
+    app = start_app("ingest", REDIS_URL=redis_server.url, **recording)
+    wait_until(lambda: re.search(sentence, app.output), f"it is told: {app.output}")
+    assert stored(client) == before
+    client.delete(STATE)
+    wait_until(lambda: total(client) >= POSTS, f"all is counted: {app.output}")
+    assert total(client) == POSTS
+    assert len(re.findall(sentence, app.output)) == 1, "it is said once"
+    assert app.stop() == 0 and "Traceback" not in app.output
+
+
+@pytest.mark.parametrize(("key", "fields"), GARBAGE)
+def test_garbage_in_a_field_counts_as_not_there(
     start_app: Callable[..., App], recording: dict[str, Any], client: "redis.Redis[bytes]",
     redis_server: RedisServer, key: str, fields: dict[Any, Any],
 ) -> None:  # fmt: skip
-    """A field that cannot be ours is told with its key; once it is gone, all posts count."""
+    """Nobody is blocked by it, nothing else is lost; it is counted, and said."""
+    client.hset(STATE, mapping={"schema": "2", "version": "2.7", "networks": "another replay"})
     client.hset(key, mapping=fields)
-    before = stored(client)
     app = start_app("ingest", REDIS_URL=redis_server.url, **recording)
-    wait_until(lambda: key in app.output, f"the key is named: {app.output}")
-    assert stored(client) == before
-    client.delete(key)
-    wait_until(lambda: int(client.hget(TOTALS, "science") or 0) >= POSTS, "all is counted")
-    assert client.hget(TOTALS, "science") == str(POSTS).encode()
-    assert app.output.count(key) == 1, "it is said once"
+    wait_until(lambda: total(client) >= POSTS, f"all is counted: {app.output}")
+    assert total(client) == POSTS
+    hours = [name for name in HOURS if name != key or name == HOURS[0]]
+    found = [Past.read(client.hget(name, "science") or b"\x00") for name in hours]
+    assert sum(posts for past in found for posts in past.slots.values()) == POSTS
     assert app.stop() == 0 and "Traceback" not in app.output
+    assert "values in Redis were none of ours so far" in app.output or key in (HOURS[1], DAYS[1])
+
+
+def total(client: "redis.Redis[bytes]") -> int:
+    try:
+        return keys.read_posts(client.hget(TOTALS, "science") or b"0 0")[0]
+    except ValueError:
+        return 0
 
 
 def test_foreign_cursor_and_ticks_are_passed_over(
     start_app: Callable[..., App], client: "redis.Redis[bytes]", redis_server: RedisServer
 ) -> None:
-    """A cursor that is none means from now on, and what is no tick in the log is skipped."""
-    client.hset(STATE, mapping={"cursor:demo": "yesterday", "version": "7", "commit": "a"})
+    """A cursor that is none means from now on, and what is no tick in the log is skipped, also
+    such as the version before wrote."""
+    fields = {"cursor:demo": "yesterday", "schema": "2", "version": "2.7", "commit": "a"}
+    client.hset(STATE, mapping={**fields, "tick": "no id", "moved": "9" * 5000})
     client.xadd(LOG, {"colour": "red"})
     client.xadd(LOG, {"tick": '{"at":1}'})
-    client.hset(NAMES, mapping={"science": b"\xff"})
-    client.hset(SPELLINGS, mapping={b"science \xff": "1000000"})
     app = start_app(REDIS_URL=redis_server.url).started()
     wait_until(lambda: ready(app), f"ticks arrive: {app.output}")
     assert "skipped 2 messages in Redis" in app.output

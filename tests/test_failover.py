@@ -17,11 +17,11 @@ from links import Link
 from servers import ROOT, App, Event, Process, RedisServer, eventually, free_port, viewing
 from test_faults import FAST, between_ticks, has
 from test_ingest import Script, counted, ingesting
-from test_store import commit
+from test_store import commit, tick
 from world import kill, state, stop, write
 
 from app.ingest import ingester
-from app.messages import SourceState
+from app.store.keys import LEASE, STATE
 from app.store.store import State, Store, connect
 
 
@@ -86,6 +86,27 @@ async def test_an_ingester_without_network_is_replaced_and_does_no_harm_when_it_
         await through.redis.aclose()
 
 
+async def test_an_ingester_stands_by_for_another_one_that_is_quicker(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whenever it looks, the other one has committed: it does not read its source again and
+    again, but sees that the other one has the lease."""
+    source, took_over = Script("a", True), "another ingester took over"
+    async with ingesting(store, source) as ingester:
+        await between_ticks(store, ingester)
+        for n in range(500):
+            async with store.redis.pipeline(transaction=True) as pipe:
+                pipe.set(LEASE, "elsewhere/1/x", px=5000)
+                pipe.hset(STATE, "commit", f"other{n}")
+                await pipe.execute()
+            if took_over in caplog.text:
+                break
+            await asyncio.sleep(0.002)
+        assert took_over in caplog.text
+        await eventually(lambda: "standing by" in ingester.trouble, "it stands by")
+    assert len(source.opened) == 1
+
+
 async def test_a_viewer_of_a_killed_web_process_resumes_at_the_other_one(
     store: Store, redis_server: RedisServer, tmp_path: Path, start_app: Callable[..., App]
 ) -> None:
@@ -143,7 +164,7 @@ async def test_viewers_that_do_not_read_are_let_go_and_cost_no_memory(
     store: Store, redis_server: RedisServer, tmp_path: Path, ending: ExitStack
 ) -> None:
     """With 2 s in the place of 30; meanwhile megabytes of ticks pass each of them by."""
-    port, large = free_port(), {"x": SourceState("live", 1, "x" * 8_000, True)}
+    port, large = free_port(), {"x": {"state": "live", "reason": "x" * 8_000}}
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -159,7 +180,8 @@ async def test_viewers_that_do_not_read_are_let_go_and_cost_no_memory(
     await eventually(lambda: len(queues(port)) >= VIEWERS, "all are connected")
     before, stalled = peak(web), 0
     for n in range(400):
-        now = await commit(store, now, f"c{n}", n + 1, sources=large)
+        told = tick({"science": n + 1}, sources=large)
+        now = await commit(store, now, f"c{n}", 1, tick=told)
         await asyncio.sleep(0.01)
         stalled = max(stalled, sum(queue > 10_000 for queue in queues(port)))
     assert stalled >= VIEWERS

@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 from servers import RedisServer, eventually
 
-from app import lease
+from app.ingest import lease
 from app.ingest.lease import become_writer, is_dead
-from app.store.store import LEASE, Store, connect
+from app.store.keys import LEASE
+from app.store.store import Store, connect
 
 
 class Watched(Store):

@@ -42,7 +42,7 @@ from app.store.store import State, Store, StoreLost, connect
 
 BEGIN = 4_102_444_800_000 + 50 * MINUTE
 """The year 2100, ten minutes before an hour ends: Redis's own clock forgets nothing of it."""
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
 STEPS = 40
 PHASES = (Phase.generate, *[Phase.shrink] * ("MODEL_SHRINK" in os.environ))
 """Making a failure small takes minutes: that is for whoever looks for its cause."""
@@ -167,6 +167,16 @@ class Model:
             self.enter(posts, now)
         self.made += [*again, (now, name, self.waiting)]
         self.waiting, self.again, self.entered = [], [], set()
+        self.forget(now)
+
+    def is_answered(self, now: int, name: str) -> None:
+        """It is known by now that what was entered is in Redis."""
+        self.made.append((now, name, [n for n in self.waiting if n in self.entered]))
+        self.waiting = [n for n in self.waiting if n not in self.entered]
+        self.entered = set()
+        self.forget(now)
+
+    def forget(self, now: int) -> None:
         while len(self.made) > 1 and self.made[0][0] < now - 15:
             self.made.pop(0)
 
@@ -198,7 +208,7 @@ class Machine(RuleBasedStateMachine):
         self.run(self.redis.flushall())
         self.store, self.up = FaultyStore(self.redis), 0.0
         self.model, self.copies = Model(), [Copy()]
-        self.went_back, self.newest = False, 0
+        self.went_back, self.newest, self.lost = False, 0, ""
         self.restart()
 
     @property
@@ -291,17 +301,21 @@ class Machine(RuleBasedStateMachine):
         assert not self.commit()
         self.model.enter(self.model.waiting, self.ingester.clock.now() // MINUTE)
         self.model.entered = set(self.model.waiting)
+        self.lost = self.ingester.commits.trying.name
 
     def commit(self) -> bool:
         """One tick of the ingester, and what the model says of it."""
         told, ingester = len(self.store.told), self.ingester
-        made = ingester.commits.made
+        made, trying = ingester.commits.made, ingester.commits.trying
         done = self.run(ingester.commit(self.group)) and ingester.commits.made is made
         for number in self.model.waiting:
             of = self.model.given[number]
             of.minute = of.minute or ingester.counter.minute
         for tick in self.store.told[told:]:
             self.forget(tick)
+        is_done = ingester.commits.made is made and ingester.commits.trying is not trying
+        if trying and trying.name == self.lost and is_done:
+            self.model.is_answered(ingester.clock.now() // MINUTE, self.lost)
         if done:
             self.model.store(ingester.clock.now() // MINUTE, ingester.commits.stored.commit)
         self.read_what_began()
@@ -375,20 +389,21 @@ class Machine(RuleBasedStateMachine):
     def stranger(self, source: str, tag: str) -> None:
         """A commit that is not the ingester's."""
         told = len(self.store.told)
-        self.run(self.write(source, tag))
+        name = self.run(self.write(source, tag))
         for tick in self.store.told[told:]:
             self.forget(tick)
         self.model.there[len(self.model.given)] = self.now
         self.model.given.append(Given(source, tag, self.now))
-        self.model.begin(self.now, "a stranger's", self.model.again)
+        self.model.begin(self.now, name, self.model.again)
 
-    async def write(self, source: str, tag: str) -> None:
+    async def write(self, source: str, tag: str) -> str:
         clock = RedisClock(lambda: self.up)
         writer = Writer(self.store, TRACKED, 10**6, clock, self.ingester.name)
         state = await self.store.load()
         writer.begin(state)
         cut = Cut(self.now, {source: {tag: 1}})
         assert (await writer.write(cut, state, {}, 0.5, 10)).commit == cut.name
+        return cut.name
 
     @rule()
     def all_is_as_the_model_says(self) -> None:

@@ -7,13 +7,13 @@ from links import Link
 from servers import RedisServer, eventually
 from test_feed import Clock, events, tick
 
-from app.web.feed import Feed
 from app.ingest.ingester import Ingester
 from app.pace import SHARE, Pace
-from app.web.fanout import Selection
 from app.settings import read
 from app.sources import pick
 from app.store.store import Store, connect
+from app.web.fanout import FanOut
+from app.web.feed import Feed
 from app.web.viewer import Viewer
 
 
@@ -34,6 +34,13 @@ def test_ticks_last_as_long_as_they_need_and_no_longer_than_that() -> None:
     said = [pace.took(0.01) for _ in range(50)]
     assert pace.lasts == 0.5
     assert list(filter(None, said)) == ["the overload is over: ticks last 0.5 s again"]
+
+
+def test_a_pause_is_no_overload() -> None:
+    """A process that was stopped for a minute, or a laptop that slept: ticks go on as chosen."""
+    pace = Pace(0.5, "work")
+    said = [pace.took(60.0), *(pace.took(0.05) for _ in range(10))]
+    assert not any(said) and pace.lasts == 0.5
 
 
 async def test_an_ingester_whose_commits_are_slow_makes_fewer_ticks(
@@ -71,16 +78,16 @@ async def test_a_web_process_that_cannot_keep_up_hands_over_fewer_ticks(
     feed = Feed(0.5, clock=clock, chance=lambda: 0.5)
     feed.hear(tick(1, a=1))
     feed.hear(None)
-    viewer = Viewer(feed, feed.selection(("a",), False))
+    viewer = Viewer(feed, feed.watch(("a",), False))
     stream = viewer.stream()
     assert events(await anext(stream))[0][1] == "1-0"
-    hear = Selection.hear
+    hear = FanOut.hear
 
     def slowly(*arguments: object) -> None:
         hear(*arguments)  # type: ignore[arg-type]
         clock.now += 1.0
 
-    monkeypatch.setattr(Selection, "hear", slowly)
+    monkeypatch.setattr(FanOut, "hear", slowly)
     told = []
     for n in range(2, 60):
         before = clock.now

@@ -97,30 +97,32 @@ def test_a_quiet_hashtag_has_no_gap_after_a_cut(
 ) -> None:
     """Resumed after a cut, also one without a word: one level line from before to after it."""
     ticking.used_before("kabaddi", 7)
-    with WebLine(web.port) as line:
-        with opened(browser, f"{line.url}/?tags=kabaddi&view=total") as page:
-            page.wait_for_function(LIVE)
-            page.evaluate("""() => {
-                window.told = 0;
-                document.addEventListener('pulse:history', () => told++);
-            }""")
-            cut, streams = page.evaluate(AT), line.streams
-            getattr(line, fault)()
-            longer = "([cut, seconds]) => hashtagPulse.clock.now() > cut + seconds * 1000"
-            page.wait_for_function(longer, arg=[cut, CUT_SECONDS], timeout=90_000)
-            [gap] = page.evaluate(GAPS)
-            assert gap["reason"] == "no connection", "as long as it lasts, it is said"
-            line.up()
-            page.wait_for_function(LIVE, timeout=60_000)
-            page.wait_for_function(LATER, arg=cut + CUT_SECONDS * 1000)
-            assert line.streams > streams
-            assert page.evaluate("() => told") == 0, "it was resumed"
-            assert page.evaluate("() => hashtagPulse.state.live.holes()") == []
-            assert page.evaluate(GAPS) == []
-            [data] = page.evaluate(LINES, "kabaddi")
-            assert {value for _, value in data} == {7}
-            assert data[0][0] < cut - 4 * MINUTE
-            assert data[-1][0] > cut + CUT_SECONDS * 1000
+    with (
+        WebLine(web.port) as line,
+        opened(browser, f"{line.url}/?tags=kabaddi&view=total") as page,
+    ):
+        page.wait_for_function(LIVE)
+        page.evaluate("""() => {
+            window.told = 0;
+            document.addEventListener('pulse:history', () => told++);
+        }""")
+        cut, streams = page.evaluate(AT), line.streams
+        getattr(line, fault)()
+        longer = "([cut, seconds]) => hashtagPulse.clock.now() > cut + seconds * 1000"
+        page.wait_for_function(longer, arg=[cut, CUT_SECONDS], timeout=90_000)
+        [gap] = page.evaluate(GAPS)
+        assert gap["reason"] == "no connection", "as long as it lasts, it is said"
+        line.up()
+        page.wait_for_function(LIVE, timeout=60_000)
+        page.wait_for_function(LATER, arg=cut + CUT_SECONDS * 1000)
+        assert line.streams > streams
+        assert page.evaluate("() => told") == 0, "it was resumed"
+        assert page.evaluate("() => hashtagPulse.state.live.holes()") == []
+        assert page.evaluate(GAPS) == []
+        [data] = page.evaluate(LINES, "kabaddi")
+        assert {value for _, value in data} == {7}
+        assert data[0][0] < cut - 4 * MINUTE
+        assert data[-1][0] > cut + CUT_SECONDS * 1000
 
 
 def test_a_pause_of_the_ingester_breaks_also_a_quiet_line(
@@ -135,7 +137,7 @@ def test_a_pause_of_the_ingester_breaks_also_a_quiet_line(
         ended = page.evaluate(AT)
         wait_until(lambda: time.time() * 1000 > ended + 9_500, "nine seconds without a tick")
         now = int(time.time() * 1000)
-        ticking.go_on(demo=SourceState("live", now, "", True))
+        ticking.go_on(demo=SourceState("live", now, "", True, now))
         page.wait_for_function(LATER, arg=now)
         with opened(browser, url) as other:
             for each in (page, other):
@@ -168,9 +170,7 @@ def test_a_pause_that_was_made_up_for_leaves_no_gap(
 
 
 @pytest.mark.parametrize("view", ["rate", "total"])
-def test_late_posts_are_no_spike(
-    browser: Browser, web: App, ticking: Ticking, view: str
-) -> None:
+def test_late_posts_are_no_spike(browser: Browser, web: App, ticking: Ticking, view: str) -> None:
     """Sixty posts of two minutes ago come at once: the past rises, and the present does not."""
     with opened(browser, f"{web.url}/?tags=curling&view={view}") as page:
         page.wait_for_function(LIVE)
@@ -225,3 +225,23 @@ def test_where_every_source_must_be_asked_others_cannot_be_shown(
             page.wait_for_function(LIVE)
             ticking.post("science", 4)
             wait_until(lambda: total_of(page, "science") == 7, "it goes on")
+
+
+def test_a_page_whose_hashtag_is_counted_no_more_says_why(
+    browser: Browser, web: App, ticking: Ticking
+) -> None:
+    """The server refuses its stream from now on: not "connecting" for ever, but the reason."""
+    with (
+        WebLine(web.port) as line,
+        opened(browser, f"{line.url}/?tags=curling") as page,
+    ):
+        page.wait_for_function(LIVE)
+        ticking.go_on(demo=SourceState("live", 1, "", False, 1))
+        newest = "() => hashtagPulse.state.tick.at"
+        page.wait_for_function(
+            "at => hashtagPulse.state.tick.at > at + 500", arg=page.evaluate(newest)
+        )
+        line.up()  # breaks what is open
+        page.wait_for_function(
+            "() => badge.textContent.includes('#curling is not tracked here, and demo was not asked')"
+        )

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from judge import Judge, Ledger
 from links import Link
-from servers import App, Event, RedisServer, eventually, get, viewing
+from servers import App, Event, RedisServer, eventually, get
 from test_faults import FAST, has
 from test_ingest import Script, counted, ingesting, total
-from world import kill
+from world import kill, watched
 
 from app.store.store import Store, connect
 
@@ -106,21 +106,3 @@ async def test_web_processes_can_follow_a_replica(
     assert (await get(f"{web.url}/readyz"))[0] == 200
     status, told = await get(f"{web.url}/api/history?range=1h")
     assert status == 200 and any(total for _, total in told["series"]["science"])
-
-
-@asynccontextmanager
-async def watched(web: App, seen: list[Event]) -> AsyncIterator[None]:
-    """Read all that a viewer is sent meanwhile."""
-
-    async def watch() -> None:
-        async with viewing(f"{web.url}/events") as stream:
-            async for event in stream:
-                if event.data:
-                    seen.append(event)
-
-    task = asyncio.create_task(watch())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

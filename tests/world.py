@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from judge import Ledger
 from links import Link
-from servers import App, Process, RedisServer, eventually, wait_until
+from servers import App, Event, Process, RedisServer, eventually, viewing, wait_until
 from stored import totals
 
 from app.messages import Tick
@@ -171,6 +171,24 @@ def kill(process: Process) -> None:
 def stop(process: Process) -> None:
     process.signal(signal.SIGSTOP)
     wait_until(lambda: state(process) == "T", "it is stopped")
+
+
+@asynccontextmanager
+async def watched(web: App, seen: list[Event]) -> AsyncIterator[None]:
+    """Read all that a viewer is sent meanwhile."""
+
+    async def watch() -> None:
+        async with viewing(f"{web.url}/events") as stream:
+            async for event in stream:
+                if event.data:
+                    seen.append(event)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def write(file: Path, posts: int, milliseconds: int = 20) -> Path:

@@ -99,13 +99,11 @@ class Forgetting:
         """Hashtag and the hour last seen; one that is unreadable was never seen."""
         for name, value in page.items():
             try:
-                tag, seen = name.decode(), keys.read_posts(value)[1]
+                tag = name.decode()
             except UnicodeDecodeError:
                 continue
-            except ValueError:
-                seen = 0
             if tag not in self.tracked:
-                yield tag, seen
+                yield tag, hour_of(value)
 
     def say(self, known: int) -> None:
         """Say once that there are too many, and once that there are clearly fewer again: where
@@ -120,6 +118,13 @@ class Forgetting:
                 else f"no more than {self.most} hashtags are known again"
             )
             log.warning("%s", text)
+
+
+def hour_of(value: bytes) -> int:
+    try:
+        return keys.read_posts(value)[1]
+    except ValueError:
+        return 0
 
 
 def at_once(tags: list[tuple[str, int]]) -> list[tuple[str, int]]:

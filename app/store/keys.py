@@ -167,10 +167,10 @@ def read_total(packed: bytes) -> tuple[int, int]:
 def read_posts(value: bytes) -> tuple[int, int]:
     """Of a field of `totals`: posts, and the hour last seen. Raises ValueError for another.
 
-    Up to 16 digits: there is room to go on counting, in JSON too.
+    Up to 15 digits: every reader of JSON can hold that.
     """
     posts, space, last = value.partition(b" ")
-    if not (space and posts.isdigit() and last.isdigit() and len(posts) <= 16 and len(last) <= 9):
+    if not (space and posts.isdigit() and last.isdigit() and len(posts) <= 15 and len(last) <= 9):
         raise ValueError("not a total")
     return int(posts), int(last)
 

@@ -322,8 +322,7 @@ class Store:
         does so again at *every* confirmation of the subscription: redis-py subscribes
         anew by itself after a short outage and says so in no other way. A gap between
         a tick and the one before it is filled from the log. None means that the log is
-        read to its end, at the beginning and wherever a tick does not follow the one before
-        it (the log began anew); or that nothing came for `silence` seconds.
+        read to its end, or that nothing came for `silence` seconds.
         """
         pubsub: PubSub = self.redis.pubsub()
         try:
@@ -340,12 +339,10 @@ class Store:
                     last, missed = await self._since(last)
                 else:
                     missed = await self._up_to(self._read(message["data"]), last)
-                is_read = message["type"] == "subscribe"
                 for tick in missed:
-                    is_read = is_read or tick.previous != last
                     yield tick
                     last = tick.id
-                if is_read:
+                if message["type"] == "subscribe":
                     yield None
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]

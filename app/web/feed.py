@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 TIMER_SECONDS = 0.5
 WAIT_SECONDS = 1.0
 """So long a request waits for the ticks to come as far as what was read from Redis."""
+LEARN_TRIES = 3
+"""So often the totals of a request's hashtags are read, while the log begins anew each time."""
 LEARNT_AT_ONCE = 1000
 """Hashtags that are read from Redis at once."""
 
@@ -266,20 +268,23 @@ class Feed:
     async def fanout(self, tags: Sequence[str], by_source: bool) -> FanOut:
         """The fan-out of these hashtags, with all of its totals. Raises StoreLost."""
         found = self.watch(tags, by_source)
-        if not found.is_known:
+        for _ in range(LEARN_TRIES):
+            if found.is_known:
+                return found
             await self.until(lambda: self.loaded)
             await self.learn([each.tag for each in found.shown if each.totals is None])
+        if not found.is_known:
+            raise StoreLost("The log of ticks began anew just now.")
         return found
 
     async def learn(self, tags: Sequence[str]) -> None:
-        """Read the totals of hashtags that are in none of our ticks. Raises StoreLost."""
+        """Read the totals of hashtags that are in none of our ticks; nothing is learnt where
+        the log began anew meanwhile. Raises StoreLost."""
         assert self.store
         begun = self.begun
         tick, totals = await self.totals.read(self.store, tags)
         await self.until(lambda: self.has(tick))
-        if begun != self.begun:
-            raise StoreLost("The log of ticks began anew just now.")
-        for tag in tags:
+        for tag in tags if begun == self.begun else ():
             watched = self.watched.get(tag)
             if watched and watched.totals is None:  # else a tick has told them meanwhile
                 watched.totals = totals[tag]

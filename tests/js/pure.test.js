@@ -7,7 +7,7 @@ import { read, write } from "../../static/address.js";
 import { Chart } from "../../static/chart.js";
 import { Clock } from "../../static/clock.js";
 import { living } from "../../static/feed.js";
-import { Gaps, merge } from "../../static/gaps.js";
+import { Gaps, merge, start } from "../../static/gaps.js";
 import { csv, inSight } from "../../static/export.js";
 import { around, spread, times, values } from "../../static/scale.js";
 import { sources, status } from "../../static/status.js";
@@ -151,6 +151,23 @@ test("a gap has the server's reason, or the source's", () => {
     gaps.all({ from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
     [[0, 20, "ingester was down"], [0, 50, "not kept any more"], [30, 40, budget], [30, 40, "bluesky: closed"], [60, 100, budget], [200, 230, "ingester was down"], [300, 310, "now"]],
   );
+});
+
+test("a gap that only some hashtags have names them, and is none of the others", () => {
+  const gaps = new Gaps();
+  gaps.replace([{ from: 0, to: 50, reason: "in English", kind: "kept", all: true, tags: ["curling", "kabaddi"] }]);
+  const [{ reason, all }] = gaps.all(null);
+  assert.equal(reason, "#curling, #kabaddi: not kept any more");
+  assert.equal(all, false);
+});
+
+test("lines that begin later than was asked for say when counting began", () => {
+  const history = { at: 100_000, series: { science: [[70_000, 1]], curling: [[60_000, 0]] } };
+  const whole = start(/** @type {any} */ (history), 60);
+  assert.deepEqual(whole.map(({ from, to, kind }) => [from, to, kind]), [[40_000, 60_000, "start"]]);
+  assert.deepEqual(start(/** @type {any} */ (history), 40), []);
+  const gap = { from: 40_000, to: 60_000, reason: "ingester was down", kind: "ingester", all: true };
+  assert.deepEqual(start(/** @type {any} */ ({ ...history, gaps: [gap] }), 60), [], "it began before that");
 });
 
 test("gaps of one reason that touch are one", () => {

@@ -129,6 +129,14 @@ test("a tick that comes after a pause of the ingester breaks the line there", ()
   assert.equal(series.rate("science", 100_000), 6, "what was counted late is no jump");
 });
 
+test("a pause that was made up for in part breaks the line for the rest of it", () => {
+  const series = seriesOf([[0, 4], [60_000, 4]]);
+  series.hear(tick(100_000, 4, { gap: { from: 60_000, to: 80_000, reason: "" } }));
+  assert.deepEqual(series.holes(), [{ from: 60_000, to: 80_000 }]);
+  assert.equal(series.total("science", 85_000), 4);
+  assert.equal(series.since("science", 100_000), 80_000);
+});
+
 test("totals that stand still because no source works are no line, unless that was only a moment", () => {
   const series = seriesOf([[0, 4], [60_000, 4]]);
   const down = { sources: { demo: "down" } };
