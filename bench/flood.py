@@ -55,11 +55,12 @@ class Flood(Source):
             for second in range(SECONDS_MADE)
             for post in posts_of(stream.different(DIFFERENT), second)
         ]
-        self.handed = 0
+        self.handed, self.begun = 0, asyncio.Event()
 
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Those that are due, every hundredth of a second."""
         self.say("live")
+        self.begun.set()
         begun = time.monotonic()
         while True:
             due = int((time.monotonic() - begun) * POSTS)
@@ -75,8 +76,7 @@ async def flooded(url: str, seconds: float) -> dict[str, float]:
     ingester = Ingester([source], store, [], TICK_SECONDS)
     running = asyncio.create_task(ingester.run())
     async with asyncio.timeout(LEASE_SECONDS + WARM_SECONDS):
-        while not source.handed:  # until nobody else is the writer
-            await asyncio.sleep(STEP_SECONDS)
+        await source.begun.wait()  # until nobody else is the writer
     await asyncio.sleep(WARM_SECONDS)
     before = await spent(source, store)
     await asyncio.sleep(seconds)

@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from app.ingest.counter import MOST_ENTRIES, Cut
 from app.ingest.ledger import Pages
-from app.store.store import Commit, Fields, Store, Write, connect
+from app.store.state import Commit, Write
+from app.store.store import Fields, Store, connect
 from bench.day import Stream
 from bench.processes import Answering
 from bench.report import Report

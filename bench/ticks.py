@@ -6,7 +6,8 @@ from app.ingest.clock import RedisClock
 from app.ingest.counter import Cut
 from app.ingest.writer import Writer
 from app.messages import MINUTE, SourceState
-from app.store.store import State, Store
+from app.store.state import State
+from app.store.store import Store
 
 NETWORK = "bluesky"
 TICK_SECONDS = 0.5

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from aiohttp import web
 import stored
+from aiohttp import web
 from servers import RedisServer, eventually
 
 from app.ingest.ingester import Ingester

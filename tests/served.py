@@ -15,7 +15,8 @@ from app.messages import SourceState, dumps
 from app.process import beside
 from app.settings import read
 from app.store import keys
-from app.store.store import Commit, State, Store, Write, connect
+from app.store.state import Commit, State, Write
+from app.store.store import Store, connect
 from app.web.app import create_app
 from app.web.feed import Feed
 from app.web.server import ServerConfig, server_config

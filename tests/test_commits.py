@@ -6,7 +6,7 @@ from app.ingest import commits as module
 from app.ingest.commits import Commits
 from app.ingest.counter import MOST_BYTES, MOST_ENTRIES, Cut
 from app.messages import MINUTE
-from app.store.store import State
+from app.store.state import State
 
 
 def state(number: int, commit: str = "", minute: int = 0, **more: object) -> State:

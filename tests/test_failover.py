@@ -22,7 +22,8 @@ from world import kill, state, stop, write
 
 from app.ingest import ingester
 from app.store.keys import LEASE, STATE
-from app.store.store import State, Store, connect
+from app.store.state import State
+from app.store.store import Store, connect
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from app.messages import Post
 from app.store import connection
 from app.store.embedded import find_server
 from app.store.keys import TICKS
-from app.store.store import State, Store, connect
+from app.store.state import State
+from app.store.store import Store, connect
 
 KEEPS = ("--appendonly", "yes", "--appendfsync", "always")
 FAST = {"TICK_SECONDS": 0.1, "HASHTAGS": "science"}

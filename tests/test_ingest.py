@@ -20,7 +20,8 @@ from app.settings import read
 from app.sources import Source, SourceLost
 from app.store import keys
 from app.store.keys import LEASE
-from app.store.store import State, Store, StoreLost, connect
+from app.store.state import State
+from app.store.store import Store, StoreLost, connect
 
 TICK = 0.02
 
@@ -480,7 +481,8 @@ async def test_a_redis_that_lost_everything_gets_the_last_minutes_of_every_sourc
         expected = {"bluesky": 4, "mastodon": 4, "x": 4}
         found = await eventually(lambda: by_source(store, expected), "all is back")
         assert found
-        assert (await store.load()).cursors == {"bluesky": "5", "mastodon": "6"}
+        cursors = (await store.load()).cursors
+        assert (cursors["bluesky"], cursors["mastodon"]) == ("5", "6")
         assert bluesky.opened == mastodon.opened == x.opened[:1] == [""]
         bluesky.give(1)
         await counted(store, 13)
@@ -545,7 +547,7 @@ async def test_sources_wait_while_a_commit_is_full(store: Store) -> None:
         assert (await store.load()).cursors["bluesky"] == "10000"
         assert await total(store) == 10_000
         sizes = [len(tick.counts) for tick in await store.ticks_after("")]
-        assert MOST_ENTRIES - 100 < max(sizes) <= MOST_ENTRIES
+        assert MOST_ENTRIES - 100 < max(sizes) <= MOST_ENTRIES + 1  # and what x has tracked
 
 
 async def has(store: Store, posts: int) -> bool:
@@ -588,10 +590,9 @@ async def test_a_long_outage_of_a_source_that_cannot_wait_comes_in_parts(store: 
                 ingester.take(x, Post("x", "1", 0, "", {tag: tag}))
             await mine.pass_by(ingester)
         replay.give(3)
-        await eventually(lambda: not replay.news.is_set(), "it is counted")
         mine.away = False
         await eventually(lambda: has(store, 30_003), "all is counted")
-        assert (await store.load()).cursors == {"replay": "3"}
+        assert (await store.load()).cursors["replay"] == "3"
     ticks = await store.ticks_after("")
     sizes = [sum(len(parts.get("x", ())) for parts in tick.late.values()) for tick in ticks]
     assert max(sizes) <= MOST_ENTRIES and sum(sizes) > 29_000
@@ -706,6 +707,11 @@ async def test_garbage_in_redis_blocks_nobody(
         await store.redis.hset(keys.totals("replay"), "science", "9" * 30)
         await store.redis.hset(hour, mapping={"science": b"\xff", "": b"\x00\x01"})
         source.give(3)
+
+        async def begins_anew() -> bool:
+            return (await store.redis.hget(keys.totals("replay"), "science")).startswith(b"3 ")
+
+        await eventually(begins_anew, "the total begins anew")
         await counted(store, 3)
         assert "values in Redis were none of ours so far" in caplog.text
         assert not ingester.trouble

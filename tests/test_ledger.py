@@ -13,7 +13,7 @@ from app.ingest.ledger import HOUR_MINUTES, Changes, Ledger, Pages
 from app.messages import MINUTE
 from app.store import keys
 from app.store.keys import Past
-from app.store.store import Write
+from app.store.state import Write
 
 NOW = (20_000 * 24 + 1) * HOUR_MINUTES + 10
 """A minute: ten past one at night."""

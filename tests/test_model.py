@@ -38,7 +38,8 @@ from app.settings import read
 from app.sources import Source
 from app.store import keys
 from app.store.embedded import find_server
-from app.store.store import State, Store, StoreLost, connect
+from app.store.state import State
+from app.store.store import Store, StoreLost, connect
 
 BEGIN = 4_102_444_800_000 + 50 * MINUTE
 """The year 2100, ten minutes before an hour ends: Redis's own clock forgets nothing of it."""

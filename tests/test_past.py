@@ -29,7 +29,8 @@ from app.store.past import (
     read_states,
     without,
 )
-from app.store.store import State, Store, StoreLost, connect
+from app.store.state import State
+from app.store.store import Store, StoreLost, connect
 
 NOW = 494_000 * HOUR + 1234 * 1000
 """Twenty minutes into an hour that is the eighth of its day."""

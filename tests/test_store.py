@@ -20,7 +20,8 @@ from servers import RedisServer, eventually
 from app.messages import SourceState, Tick, dumps
 from app.store import keys
 from app.store.keys import LEASE, LOG, SCHEMA, STATE, STATES, TICKS
-from app.store.store import Commit, LeaseLost, State, Store, StoreLost, Write, connect
+from app.store.state import Commit, State, Write
+from app.store.store import LeaseLost, Store, StoreLost, connect
 
 AT = 1_700_000_000_000
 HOUR = keys.hour_of(AT)

@@ -17,7 +17,9 @@ def names_in(file: str) -> set[str]:
     """The functions, classes and methods of a file; a method as Class.method in Python."""
     text = (ROOT / file).read_text()
     if file.endswith(".js"):
-        return set(re.findall(r"^(?:export )?(?:function |class )?(?:async )?  ?(\w+)\(.*\{$", text, re.M))
+        return set(
+            re.findall(r"^(?:export )?(?:function |class )?(?:async )?  ?(\w+)\(.*\{$", text, re.M)
+        )
     found = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

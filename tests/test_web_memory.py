@@ -11,7 +11,8 @@ from test_store import commit
 
 from app.store.connection import LONGEST, connect
 from app.store.keys import LOG, TICKS
-from app.store.store import State, Store
+from app.store.state import State
+from app.store.store import Store
 
 TIMES = 8
 

@@ -22,7 +22,8 @@ from app.ingest.ingester import Ingester
 from app.settings import read
 from app.sources import pick
 from app.sources.x.backfill import XBackfill
-from app.store.store import Commit, State, Store, StoreLost, connect
+from app.store.state import Commit, State
+from app.store.store import Store, StoreLost, connect
 
 TICK = 0.02
 MINUTE, DAY = 60, 86_400

@@ -9,7 +9,8 @@ from app.ingest.counter import Cut, Marks
 from app.ingest.writer import Writer
 from app.messages import MINUTE, SourceState, Tick
 from app.store import keys
-from app.store.store import State, Store
+from app.store.state import State
+from app.store.store import Store
 
 BEGIN = 4_102_444_800_000
 """The year 2100: Redis's own clock forgets nothing that is dated by this one."""

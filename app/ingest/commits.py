@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from app.ingest.counter import MOST_BYTES, MOST_ENTRIES, Cut, joined
 from app.messages import MINUTE
 from app.store.keys import LOG_SECONDS
-from app.store.store import State
+from app.store.state import State
 
 MOST_REMEMBERED = 500_000
 """Numbers in the commits that are remembered, all together ..."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from app.ingest.ledger import Pages
 from app.store import keys
-from app.store.store import Store, Write
+from app.store.state import Write
+from app.store.store import Store
 
 log = logging.getLogger(__name__)
 

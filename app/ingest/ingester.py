@@ -23,7 +23,8 @@ from app.pace import Pace
 from app.retry import Backoff
 from app.sources import Source, SourceLost
 from app.store import keys
-from app.store.store import LeaseLost, State, Store, StoreLost
+from app.store.state import State
+from app.store.store import LeaseLost, Store, StoreLost
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from app.ingest.counter import Cut
 from app.messages import MINUTE
 from app.store import keys
-from app.store.store import Values, Write
+from app.store.state import Write
+from app.store.store import Values
 
 log = logging.getLogger(__name__)
 

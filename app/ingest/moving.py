@@ -8,7 +8,8 @@ from heapq import nlargest
 
 from app.ingest.ledger import Pages
 from app.store import keys
-from app.store.store import State, Store
+from app.store.state import State
+from app.store.store import Store
 
 PAGE = 1000
 """Fields that are read at once."""

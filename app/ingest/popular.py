@@ -7,7 +7,8 @@ from app.ingest.counter import Cut
 from app.ingest.moving import most_used
 from app.messages import dumps
 from app.store import keys
-from app.store.store import Store, Write
+from app.store.state import Write
+from app.store.store import Store
 
 HOURS = 24
 PRESENT_MOST = 50_000

@@ -15,7 +15,8 @@ from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
 from app.messages import HOUR, MINUTE, SourceState, parse_id
 from app.store import keys
-from app.store.store import RECENT, Commit, State, Store, Write
+from app.store.state import RECENT, Commit, State, Write
+from app.store.store import Store
 
 
 @dataclass(frozen=True)

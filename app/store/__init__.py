@@ -2,6 +2,7 @@
 
     keys.py          every key: its name, type, life and form
     connection.py    a connection that gives up soon, and what it raises
+    state.py         what a commit leaves, and what it writes
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription
     past.py          hours and days of the past
     redis_server.py  keeps a Redis server running beside us

@@ -5,6 +5,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from quart import Quart, Response, abort, current_app, render_template, request
 from quart.wrappers.response import DataBody
 
 from app.settings import Settings
+from app.store.store import StoreLost
 from app.web import ROOT
 from app.web.answers import Refused, check_is_counted, typed_tags
 from app.web.feed import Feed
@@ -86,7 +88,7 @@ async def shown(settings: Settings, embed: bool) -> Response:
     """The page for the hashtags that its query chooses."""
     texts = json.loads(TEXTS.read_bytes())
     feed: Feed = current_app.extensions["feed"]
-    tags, problem = chosen(settings, feed)
+    tags, problem = await chosen(settings, feed)
     edition, files = newest()
     config = {
         "tracked": settings.hashtags,
@@ -113,12 +115,15 @@ async def shown(settings: Settings, embed: bool) -> Response:
     return Response(html, headers=headers)
 
 
-def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
+async def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
     """The hashtags of the query that can be shown, and a sentence about those that cannot."""
     try:
         tags = typed_tags("tags")
     except Refused as error:
         return (), str(error)
+    if not feed.loaded and not set(tags) <= set(settings.hashtags):
+        with suppress(StoreLost):  # which sources there are is known only then
+            await feed.until(lambda: feed.loaded)
     shown, problem = [], ""
     for tag in tags:
         try:

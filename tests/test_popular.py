@@ -1,0 +1,150 @@
+"""The most used hashtags, how they are written, and what was counted already: what of that is
+remembered has a bound."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from servers import RedisServer
+from writing import HOUR, DatedStore, Desk
+
+from app.ingest import popular as module
+from app.ingest import spellings
+from app.ingest.counter import Cut
+from app.ingest.popular import Popular
+from app.ingest.seen import Seen
+from app.ingest.spellings import Spellings
+from app.messages import MINUTE, Post
+from app.store import keys
+from app.store.store import connect
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[DatedStore]:
+    redis = connect(redis_server.url)
+    yield DatedStore(redis)
+    await redis.aclose()
+
+
+def best(popular: Popular, now: float = 1e9) -> list[list[object]]:
+    popular.due = 0
+    [write] = popular.write(now, str.upper)
+    assert write.ends == int(now) + keys.POPULAR_SECONDS
+    found: list[list[object]] = json.loads(write.values[0])
+    return found
+
+
+def test_the_most_used_of_the_last_day() -> None:
+    """With how they are written; what is older, or of another clock's future, is forgotten."""
+    popular = Popular()
+    popular.count(Cut(100 * 60, {"x": {"old": 100}}))
+    popular.count(Cut(101 * 60, {"x": {"a": 2, "b": 5}, "y": {"a": 4}}))
+    assert best(popular) == [["old", "OLD", 100], ["a", "A", 6], ["b", "B", 5]]
+    popular.count(Cut(125 * 60, {"x": {"a": 1}}, {"x": {101 * 60: {"b": 3}, 99 * 60: {"c": 9}}}))
+    assert best(popular) == [["b", "B", 8], ["a", "A", 7]]
+    popular.count(Cut(110 * 60, {"x": {"a": 1}}))
+    assert sorted(popular.hours) == [101, 110]
+
+
+def test_it_is_written_now_and_then() -> None:
+    """Also when Redis's clock went back by a day."""
+    popular = Popular()
+    popular.count(Cut(60, {"x": {"a": 1}}))
+    assert popular.write(1e9, str.upper)
+    assert not popular.write(1e9 + module.WRITE_SECONDS - 1, str.upper)
+    assert popular.write(1e9 + module.WRITE_SECONDS, str.upper)
+    assert popular.write(1e9 - 86_400, str.upper)
+
+
+def test_no_hour_has_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those with the fewest posts go, of late hours as well."""
+    monkeypatch.setattr(module, "PRESENT_MOST", 10)
+    popular = Popular()
+    tags = {f"t{n}": n for n in range(1, 12)}
+    popular.count(Cut(100 * 60, {"x": tags}, {"x": {99 * 60: tags}}))
+    assert popular.hours[100] == popular.hours[99] == {f"t{n}": n for n in range(7, 12)}
+
+
+def test_the_list_is_bounded() -> None:
+    """By number, and by bytes where names are long: every reader reads it whole."""
+    popular = Popular()
+    popular.count(Cut(60, {"x": {f"t{n}": n + 1 for n in range(6000)}}))
+    assert [name for name, _, _ in best(popular)] == [f"t{n}" for n in range(5999, 999, -1)]
+    popular = Popular()
+    popular.count(Cut(60, {"x": {f"{n}" + "\ufdfa" * 1800: 1 for n in range(2000)}}))
+    [write] = popular.write(1e9, str)
+    assert 2**19 < len(write.values[0].encode()) < 2**20 + 20_000
+
+
+async def test_after_a_restart_it_is_read_from_the_hours(store: DatedStore) -> None:
+    """Of the present one, and of those that are kept."""
+    desk = await Desk(store).open()
+    await desk.write({"x": {"a": 3}, "y": {"a": 1}})
+    await desk.later(60)
+    await desk.write({"x": {"b": 2}})
+    popular = Popular()
+    await popular.recall(store, ("x", "y"), HOUR + 1)
+    assert best(popular) == [["a", "A", 4], ["b", "B", 2]]
+    assert json.loads(await store.text(keys.POPULAR)) == [["a", "a", 4]]
+    assert await store.redis.ttl(keys.POPULAR) > 0
+
+
+def test_the_commonest_spelling_of_the_last_hour_is_shown() -> None:
+    """The key where nobody wrote it; half an hour is forgotten at a time."""
+    shown = Spellings()
+    assert shown.shown("science") == "science"
+    shown.add({"science": {"Science": 2, "SCIENCE": 1}}, 30)
+    assert shown.shown("science") == "Science"
+    shown.add({"science": {"SCIENCE": 2}}, 60)
+    assert shown.shown("science") == "SCIENCE"
+    shown.add({"other": {"Other": 1}}, 90)
+    shown.add({"other": {"Other": 1}}, 120)
+    assert shown.shown("science") == "science"
+
+
+def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """16 of a hashtag, and so many hashtags in each half."""
+    shown = Spellings()
+    shown.add({"a": {f"a{n}": 1 for n in range(1000)}}, 30)
+    assert len(shown.now["a"]) == 16
+    monkeypatch.setattr(spellings, "MOST", 100)
+    for n in range(1000):
+        shown.add({f"t{n}.{m}": {"T": 1} for m in range(10)}, 30)
+        assert len(shown.now) + len(shown.before) <= 220
+
+
+def post(id: str, minute: int) -> Post:
+    return Post("x", id, minute * MINUTE, "", {"a": "a"})
+
+
+def test_a_post_is_seen_once() -> None:
+    """In whichever of the last 15 minutes it says to be; its mark says nothing of its id."""
+    seen = Seen()
+    minute, mark = seen.add(post("1", 7)) or (0, b"")
+    assert (minute, len(mark)) == (7, 8)
+    assert seen.add(post("1", 7)) is seen.add(post("1", 8)) is None
+    assert seen.add(post("2", 6))
+    assert Seen({7: {mark}}).add(post("1", 9)) is None
+    assert seen.add(post("\ud800", 7))
+    assert (seen.newest, seen.old()) == (7, [])
+
+
+def test_what_is_older_than_15_minutes_of_its_source_may_go() -> None:
+    """One without a time is kept as long as all others."""
+    seen = Seen()
+    for minute in (100, 116, 101, 0):
+        seen.add(post(str(minute), minute))
+    assert sorted(seen.minutes) == [100, 101, 116]
+    assert seen.old() == [100]
+    assert seen.add(post("0", 0)) is None
+
+
+async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore) -> None:
+    """Times are not strictly in order: after a restart, all of the last 15 minutes are read."""
+    desk = await Desk(store).open()
+    for minute, newest in ((100, 100), (99, 100), (101, 101), (86, 101), (50, 50), (51, 51)):
+        await desk.write(marks={"x": {minute: {b"%d" % minute}}})
+        assert (await store.load()).seen == {"x": newest}
+    assert await store.redis.smembers(keys.seen("x", 99)) == {b"99"}
+    now = store.now // 1000
+    assert await store.redis.expiretime(keys.seen("x", 99)) == now + keys.SEEN_LIFE
