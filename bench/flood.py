@@ -81,6 +81,8 @@ async def flooded(url: str, seconds: float) -> dict[str, float]:
     before = await spent(source, store)
     await asyncio.sleep(seconds)
     after = await spent(source, store)
+    if running.done():
+        running.result()  # what ended it
     running.cancel()
     await asyncio.wait([running])
     await store.redis.aclose()

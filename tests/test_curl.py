@@ -115,7 +115,7 @@ def test_headers_of_the_stream(app: App) -> None:
         (400, ["/events?history=nan"], "nan"),
         (400, ["/events?history=-1"], "-1"),
         (400, ["/events?history=901"], "900"),
-        (400, ["/events?tags=" + ",".join(f"t{n}" for n in range(21))], "at most 20"),
+        (400, ["/events?tags=" + ",".join(f"t{n}" for n in range(21))], "At most 20"),
         (400, ["/events?tags=science&new=unheard"], "#unheard"),
         (404, ["/nothing/here"], "/nothing/here"),
         (404, ["/static/../app/settings.py", "--path-as-is"], "nothing"),

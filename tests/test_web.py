@@ -124,7 +124,7 @@ async def test_headers_of_the_stream(app: App) -> None:
     [
         ("events?tags=two%20words", "*/*", 400, "'two words' is not a hashtag: it has ' ' in it."),
         ("events?tags=123", "*/*", 400, "'123' is not a hashtag: it has no letter."),
-        ("events?tags=" + ",".join(f"t{n}" for n in range(21)), "*/*", 400, "at most 20 are shown"),
+        ("events?tags=" + ",".join(f"t{n}" for n in range(21)), "*/*", 400, "At most 20 hashtags"),
         (
             "events?tags=science&new=football",
             "*/*",

@@ -46,7 +46,7 @@ def typed_tags(name: str) -> tuple[str, ...]:
     except NotAHashtag as error:
         raise Refused(400, str(error)) from error
     if len(tags) > MOST_TAGS:
-        raise Refused(400, f"{name} names {len(tags)} hashtags: at most {MOST_TAGS} are shown.")
+        raise Refused(400, f"At most {MOST_TAGS} hashtags at once: {name} names {len(tags)}.")
     return tags
 
 
