@@ -236,7 +236,10 @@ async def test_a_table_for_a_spreadsheet(site: Site) -> None:
         ({"format": "xml"}, "format='xml': expected one of json, csv."),
         ({"by": "day"}, "by='day': expected source, or nothing."),
         ({"tags": "a b"}, "'a b' is not a hashtag: it has ' ' in it."),
-        ({"tags": ",".join(f"t{n}" for n in range(21))}, "At most 20 hashtags at once: tags names 21"),
+        (
+            {"tags": ",".join(f"t{n}" for n in range(21))},
+            "At most 20 hashtags at once: tags names 21",
+        ),
     ],
 )
 async def test_a_bad_request_is_one_sentence(
