@@ -19,7 +19,7 @@ from hypercorn.asyncio import serve
 from app.commands.check import check, redis_warnings
 from app.commands.record import network, record, recording
 from app.ingest.ingester import Ingester
-from app.process import beside, stop_event, stop_with_parent
+from app.process import beside, end_of, stop_event, stop_with_parent
 from app.settings import Settings, SettingsError, load
 from app.sources import Source, SourceLost, check_sources, pick
 from app.store.embedded import DataInUse, store
@@ -115,10 +115,10 @@ async def recorded(settings: Settings, name: str, file: Path) -> None:
         with recording(file) as into:
             async with store(settings, join=True) as opened:
                 task = asyncio.ensure_future(record(picked(settings, opened, name), into))
-                await asyncio.wait(
-                    [task, asyncio.ensure_future(stop.wait())], return_when=asyncio.FIRST_COMPLETED
-                )
-                if not task.cancel():
+                task.add_done_callback(lambda _: stop.set())
+                await stop.wait()
+                await end_of(task)
+                if not task.cancelled():
                     task.result()
     except SourceLost as lost:
         raise CannotStart(f"{name}: {lost}") from lost

@@ -5,7 +5,7 @@ are all that is needed, since a tick holds totals.
 """
 
 SHARE = 0.8
-"""Of a stretched tick's time, what the work may take; the rest is air for everything else."""
+"""Of a stretched tick's time, what the work may take: everything else needs some, too."""
 WEIGHT = 0.25
 """How much the newest tick counts in the average: one that is slow by chance stretches little."""
 

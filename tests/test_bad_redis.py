@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from posts import answer, counted, replaying
-from servers import App, RedisServer, free_port, wait_until
+from servers import App, RedisServer, eventually, free_port, get, wait_until
 
 from app.store import keys
 from app.store.embedded import find_server
@@ -168,8 +168,7 @@ def total(client: "redis.Redis[bytes]") -> int:
 def test_foreign_cursor_and_ticks_are_passed_over(
     start_app: Callable[..., App], client: "redis.Redis[bytes]", redis_server: RedisServer
 ) -> None:
-    """A cursor that is none means from now on, and what is no tick in the log is skipped, also
-    such as the version before wrote."""
+    """A cursor that is none means from now on, and what is no tick in the log is skipped."""
     fields = {"cursor:demo": "yesterday", "schema": "2", "version": "2.7", "commit": "a"}
     client.hset(STATE, mapping={**fields, "tick": "no id", "moved": "9" * 5000})
     client.xadd(LOG, {"colour": "red"})
@@ -178,3 +177,29 @@ def test_foreign_cursor_and_ticks_are_passed_over(
     wait_until(lambda: ready(app), f"ticks arrive: {app.output}")
     assert "skipped 2 messages in Redis" in app.output
     assert app.stop() == 0 and "Traceback" not in app.output
+
+
+@pytest.mark.parametrize(("schema", "advice"), [("3", "update this program"), (None, "empty this")])
+async def test_data_of_another_version_is_refused_everywhere(
+    start_app: Callable[..., App],
+    client: "redis.Redis[bytes]",
+    redis_server: RedisServer,
+    schema: str | None,
+    advice: str,
+) -> None:
+    """The ingester, the page and `check` say so in the same sentence, and nothing is changed."""
+    fields = {"version": "17", "commit": "a"} | ({"schema": schema} if schema else {})
+    client.hset(STATE, mapping=fields)
+    app = start_app(REDIS_URL=redis_server.url).started()
+    await eventually(lambda: "its data has schema" in app.output, "the ingester says so")
+
+    async def said() -> bool:
+        status, told = await get(f"{app.url}/readyz")
+        return status == 503 and advice in told["error"]
+
+    await eventually(said, "readiness says so")
+    checked = start_app("check", REDIS_URL=redis_server.url)
+    assert checked.wait() == 1
+    assert f"its data has schema {schema or 1}" in checked.output and advice in checked.output
+    assert client.hgetall(STATE) == {k.encode(): v.encode() for k, v in fields.items()}
+    assert "Traceback" not in app.output + checked.output

@@ -75,6 +75,7 @@ async def check_redis(store: Store) -> list[Finding]:
     """Version, persistence and eviction; a Redis that hides its settings is taken at its word."""
     try:
         about = await store.about()
+        await store.load()  # refuses the data of another version
     except StoreLost as lost:
         return [Finding(False, str(lost))]
     version = str(about.get("redis_version", "?"))

@@ -22,9 +22,10 @@ from app.store.keys import LOG_SECONDS
 from app.store.state import State
 
 MOST_REMEMBERED = 500_000
-"""Numbers in the commits that are remembered, all together ..."""
+"""Numbers in the commits that are remembered, all together. A hashtag of more than LONG bytes
+counts as several."""
 LONG = 400
-"""... where a hashtag that takes more bytes than this in a tick counts as several."""
+"""Bytes that a hashtag takes in a tick."""
 LOG_MINUTES = LOG_SECONDS // 60
 
 
@@ -51,8 +52,8 @@ class Made:
     minute: int = 0
     """When, since 1970."""
     earlier: bool = False
-    """Whether it has this name in a Redis that went back to before it. That one may come again,
-    after a failover and the next."""
+    """Whether it was stored once, in a Redis that has since gone back to an older state, and is
+    made again. The Redis that has it may come back, too: then it is found there by its name."""
 
 
 class Commits:

@@ -114,7 +114,7 @@ class Counter:
         self.cursors: dict[str, str] = {}
         self.marks: Marks = {}
         self.spellings: dict[str, dict[str, int]] = {}
-        """Hashtag to spelling to posts, since they were last taken."""
+        """Hashtag to spelling to posts, since they were last taken with a cut."""
         self.entries = self.bytes = 0
         """How much there is: hashtags of sources, and what they take in a tick."""
 
@@ -137,6 +137,8 @@ class Counter:
             for tag, spelling in post.hashtags.items():
                 if everything or tag in self.tracked:
                     name = tag if past else spelling
+                    if past:
+                        raise_by(self.spellings.setdefault(tag, {}), {spelling: 1})
                     if name in counted:
                         counted[name] += 1
                     else:

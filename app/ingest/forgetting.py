@@ -13,13 +13,13 @@ from app.store.store import Store
 log = logging.getLogger(__name__)
 
 PAGE = 1000
-"""Fields that are looked at at once ..."""
+"""Fields that are looked at at once."""
 LOOK_MILLISECONDS = 2000
-"""... so often: a million are gone through in half an hour."""
+"""Between two looks: a million hashtags are gone through in half an hour."""
 MOST = 2000
-"""Hashtags that one commit forgets ..."""
+"""Hashtags that one commit forgets."""
 MOST_BYTES = 2**18
-"""... and bytes of their names, which stand in its tick."""
+"""Of the names of those: they stand in its tick."""
 
 
 @dataclass

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 
 HOUR_MINUTES = 60
 OLDEST_MINUTES = (keys.HOUR_HOURS - 1) * HOUR_MINUTES
-"""A post of an older minute than this counts into the present ..."""
+"""A post of a minute that is longer ago counts into the present."""
 OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
-"""... but for a tracked hashtag, of which minutes are kept for longer."""
+"""The same for a tracked hashtag, whose minutes are kept for longer."""
 
 
 class Pages:

@@ -55,7 +55,8 @@ class Popular:
 
     def close(self, hour: int, posts: Mapping[str, int]) -> None:
         """An hour is over: of it, these."""
-        self.hours[hour] = dict(posts)
+        if hour >= max(self.hours, default=hour) - HOURS:
+            self.hours[hour] = dict(posts)
 
     def write(self, now: float, shown: Callable[[str], str]) -> list[Write]:
         """The list as JSON, [hashtag, spelling, posts] each, the most used first; when due."""

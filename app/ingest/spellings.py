@@ -1,17 +1,23 @@
 """How most posts of the last hour write a hashtag; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from app.hashtags import spelling
 
 HALF_HOUR = 30
 """Minutes: the last hour is this half and the one before."""
 MOST = 50_000
 """Hashtags in each half; with more, the older half is forgotten before its time."""
+MOST_OF_ONE = 16
+"""Spellings of a hashtag in each half: strangers write as they like."""
 
 
 class Spellings:
     """Two halves of an hour, each hashtag to spelling to posts; the older one is forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracked: Iterable[str] = ()) -> None:
+        self.typed = {str(tag): spelling(tag) for tag in tracked}
+        """How the tracked ones are typed in the settings."""
         self.now: dict[str, dict[str, int]] = {}
         self.before: dict[str, dict[str, int]] = {}
         self.half = 0
@@ -22,12 +28,12 @@ class Spellings:
             self.now, self.before, self.half = {}, self.now, minute // HALF_HOUR
         for tag, written in found.items():
             counted = self.now.setdefault(tag, {})
-            for spelling, posts in written.items():
-                if spelling in counted or len(counted) < 16:  # strangers write as they like
-                    counted[spelling] = counted.get(spelling, 0) + posts
+            for written_as, posts in written.items():
+                if written_as in counted or len(counted) < MOST_OF_ONE:
+                    counted[written_as] = counted.get(written_as, 0) + posts
 
     def shown(self, tag: str) -> str:
-        """The commonest; its key where nobody wrote it."""
+        """The commonest; where nobody wrote it, as the settings have it, or its key."""
         halves = self.now.get(tag, {}), self.before.get(tag, {})
         written = {s: sum(half.get(s, 0) for half in halves) for half in halves for s in half}
-        return max(written, key=lambda s: written[s], default=tag)
+        return max(written, key=lambda s: written[s], default=self.typed.get(tag, tag))

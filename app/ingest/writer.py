@@ -51,7 +51,7 @@ class Writer:
         self.ledger = Ledger(tracked)
         self.counted = CountedMinutes(tracked)
         self.forgetting = Forgetting(tracked, most)
-        self.spellings, self.popular = Spellings(), Popular()
+        self.spellings, self.popular = Spellings(tracked), Popular()
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
 

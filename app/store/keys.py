@@ -27,7 +27,7 @@ not, so that a missing one says that it was not kept.
 import struct
 from dataclasses import dataclass, field
 
-from app.messages import DAY, HOUR, MINUTE
+from app.messages import DAY, HOUR
 
 SCHEMA = 2
 PREFIX = "{hashtag}:"
@@ -38,7 +38,8 @@ POPULAR = f"{PREFIX}popular"
 LOG_SECONDS = 900
 """How far back the log of ticks reaches."""
 LOG_ENTRIES = 9001
-"""As many ticks as 15 minutes can have, at the shortest: its times are the word of a clock."""
+"""At most so many ticks are kept, which 15 minutes of the shortest ticks come to: a clock that
+stands still must not make the log grow."""
 HOUR_HOURS = 48
 """For so many hours every hashtag has its minutes, and a hashtag without a post is known."""
 KEPT_HOURS = 8 * 24
@@ -182,7 +183,3 @@ def written_posts(posts: int, last: int) -> bytes:
 def hour_of(at: int) -> int:
     """The number of the hour of a time in milliseconds."""
     return at // HOUR
-
-
-def minute_of(at: int) -> int:
-    return at // MINUTE

@@ -109,7 +109,8 @@ def check_schema(texts: Mapping[str, str]) -> None:
     advice = (
         "update this program"
         if newer
-        else "empty this Redis, choose another database, or go on with the version before"
+        else "empty this Redis (the private one: remove its DATA_FOLDER), choose another database, "
+        "or go on with the version before"
     )
     raise StoreLost(
         f"Redis: its data has schema {schema[:20]}, and this program knows {keys.SCHEMA}: {advice}."

@@ -225,6 +225,7 @@ class Store:
 
     async def _since(self, last: str) -> tuple[str, list[Tick]]:
         """The id and the ticks after it; "" and all of the log where that has it no more."""
+        await self.load()  # refuses the data of another version
         with store_lost(keys.LOG):
             there = last and await self.redis.xrange(keys.LOG, last, last)
         return (last if there else ""), await self.ticks_after(last if there else "")

@@ -51,7 +51,7 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
         tags, by_source = selected(settings, feed)
         span = one_of("range", *RANGES)
         is_table = one_of("format", "json", "csv") == "csv"
-        told = await past(feed, settings, tags, Grid.of(span, int(time.time() * 1000)), by_source)
+        told = await past(feed, settings, tags, Grid.of(span, feed.time()), by_source)
         if is_table:
             headers = {"Content-Type": "text/csv; charset=utf-8", "Cache-Control": "no-store"}
             return await respond(as_csv(told).encode(), 200, headers)

@@ -328,6 +328,13 @@ class Feed:
     def newest(self) -> Head | None:
         return self.ticks.newest
 
+    def time(self) -> int:
+        """Redis's clock, in milliseconds since 1970, by the newest tick that came as it
+        happened; our own where none did."""
+        if self.newest is None or self.heard == float("-inf"):
+            return int(time.time() * 1000)
+        return self.newest.at + int((self.clock() - self.newest.came) * 1000)
+
     @property
     def networks(self) -> tuple[str, ...]:
         """Every source that ever counted, as far as we know."""

@@ -34,8 +34,3 @@ def chunk(data: bytes) -> bytes:
 def retry(milliseconds: int) -> bytes:
     """How long a browser waits before it connects again."""
     return f"retry: {milliseconds}\n\n".encode()
-
-
-def comment(text: str) -> bytes:
-    """Bytes that keep a connection alive and that scripts do not see."""
-    return b"".join(f": {line}\n".encode() for line in LINE_END.split(text)) + b"\n"

@@ -17,8 +17,9 @@ class Head:
     """A tick without its counts."""
 
     number: int
-    """Counts the ticks that this process heard, from 1 on; one is left out where the log begins
-    anew, so that no position before it leads to what follows."""
+    """Of the ticks that this process heard, from 1 on. Where the log begins anew one number is
+    left out: a viewer that has a tick from before then finds no next one, and is told the past.
+    """
     id: str
     """The tick's, in the Redis stream."""
     at: int

@@ -73,7 +73,7 @@ class Mastodon(Source):
         self.windows = self.open_windows("")
         self.trouble = ""
         self.page_read: dict[str, Any] = {}
-        """The statuses of the last page, by their ids."""
+        """The statuses of the last page, by their ids: at most timelines.PAGE."""
 
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Every new post; what came since the cursor is in the timelines."""

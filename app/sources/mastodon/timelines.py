@@ -66,6 +66,7 @@ class Windows:
         self.as_of, windows = stored(server, cursor, now)
         """When the cursor was made, in seconds since 1970; 0 where that is not known."""
         self.of = {tag: window for tag, window in windows.items() if tag in tags}
+        """Of each tracked hashtag."""
         self.known = {id: False for window in self.of.values() for id in window.seen}
         """The last posts' ids, and whether the post was found in a timeline only, so that not
         all of its hashtags are counted; KNOWN_AT_MOST of them."""

@@ -49,8 +49,9 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
     def __init__(self, token: str, session: "Gateway") -> None:
         super().__init__(token, return_type=dict)
         self.session = session
-        # not bounded: what aiohttp has received and tweepy not yet read is lost with a cut
         self.received: asyncio.Queue[Line | Exception] = asyncio.Queue()
+        """Lines, and what ended them. Without a bound of its own, as a line that is left with
+        aiohttp is lost with a cut: X sends at most 250 a second, and the day's ceiling holds."""
         self.waiting = 0
         """Lines that have been received and not yet read, keep-alives left out."""
 

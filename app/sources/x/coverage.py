@@ -31,6 +31,7 @@ class HashtagCoverage:
     began: the first minute that is the stream's; of those before, X's counts are the truth.
     holes: begin and end, in order.
     streamed: how many posts the stream brought of each minute since `upto` and in the holes.
+    Both are of the last seven days at most: what is older, X tells no more (give_up).
     """
 
     upto: int
