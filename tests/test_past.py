@@ -461,6 +461,14 @@ async def test_what_the_ingester_wrote_is_read_back(store: Store, seed: int) -> 
             assert tag != "science" or past.lost == []
 
 
+def test_a_minute_with_posts_was_counted() -> None:
+    """Also one in which its source was lost before the tick: nobody says so but the posts."""
+    begin, last = MINUTES_BACK[-9], MINUTES_BACK[-3]
+    fields = fields_of({"a": {"x": {begin: 2, last: 5}}}, {"a": MINUTES_BACK[:-5]}, NOW)
+    [past] = read(fields, "x")
+    assert past.sources["a"].counted[-1] == (last * MINUTE, last * MINUTE + MINUTE)
+
+
 def check(line: Running, posts: Counter[int], begin: int, end: int, by_hours: bool) -> None:
     """Each known minute has the total that the posts have; where hours do, at their ends."""
     assert line.counted

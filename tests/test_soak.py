@@ -155,7 +155,12 @@ async def settled(world: World, viewers: list[Viewer], expected: dict[str, int])
 
     await eventually(counted, "all are counted", 60 + FAULTS)
     assert await world.totals() == expected
-    await eventually(lambda: all(v.has(expected) for v in viewers), "all viewers have them", 30)
+    try:
+        await eventually(lambda: all(v.has(expected) for v in viewers), "all viewers have them", 30)
+    finally:
+        for number, each in enumerate(viewers):
+            if not each.has(expected):
+                say(f"viewer {number} lacks them: {each.visits[-1]}\n")
     await asyncio.sleep(20 * TICK)
     assert await world.totals() == expected
     for name, process in world.processes.items():

@@ -244,8 +244,8 @@ def together(
         all_lost += lost
         for name in parts:
             pieces[name].append(Piece.of(place, here.get(name), is_kept=not lost))
-            if past := here.get(name):  # posts were counted, whatever became of the empty name
-                known[name] += without(counted[name][n] or runs(place, past.slots), lost)
+            if past := here.get(name):  # a minute with posts was counted, whatever else is known
+                known[name] += without([*counted[name][n], *runs(place, past.slots)], lost)
             elif name in whole:
                 known[name] += without(counted[name][n], lost)
     return HashtagPast(

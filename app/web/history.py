@@ -240,7 +240,7 @@ def short_answer(
     to the newest tick, which was at `newest` and lasts so many seconds.
     """
     begin = min((line[0][0] for line in points.values() if line), default=grid.end)
-    gaps = [gap_of("start", grid.begin, begin)] if begin >= grid.begin + grid.step else []
+    gaps = [gap_of("start", grid.begin, begin)] if begin - grid.begin >= SHORTEST else []
     gaps += told
     if is_pause(newest, grid.now, seconds):
         gaps.append(gap_of("ingester", newest, grid.now))
