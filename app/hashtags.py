@@ -16,6 +16,8 @@ MARKS = "#＃"
 LONGEST = 100
 """Code points in a hashtag as it is written, at most; X and Mastodon cut theirs near here. A
 longer one is none, and is not looked at: NFKC over a megabyte takes minutes."""
+LONGEST_KEY = 3 * LONGEST
+"""Code points in a hashtag's key."""
 MOST_IN_POST = 30
 """Of a post's hashtags, the first so many count."""
 MOST_LISTED = 10 * MOST_IN_POST
@@ -71,8 +73,10 @@ def named(spellings: Iterable[Any]) -> dict[str, str]:
 
 @lru_cache(maxsize=65536)
 def folded(spelling: str) -> tuple[str, str]:
-    """The key of a hashtag, and its spelling without a mark; both empty for what is no text."""
-    return ("", "") if NO_TEXT.search(spelling) else (key(spelling), spelling.lstrip(MARKS))
+    """The key of a hashtag, and its spelling without a mark; both empty for what is no text, and
+    for the few letters that fold into many times as much as is written (U+FDFA into 18)."""
+    tag = "" if NO_TEXT.search(spelling) else key(spelling)
+    return (tag, spelling.lstrip(MARKS)) if 0 < len(tag) <= LONGEST_KEY else ("", "")
 
 
 class Typed(str):

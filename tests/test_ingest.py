@@ -715,3 +715,31 @@ async def test_garbage_in_redis_blocks_nobody(
         await counted(store, 3)
         assert "values in Redis were none of ours so far" in caplog.text
         assert not ingester.trouble
+
+
+class Rushed(Ingester):
+    """For forty ticks sources wait for the next one, then no more."""
+
+    ticks = 0
+
+    async def commit(self, group: asyncio.TaskGroup) -> bool:
+        self.ticks += 1
+        if self.ticks < 40:
+            self.rush.set()
+        else:
+            self.rush.clear()
+        return True
+
+    async def until(self, due: float) -> float:
+        assert due - asyncio.get_running_loop().time() <= 0.5
+        return await super().until(due)
+
+
+async def test_after_a_rush_ticks_go_on_at_once(store: Store) -> None:
+    """Ticks that came early, as sources waited for them, are not taken from those that follow:
+    the next one is never further away than a tick."""
+    ingester = Rushed([], store, ["science"], 0.5)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(ingester.tick_for_ever(group))
+        await eventually(lambda: ingester.ticks >= 42 or task.done(), "two more ticks")
+        task.cancel()

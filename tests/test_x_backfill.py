@@ -473,7 +473,8 @@ async def test_every_open_page_sees_the_past_where_it_belongs(
     filled = [at for at in known if at / 1000 < world.begin + MINUTE]
     assert len(filled) > 100
     assert max(later - one for one, later in itertools.pairwise(filled)) == past["step"]
-    assert past["gaps"] == []
+    # before the first post that X told of in these minutes, the log knows nothing
+    assert {gap["kind"] for gap in past["gaps"]} <= {"start"}
 
 
 async def until(events: AsyncIterator[Event], total: int) -> AsyncGenerator[Event, None]:

@@ -138,7 +138,7 @@ class Ingester:
         due = loop.time()
         while True:
             due = max(due + self.pace.lasts, loop.time())
-            begun = await self.until(due)
+            due = begun = await self.until(due)
             if await self.commit(group) and (news := self.pace.took(loop.time() - begun)):
                 log.warning("%s", news)
             if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes

@@ -11,7 +11,15 @@ from typing import Any
 
 from app.messages import HOUR, MINUTE, BySource, SourceState
 from app.store.past import HashtagPast, Running, Seen, Spans, joined, without
-from app.web.gaps import SHORTEST, Gap, clipped, gap_of, is_pause, outages, spells_of
+from app.web.gaps import (
+    SHORTEST,
+    Gap,
+    clipped,
+    gap_of,
+    is_pause,
+    outages,
+    spells_of,
+)
 
 MOST_POINTS = 600
 RANGES = {
