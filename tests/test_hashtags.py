@@ -153,3 +153,11 @@ def test_a_typed_hashtag_remembers_its_spelling() -> None:
     assert tags == ("fussball", "science")
     assert [spelling(tag) for tag in tags] == ["Fußball", "Ｓｃｉｅｎｃｅ"]
     assert spelling("fussball") == "fussball"
+
+
+def test_a_name_that_folds_into_much_more_than_is_written_is_none() -> None:
+    """U+FDFA alone folds into 18 letters; most scripts into about as many as are written."""
+    assert named(["\ufdfa" * 17, "ß" * 100, "\ufdfa" * 16]) == {
+        "ss" * 100: "ß" * 100,
+        key("\ufdfa" * 16): "\ufdfa" * 16,
+    }
