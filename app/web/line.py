@@ -2,7 +2,7 @@
 before; pure."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
@@ -101,11 +101,18 @@ class Line:
             last = totals
         return added
 
-    def times_without_point(self, rises: Iterable["Rise"], oldest: int) -> list[int]:
-        """The times at which late posts raise the line, but for those with a point nearby."""
+    def times_without_point(self, rises: Collection["Rise"], oldest: int) -> list[int]:
+        """The times at which late posts raise the line, but for those with a point nearby. At the
+        end of each of their minutes there is to be one in any case: then all of it is counted."""
         times = sorted({at for rise in rises for at in rise.times_after(oldest)})
+        ends = {end for rise in rises for end in rise.ends}
         taken = [point.at for point in self.points]
-        return [at for at in times if bisect_right(taken, at - STEP) == bisect_right(taken, at)]
+        return [
+            at
+            for at in times
+            if (at in ends and at not in taken)
+            or bisect_right(taken, at - STEP) == bisect_right(taken, at)
+        ]
 
 
 class Rise:
