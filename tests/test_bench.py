@@ -49,7 +49,7 @@ class FakeServer:
         self.clients: list[socket.socket] = []
         self.requests: list[bytes] = []
         self.first = 1
-        self.thread = threading.Thread(target=self.accept)
+        self.thread = threading.Thread(target=self.accept, daemon=True)
 
     def accept(self) -> None:
         with suppress(OSError):  # the listener is shut down at the end

@@ -102,7 +102,7 @@ def elsewhere(app: App, tmp_path: Path) -> Iterator[str]:
     (tmp_path / "index.html").write_text("".join(frames))
     to_folder = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), to_folder) as server:
-        thread = Thread(target=server.serve_forever)
+        thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()

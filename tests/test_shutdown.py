@@ -36,7 +36,7 @@ class Viewer:
         self.socket.connect(("127.0.0.1", port))
         self.socket.settimeout(20)
         self.socket.sendall(f"GET /events?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        self.thread = threading.Thread(target=self.read)
+        self.thread = threading.Thread(target=self.read, daemon=True)
         if reads:
             self.thread.start()
 

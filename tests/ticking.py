@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from served import Writer
 
+from app.process import end_of
 from app.store import keys
 from app.store.store import Store, connect
 
@@ -22,7 +23,7 @@ class Ticking:
         self.url, self.source = redis_url, source
         self.going = asyncio.Event()
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
         self.thread.start()
@@ -30,10 +31,12 @@ class Ticking:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.run(self.close())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        try:
+            self.run(self.close())
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join()
+            self.loop.close()
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(20)
@@ -45,8 +48,7 @@ class Ticking:
         self.beats = asyncio.create_task(self.beat())
 
     async def close(self) -> None:
-        self.beats.cancel()
-        await asyncio.gather(self.beats, return_exceptions=True)
+        await end_of(self.beats)
         await self.writer.store.redis.aclose()
 
     async def beat(self) -> None:

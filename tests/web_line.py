@@ -33,7 +33,7 @@ class WebLine:
         """Bytes of all answers but the event streams'."""
         self.ways: set[Ways] = set()
         self.loop = asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
 
     def __enter__(self) -> Self:
         self.thread.start()
