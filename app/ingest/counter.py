@@ -144,7 +144,7 @@ class Counter:
                     else:
                         counted[name] = 1
                         self.entries += 1
-                        self.bytes += bytes_of(tag, spelling)
+                        self.bytes += ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
         if post.cursor:
             self.cursors[post.source] = post.cursor
 
@@ -219,7 +219,8 @@ class Counter:
             for spelling, posts in written.items():
                 tag = key(spelling)
                 tags[tag] = tags.get(tag, 0) + posts
-                raise_by(self.spellings.setdefault(tag, {}), {spelling: posts})
+                seen = self.spellings.setdefault(tag, {})
+                seen[spelling] = seen.get(spelling, 0) + posts
         return found
 
     def forget(self, source: str, cursor: str) -> None:

@@ -7,7 +7,7 @@ tells of it, are then plain data: Redis does no arithmetic.
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from app.ingest.counter import Cut
@@ -32,6 +32,8 @@ class Pages:
         self.values, self.networks = values, networks
         self.changed: dict[str, dict[str, bytes]] = defaultdict(dict)
         """Key to field to new value."""
+        self.parsed: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+        """Source to hashtag to posts and the hour last seen, as they will be."""
         self.ends: dict[str, int] = {}
         """Key to when it is forgotten, in seconds since 1970."""
         self.unreadable = 0
@@ -41,8 +43,16 @@ class Pages:
 
     def get(self, key: str, name: str) -> bytes:
         """The value as it will be; b"" where there is none."""
-        found = self.changed[key].get(name) if key in self.changed else None
-        return self.values.get(key, {}).get(name, b"") if found is None else found
+        if key in self.changed and (found := self.changed[key].get(name)) is not None:
+            return found
+        return self.values[key].get(name, b"") if key in self.values else b""
+
+    def put_posts(self, source: str, posts: Mapping[str, int], last: int) -> None:
+        """Of a source, the posts of hashtags that were seen last in this hour."""
+        key = keys.totals(source)
+        self.parsed[source].update({tag: (n, last) for tag, n in posts.items()})
+        self.changed[key].update({tag: keys.written_posts(n, last) for tag, n in posts.items()})
+        self.ends[key] = 0
 
     def put(self, key: str, name: str, value: bytes, ends: int = 0) -> None:
         self.changed[key][name] = value
@@ -50,12 +60,20 @@ class Pages:
 
     def posts(self, source: str, tag: str) -> tuple[int, int]:
         """Of a source, the posts with a hashtag and the hour last seen."""
-        value = self.get(keys.totals(source), tag)
+        found = self.parsed[source].get(tag)
+        return self.read_posts(source, tag) if found is None else found
+
+    def read_posts(self, source: str, tag: str) -> tuple[int, int]:
+        """The same as it was read."""
+        key = keys.totals(source)
+        value = self.values.get(key, {}).get(tag)
         try:
-            return keys.read_posts(value) if value else (0, 0)
+            found = keys.read_posts(value) if value else (0, 0)
         except ValueError:
-            self.skip(keys.totals(source), tag)
-            return 0, 0
+            self.skip(key, tag)
+            found = 0, 0
+        self.parsed[source][tag] = found
+        return found
 
     def past(self, key: str, name: str) -> keys.Past | None:
         value = self.get(key, name)
@@ -65,15 +83,19 @@ class Pages:
             self.skip(key, name)
             return None
 
-    def raise_last(self, key: str, name: str, slot: int, posts: int, total: int, ends: int) -> None:
-        """So many posts more in a slot that is nearly always the last one."""
-        value = self.get(key, name)
-        try:
-            new = keys.with_posts(value, slot, posts, total)
-        except ValueError:
-            self.skip(key, name)
-            new = keys.with_posts(b"", slot, posts, total)
-        self.put(key, name, new, ends)
+    def raise_last(
+        self, key: str, slot: int, posts: Mapping[str, int], totals: Mapping[str, int], ends: int
+    ) -> None:
+        """So many posts more of hashtags in a slot that is nearly always the last one."""
+        stored, changed = self.values.get(key, {}), self.changed[key]
+        self.ends[key] = ends
+        for tag, n in posts.items():
+            value = changed.get(tag) or stored.get(tag, b"")
+            try:
+                changed[tag] = keys.with_posts(value, slot, n, totals[tag])
+            except ValueError:
+                self.skip(key, tag)
+                changed[tag] = keys.with_posts(b"", slot, n, totals[tag])
 
     def skip(self, key: str, name: str) -> None:
         self.unreadable += 1
@@ -142,8 +164,8 @@ class Ledger:
         """Work out all values that the cut changes."""
         changes = Changes()
         for source, tags in cut.present.items():
+            self.enter_present(pages, source, cut.minute, tags)
             for tag, posts in tags.items():
-                self.enter_present(pages, source, cut.minute, tag, posts)
                 changes.add(source, cut.minute, tag, posts, late=False)
         for source, by_tag in past_by_tag(cut).items():
             for tag, minutes in by_tag.items():
@@ -155,18 +177,22 @@ class Ledger:
                 self.enter_past(pages, source, cut.minute, tag, moved)
         return changes
 
-    def enter_present(self, pages: Pages, source: str, minute: int, tag: str, posts: int) -> None:
+    def enter_present(
+        self, pages: Pages, source: str, minute: int, tags: Mapping[str, int]
+    ) -> None:
+        """Hashtag to posts, of the present minute; nearly all of a commit is this."""
         hour, slot = divmod(minute, HOUR_MINUTES)
-        total = pages.posts(source, tag)[0] + posts
-        pages.put(keys.totals(source), tag, keys.written_posts(total, hour))
         key = keys.hour(hour, source)
-        pages.raise_last(key, tag, slot, posts, total, keys.end_of_hour(hour))
-        if tag in self.tracked:
-            whole = pages.get(key, tag)
-            pages.put(keys.kept(hour, source), tag, whole, keys.end_of_kept(hour))
+        totals = {tag: pages.posts(source, tag)[0] + posts for tag, posts in tags.items()}
+        pages.put_posts(source, totals, hour)
+        pages.raise_last(key, slot, tags, totals, keys.end_of_hour(hour))
+        if tracked := {tag: tags[tag] for tag in tags.keys() & self.tracked}:
+            for tag in tracked:
+                whole = pages.get(key, tag)
+                pages.put(keys.kept(hour, source), tag, whole, keys.end_of_kept(hour))
             number, of_day = divmod(hour, 24)
-            ends = keys.end_of_day(number)
-            pages.raise_last(keys.day(number, source), tag, of_day, posts, total, ends)
+            day, ends = keys.day(number, source), keys.end_of_day(number)
+            pages.raise_last(day, of_day, tracked, totals, ends)
 
     def enter_past(
         self, pages: Pages, source: str, minute: int, tag: str, posts: dict[int, int]
@@ -176,7 +202,7 @@ class Ledger:
         hour, first = minute // HOUR_MINUTES, min(posts) // HOUR_MINUTES
         before, last = pages.posts(source, tag)
         after, newest = before + sum(posts.values()), max(posts) // HOUR_MINUTES
-        pages.put(keys.totals(source), tag, keys.written_posts(after, max(last, newest)))
+        pages.put_posts(source, {tag: after}, max(last, newest))
         ends = totals_at_ends(pages, source, tag, before, first, hour)
         added = 0
         for number in range(first, hour + 1):
@@ -252,7 +278,11 @@ class Ledger:
 
     def totals(self, pages: Pages, tag: str, networks: Iterable[str]) -> dict[str, int]:
         """The hashtag's total of every source that ever counted it, as the commit leaves them."""
-        return {s: pages.posts(s, tag)[0] for s in networks if pages.get(keys.totals(s), tag)}
+        return {
+            s: posts
+            for s in networks
+            if (posts := pages.posts(s, tag)[0]) or pages.get(keys.totals(s), tag)
+        }
 
     def say(self, pages: Pages) -> None:
         """Tell the log, when their number has doubled, that some values were none of ours."""

@@ -41,9 +41,12 @@ class Popular:
         if present not in self.hours:
             self.hours = {n: of for n, of in self.hours.items() if present - HOURS <= n < present}
             self.hours[present] = {}
-        for _, minute, tag, posts in cut.entries():
-            if present - HOURS <= (hour := minute // 60) <= present:
-                self.add(hour, {tag: posts})
+        for posts in cut.present.values():
+            self.add(present, posts)
+        for minutes in cut.past.values():
+            for minute, posts in minutes.items():
+                if present - HOURS <= (hour := minute // 60) <= present:
+                    self.add(hour, posts)
         for hour, of in self.hours.items():
             if len(of) > PRESENT_MOST:
                 self.hours[hour] = most(of, PRESENT_MOST // 2)

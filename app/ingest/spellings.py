@@ -34,6 +34,8 @@ class Spellings:
 
     def shown(self, tag: str) -> str:
         """The commonest; where nobody wrote it, as the settings have it, or its key."""
-        halves = self.now.get(tag, {}), self.before.get(tag, {})
-        written = {s: sum(half.get(s, 0) for half in halves) for half in halves for s in half}
+        now, before = self.now.get(tag, {}), self.before.get(tag, {})
+        if len(now) == 1 and not before:  # as nearly always
+            return next(iter(now))
+        written = {s: now.get(s, 0) + before.get(s, 0) for s in (*now, *before)}
         return max(written, key=lambda s: written[s], default=self.typed.get(tag, tag))

@@ -133,6 +133,8 @@ def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
     Nearly always the slot is the last one, so that the others need not be read. Raises
     ValueError for what is not packed so.
     """
+    if not packed and 0 < posts <= MOST:
+        return pack_total(total) + ENTRY.pack(slot, posts)
     body = packed[read_total(packed)[1] :] if packed else b""
     if len(body) % ENTRY.size:
         raise ValueError("not the minutes of an hour or the hours of a day")

@@ -72,7 +72,7 @@ def parse(line: bytes | str) -> Post | None:
         id=f"{versions[0] if versions else post.id}",
         written=f"{post.created_at}",
         author=f"{post.author_id or ''}",
-        hashtags=named(tags_of(post)),
+        hashtags=named(tags_of(post)) if post.entities or post.note_tweet else {},
     )
 
 
