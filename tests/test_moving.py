@@ -6,7 +6,7 @@ import pytest
 from servers import RedisServer
 from writing import HOUR, DatedStore, Desk
 
-from app.ingest.moving import most_used
+from app.ingest.moving import PAGES_A_TICK, most_used
 from app.store import keys
 from app.store.keys import KEPT_MOST, Past
 from app.store.store import StoreLost, connect
@@ -53,6 +53,22 @@ async def test_an_hour_is_moved_once(store: DatedStore) -> None:
     await desk.write()
     assert store.scanned == 0
     assert not any(":kept:" in write.key for write in store.commits[commits].writes)
+
+
+async def test_no_tick_waits_for_a_large_hour(store: DatedStore) -> None:
+    """It is looked through some pages a tick, ticks are stored meanwhile, and then it is moved."""
+    desk = await Desk(store).open()
+    await desk.write({"x": {f"t{n}": n + 1 for n in range(25_000)}})
+    await desk.later(60)
+    ticks = 0
+    while desk.state.moved < HOUR:
+        store.scanned = 0
+        await desk.write({"x": {"new": 1}})
+        assert store.scanned <= PAGES_A_TICK + 1, "one more is looked at for what is forgotten"
+        ticks += 1
+    assert 2 <= ticks <= 4
+    assert await desk.past(keys.kept(HOUR, "x"), "t24999") == Past(25_000, {0: 25_000})
+    assert await desk.past(keys.kept(HOUR, "x"), "t23999") is None
 
 
 async def test_moving_again_changes_nothing(store: DatedStore) -> None:

@@ -13,6 +13,8 @@ from app.store.store import Store
 
 PAGE = 1000
 """Fields that are read at once."""
+PAGES_A_TICK = 10
+"""Pages that are read for one tick, some 5 milliseconds each."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +54,61 @@ class Move:
                 pages.put(keys.day(day, source), tag, of_day.pack(), keys.end_of_day(day))
 
 
-async def next_move(
-    store: Store, state: State, networks: Iterable[str], hour: int, tracked: Iterable[str] = ()
-) -> Move | None:
-    """The first hour that is over and not moved yet; None where there is none.
+class Moving:
+    """Which hour is moved next. One that is over is looked through first, a few pages a tick, so
+    that no tick is late however many hashtags it has."""
 
-    hour: the present one, numbered since 1970. Raises StoreLost.
-    """
-    due = max(state.moved + 1, hour - keys.HOUR_HOURS + 1)
-    if not state.moved or due >= hour:
-        return None
-    found = {source: await most_used(store, keys.hour(due, source)) for source in networks}
-    together: dict[str, int] = {}
-    for tags in found.values():
-        for tag, posts in tags.items():
+    def __init__(self, tracked: Iterable[str] = ()) -> None:
+        self.tracked = tuple(tracked)
+        self.search = Search(0, ())
+
+    async def next(
+        self, store: Store, state: State, networks: tuple[str, ...], hour: int
+    ) -> Move | None:
+        """The first hour that is over and not moved yet; None where there is none, and while it
+        is looked through.
+
+        hour: the present one, numbered since 1970. Raises StoreLost.
+        """
+        due = max(state.moved + 1, hour - keys.HOUR_HOURS + 1)
+        if not state.moved or due >= hour:
+            return None
+        if (self.search.hour, self.search.networks) != (due, networks):
+            self.search = Search(due, networks)
+        return self.search.move(self.tracked) if await self.search.is_over(store) else None
+
+
+class Search:
+    """The most used hashtags of an hour of every source, as far as they are found."""
+
+    def __init__(self, hour: int, networks: tuple[str, ...]) -> None:
+        self.hour, self.networks = hour, networks
+        self.left = list(networks)
+        """Sources whose hour is not read to its end."""
+        self.cursor = 0
+        """Where the hour of the first of them goes on."""
+        self.best: dict[str, list[tuple[int, str]]] = {source: [] for source in networks}
+        """Source to posts and hashtag, the most used first."""
+
+    async def is_over(self, store: Store) -> bool:
+        """Go on with it. Raises StoreLost, and goes on there with the next tick."""
+        for _ in range(PAGES_A_TICK):
+            if not self.left:
+                break
+            source = self.left[0]
+            cursor, page = await store.scan(keys.hour(self.hour, source), self.cursor, PAGE)
+            self.cursor, self.best[source] = cursor, better(self.best[source], page)
+            if not cursor:
+                self.left.pop(0)
+        return not self.left
+
+    def move(self, tracked: Iterable[str]) -> Move:
+        together: dict[str, int] = {}
+        for posts, tag in (each for best in self.best.values() for each in best):
             together[tag] = together.get(tag, 0) + posts
-    best = nlargest(keys.KEPT_MOST, ((posts, tag) for tag, posts in together.items()))
-    kept = list(dict.fromkeys([*(tag for _, tag in best), *tracked]))
-    return Move(due, dict.fromkeys(found, kept), together)
+        best = nlargest(keys.KEPT_MOST, ((posts, tag) for tag, posts in together.items()))
+        kept = list(dict.fromkeys([*(tag for _, tag in best), *tracked]))
+        return Move(self.hour, dict.fromkeys(self.networks, kept), together)
 
 
 async def most_used(store: Store, key: str) -> dict[str, int]:
@@ -78,8 +117,14 @@ async def most_used(store: Store, key: str) -> dict[str, int]:
     cursor = -1
     while cursor:
         cursor, page = await store.scan(key, max(cursor, 0), PAGE)
-        best = nlargest(keys.POPULAR_MOST, [*best, *counted(page)])
+        best = better(best, page)
     return {tag: posts for posts, tag in best}
+
+
+def better(best: list[tuple[int, str]], page: dict[bytes, bytes]) -> list[tuple[int, str]]:
+    """The most used of those before, and of a page; each once, should a scan bring it again."""
+    newest = {tag: posts for posts, tag in (*best, *counted(page))}
+    return nlargest(keys.POPULAR_MOST, ((posts, tag) for tag, posts in newest.items()))
 
 
 def counted(page: dict[bytes, bytes]) -> Iterable[tuple[int, str]]:

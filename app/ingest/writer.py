@@ -10,7 +10,7 @@ from app.ingest.counted import CountedMinutes, Spans
 from app.ingest.counter import Cut
 from app.ingest.forgetting import Forgetting, Stale
 from app.ingest.ledger import Changes, Ledger, Pages
-from app.ingest.moving import Move, next_move
+from app.ingest.moving import Move, Moving
 from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
 from app.messages import HOUR, MINUTE, SourceState, parse_id
@@ -50,7 +50,7 @@ class Writer:
         self.store, self.clock, self.name = store, clock, name
         self.ledger = Ledger(tracked)
         self.counted = CountedMinutes(tracked)
-        self.forgetting = Forgetting(tracked, most)
+        self.moving, self.forgetting = Moving(tracked), Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
@@ -104,7 +104,7 @@ class Writer:
     async def plan(self, cut: Cut, state: State, sources: Mapping[str, SourceState]) -> Plan:
         networks = tuple(dict.fromkeys([*state.networks, *sources, *cut.sources()]))
         hour = cut.minute * MINUTE // HOUR
-        move = await next_move(self.store, state, networks, hour, self.ledger.tracked)
+        move = await self.moving.next(self.store, state, networks, hour)
         stale = await self.forgetting.look(self.store, networks, hour, self.clock.now())
         spans = self.counted.spans(sources, cut.minute)
         return Plan(cut, networks, sources, spans, move, stale)
