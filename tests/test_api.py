@@ -13,7 +13,7 @@ from app.messages import DAY, HOUR, MINUTE, SourceState, Tick
 from app.settings import read
 from app.store import keys
 from app.store.store import Store, connect
-from app.web.api import Popular, completed, typed_prefix
+from app.web.api import Popular, can_be_typed, completed, typed_prefix
 from app.web.app import create_app
 from app.web.feed import Feed
 
@@ -303,6 +303,16 @@ async def test_completion_of_what_is_most_used(site: Site) -> None:
         _, told = await site.get("/api/hashtags", q=query)
         assert told["hashtags"][0] == first
         assert len(told["hashtags"]) == 20
+
+
+async def test_completion_has_only_what_can_be_asked(site: Site) -> None:
+    """Networks have hashtags that nobody can type: with spaces, commas, no letter."""
+    names = ["sci fi", "sci\u202efi", "scifi", "sci🙂", "2026", "scit"]
+    await site.store.redis.set(keys.POPULAR, json.dumps([[name, name, 9] for name in names]))
+    _, told = await site.get("/api/hashtags", q="")
+    assert [each["tag"] for each in told["hashtags"]] == ["scifi", "scit"]
+    for name in names:
+        assert can_be_typed(name) == ((await site.get("/api/counts", tags=name))[0] != 400)
 
 
 @pytest.mark.parametrize("query", ["a" * 101, "2" * 101, "a b", "a" * 100_000, "!", "##a"])

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
 
 import msgspec
@@ -64,7 +65,7 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
 
     @app.errorhandler(StoreLost)
     async def lost(error: StoreLost) -> Response:
-        return await json({"error": str(error)}, 503, {"Retry-After": "2"})
+        return await json({"error": error.told}, 503, {"Retry-After": "2"})
 
 
 def add_health(app: Quart, feed: Feed) -> None:
@@ -168,8 +169,17 @@ class Popular:
 
 
 def completed(popular: Sequence[Used], prefix: str) -> list[dict[str, str | int]]:
-    """Those that begin so, at most 20, the most used first."""
-    found = (used for used in popular if used[0].startswith(prefix))
+    """Those that begin so and that tags= takes, at most 20, the most used first."""
+    found = (used for used in popular if used[0].startswith(prefix) and can_be_typed(used[0]))
     return [
         {"tag": tag, "name": name, "posts": posts} for tag, name, posts in islice(found, COMPLETED)
     ]
+
+
+@lru_cache(maxsize=2 * keys.POPULAR_MOST)
+def can_be_typed(tag: str) -> bool:
+    """Whether a hashtag can be asked for: networks have some with spaces or commas in them."""
+    try:
+        return typed(tag) == tag
+    except NotAHashtag:
+        return False
