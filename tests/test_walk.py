@@ -1,4 +1,4 @@
-"""docs/walk.md follows one post to a pixel: every name in it exists, in the order of reading."""
+"""docs/walk.md follows one post to a pixel: every name in it exists, and it is short."""
 
 import ast
 import re
