@@ -6,9 +6,9 @@ https://github.com/twitter/twitter-text (conformance/validate.yml, hashtags).
 """
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,10 @@ MOST_LISTED = 10 * MOST_IN_POST
 """Of what a post lists, repetitions and all, no more is looked at."""
 MOST_TAGS = 20
 """Hashtags that one request may ask for."""
+KEPT_BYTES = 16 * 2**20
+"""Of what was folded lately: tens of thousands of hashtags as people write them."""
+ENTRY_BYTES = 120
+"""What a dictionary takes for an entry, beside its key and its value."""
 
 # twitter-text's "hashtag special characters": the joiners and word marks that
 # scripts need inside a hashtag although Unicode does not call them letters.
@@ -35,23 +39,69 @@ SPECIAL = frozenset(
 URL = re.compile(r"(?:https?://|[\w-]+\.[a-z]{2,}/)\S*", re.IGNORECASE)
 
 
-NO_TEXT = re.compile("[\x00-\x1f\ud800-\udfff]")
+NO_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and halves of an emoji and their like, which UTF-8 cannot write."""
+UNSEEN = re.compile(
+    "[\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
+"""What turns the direction of a text around, breaks words, or is not seen at all. In twitter-text
+it ends a hashtag; the two joiners that scripts need (U+200C, U+200D) are not among it."""
+AROUND = re.compile(r"^[\s#＃﹟\ufe0e\ufe0f\u20e3]+|\s+$")
+"""Marks and spaces around a name; after a mark, what makes a keycap of it."""
 
 
 class NotAHashtag(ValueError):
     """A typed text is no hashtag; the message is one sentence for its author."""
 
 
-@lru_cache(maxsize=65536)
+class Folded(dict[str, str]):
+    """Spelling to key, of those that were asked for lately; bounded in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __missing__(self, spelling: str) -> str:
+        tag = folded(spelling)
+        size = ENTRY_BYTES + sys.getsizeof(spelling) + sys.getsizeof(tag)
+        if self.bytes + size > KEPT_BYTES:
+            self.clear()
+            self.bytes = 0
+        self.bytes += size
+        self[spelling] = tag
+        return tag
+
+
+def folded(spelling: str) -> str:
+    """The key, worked out."""
+    if len(spelling) > LONGEST_KEY or NO_TEXT.search(spelling) or not shown(spelling):
+        return ""
+    once = unicodedata.normalize("NFKC", spelling).casefold()
+    tag = unicodedata.normalize("NFKC", once).lstrip(MARKS)
+    return tag if len(tag) <= LONGEST_KEY else ""
+
+
+FOLDED = Folded()
+
+
 def key(spelling: str) -> str:
     """What two spellings of one hashtag have in common: NFKC, case folded, no mark.
+
+    Empty for what is no hashtag: with a control character in it, with nothing to be seen of it,
+    or with letters that fold into many times as much as is written (U+FDFA into 18).
 
     >>> key("#Science") == key("SCIENCE") == key("＃ｓｃｉｅｎｃｅ")
     True
     """
-    folded = unicodedata.normalize("NFKC", spelling).casefold()
-    return unicodedata.normalize("NFKC", folded).lstrip(MARKS)
+    return FOLDED[spelling]
+
+
+def shown(spelling: str) -> str:
+    """A hashtag as people are shown it: without its mark and what else is no part of it by the
+    rules of twitter-text, and no longer than a hashtag may be."""
+    if spelling.isalnum() and len(spelling) <= LONGEST:  # as nearly always
+        return spelling
+    return AROUND.sub("", UNSEEN.sub("", spelling))[:LONGEST]
 
 
 def named(spellings: Iterable[Any]) -> dict[str, str]:
@@ -63,20 +113,12 @@ def named(spellings: Iterable[Any]) -> dict[str, str]:
     tags: dict[str, str] = {}
     for spelling in islice(spellings, MOST_LISTED):
         if type(spelling) is str and len(spelling) <= LONGEST:
-            tag, shown = folded(spelling)
+            tag = FOLDED[spelling]
             if tag and tag not in tags:
-                tags[tag] = shown
+                tags[tag] = spelling.lstrip(MARKS)
                 if len(tags) == MOST_IN_POST:
                     break
     return tags
-
-
-@lru_cache(maxsize=65536)
-def folded(spelling: str) -> tuple[str, str]:
-    """The key of a hashtag, and its spelling without a mark; both empty for what is no text, and
-    for the few letters that fold into many times as much as is written (U+FDFA into 18)."""
-    tag = "" if NO_TEXT.search(spelling) else key(spelling)
-    return (tag, spelling.lstrip(MARKS)) if 0 < len(tag) <= LONGEST_KEY else ("", "")
 
 
 class Typed(str):

@@ -152,14 +152,18 @@ read_tick = msgspec.json.Decoder(TickText).decode
 def parse_id(text: Any) -> tuple[int, int]:
     """A stream id as numbers that compare in its order: "5-1" is (5, 1).
 
-    Raises ValueError for anything else, whatever its type or length.
+    Raises ValueError for anything else, whatever its type or length, as Redis does: both are
+    of 64 bits.
     """
     if not isinstance(text, str) or len(text) > 41:
         raise ValueError("not a stream id")
     milliseconds, dash, sequence = text.partition("-")
     if not (dash and text.isascii() and milliseconds.isdigit() and sequence.isdigit()):
         raise ValueError("not a stream id")
-    return int(milliseconds), int(sequence)
+    id = int(milliseconds), int(sequence)
+    if max(id) >= 2**64:
+        raise ValueError("not a stream id")
+    return id
 
 
 def milliseconds(written: Any) -> int:

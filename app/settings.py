@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from io import StringIO
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -18,8 +19,30 @@ SOURCE_NAMES = tuple(found.name for found in iter_modules([str(Path(__file__).pa
 """Every network that there is a file, or a folder, for in app/sources/."""
 
 
+SECRET_SHORTEST = 4
+"""Characters; to hide shorter ones would make a text unreadable and keep nothing secret."""
+
+
 class SettingsError(Exception):
     """A setting is wrong; the sentence has its name, its value and what was expected."""
+
+
+def showable(address: str) -> str:
+    """An address as its owner may see it, in the log and by `check`: scheme, host, port and path.
+
+    Without a user, a password, a query or a fragment, any of which may be a secret; a path with
+    an `@` may be half of a mistyped password. "(hidden)" for what is no URL.
+    """
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - raises ValueError for a port that is none
+    except ValueError:
+        return "(hidden)"
+    place = parts.netloc.rpartition("@")[2]
+    if not (place or parts.scheme == "unix"):
+        return "(hidden)"
+    path = "" if "@" in parts.path else parts.path
+    return f"{parts.scheme}://{place}{path}"
 
 
 def hashtags(text: str) -> tuple[str, ...]:
@@ -69,6 +92,13 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    found = tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+    if not found:
+        raise ValueError("no network")
+    return found
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text:
@@ -78,6 +108,7 @@ def url(*schemes: str) -> Callable[[str], str]:
             raise ValueError("not such a URL")
         if any(char.isspace() for char in text):
             raise ValueError("space in it")
+        (parts.hostname or "").encode("idna")  # raises ValueError for what is no host's name
         parts.port  # noqa: B018 - raises ValueError for a port that is none
         return text.rstrip("/") if parts.scheme != "unix" else text
 
@@ -110,10 +141,21 @@ def token(text: str) -> str:
     return text
 
 
-def setting(default: str, expected: str, parse: Callable[[str], Any], secret: bool = False) -> Any:
-    """One field of Settings: its name in capitals is the environment variable."""
-    about = {"default": default, "expected": expected, "parse": parse, "secret": secret}
-    return field(metadata=about, repr=not secret)
+def setting(
+    default: str,
+    expected: str,
+    parse: Callable[[str], Any],
+    secret: bool = False,
+    address: bool = False,
+) -> Any:
+    """One field of Settings: its name in capitals is the environment variable.
+
+    secret: it is never shown, however wrong it is. address: it is a URL, in which a secret may
+    stand as a password or in the query.
+    """
+    about = {"default": default, "expected": expected, "parse": parse}
+    hidden = {"secret": secret, "address": address}
+    return field(metadata=about | hidden, repr=not (secret or address))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +168,23 @@ class Settings:
     sources: tuple[str, ...] = setting(
         "demo", f"a comma list of {', '.join(SOURCE_NAMES)}", source_names
     )
-    redis_url: str = setting("", "a redis://, rediss:// or unix:// URL", redis_url, secret=True)
+    redis_url: str = setting(
+        "", "a redis://, rediss:// or unix:// URL", redis_url, secret=True, address=True
+    )
     data_folder: str = setting("data", "a folder for the private server's data", str)
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
     express_lane: bool = setting("true", "true or false", true_or_false)
+    max_viewers: int = setting("20000", "a whole number of viewers, 1 or more", at_least(1))
+    max_viewers_per_address: int = setting(
+        "100", "a whole number of viewers, 1 or more", at_least(1)
+    )
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
+        "127.0.0.0/8,::1", "a comma list of networks such as 127.0.0.0/8,::1", networks
+    )
     x_bearer_token: str = setting("", "the bearer token of an X app", token, secret=True)
     x_api_url: str = setting(
-        "https://api.twitter.com", "an http:// or https:// URL", url("http", "https")
+        "https://api.twitter.com", "an http:// or https:// URL", url("http", "https"), address=True
     )
     x_mode: str = setting("stream", "stream or counts", one_of("stream", "counts"))
     x_backfill: bool = setting("false", "true or false", true_or_false)
@@ -146,9 +197,13 @@ class Settings:
         ),
         "a comma list of ws:// or wss:// URLs of Jetstream servers",
         urls("ws", "wss"),
+        address=True,
     )
     mastodon_url: str = setting(
-        "", "the http:// or https:// URL of a Mastodon server", url("http", "https")
+        "",
+        "the http:// or https:// URL of a Mastodon server",
+        url("http", "https"),
+        address=True,
     )
     mastodon_token: str = setting("", "the access token of a Mastodon user", token, secret=True)
     replay_file: str = setting("", "a file of recorded messages, one a line", str)
@@ -159,6 +214,28 @@ class Settings:
     max_hashtags: int = setting(
         "1000000", "a whole number of hashtags, 1000 or more", at_least(1000)
     )
+
+    def hide(self, text: str) -> str:
+        """What somebody else wrote, without a secret of ours that it may repeat."""
+        for secret in sorted(self.secrets(), key=len, reverse=True):
+            text = text.replace(secret, "(hidden)")
+        return text
+
+    def secrets(self) -> set[str]:
+        """Tokens, and the passwords and the values of the queries of addresses, as they are
+        written there and as they are meant; what is shorter than SECRET_SHORTEST is none."""
+        found: set[str] = set()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.metadata["address"]:
+                for address in (value,) if isinstance(value, str) else value:
+                    parts = urlsplit(address)
+                    found |= {part.rpartition("=")[2] for part in parts.query.split("&")}
+                    found.add(parts.password or "")
+            elif item.metadata["secret"]:
+                found.add(value)
+        found |= {unquote(secret) for secret in found}
+        return {secret for secret in found if len(secret) >= SECRET_SHORTEST}
 
     def demand(self, name: str, why: str) -> None:
         """Raises SettingsError when this setting, by its field's name, is empty."""
@@ -178,10 +255,17 @@ def read(environ: Mapping[str, str]) -> Settings:
         text = environ.get(name, "").strip() or about["default"]
         try:
             values[item.name] = about["parse"](text)
-        except ValueError as error:
-            shown = "(hidden)" if about["secret"] else repr(text)
-            raise SettingsError(f"{name}={shown}: expected {about['expected']}.") from error
+        except ValueError:
+            raise SettingsError(
+                f"{name}={quoted(text, about)}: expected {about['expected']}."
+            ) from None  # what parsing says of it may quote it, too
     return Settings(**values)
+
+
+def quoted(text: str, about: Mapping[str, Any]) -> str:
+    """A wrong value, where neither it nor a part of it may be a secret."""
+    may_be_secret = about["secret"] or (about["address"] and not {"@", "?"}.isdisjoint(text))
+    return "(hidden)" if may_be_secret else repr(text)
 
 
 def load(folder: Path = Path()) -> Settings:

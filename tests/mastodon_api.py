@@ -7,9 +7,10 @@ connect, no replies in it; timelines by id, `since_id` giving the newest posts a
 
 import asyncio
 import json
+import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class Clock:
 
 class MastodonServer(Server):
     """faults: what happens on the next connections to the stream, in turn: ("cut", 5) aborts
-    after five events; also "close", "half" (a line cut in the middle) and "silent".
+    after five events; also "close", "half" (a line cut in the middle), "silent", and "drip" and
+    "lines" (an event without an end, a byte or a line at a time).
     """
 
     def __init__(self, *faults: tuple[str, int], thump: float = 0.02) -> None:
@@ -59,11 +61,18 @@ class MastodonServer(Server):
         self.timeline_answers: deque[Answer | None] = deque()
         self.statuses: dict[str, dict[str, Any]] = {}
         self.streams: list[asyncio.Queue[bytes]] = []
+        self.odd: dict[str, dict[str, Any]] = {}
+        """Id to members of that status that are told otherwise in timelines."""
+        self.endless = ""
+        """How the next page is encoded, which has no end."""
         self.tells_limits = True
         self.connects = 0
         self.asked: list[tuple[float, str, dict[str, str]]] = []
         self.tokens: set[str] = set()
+        self.streaming = ""
+        """Where it says that it has its stream, as a websocket's address."""
         self.app.router.add_get("/api/v1/streaming/public", self.stream)
+        self.app.router.add_get("/api/v2/instance", self.instance)
         self.app.router.add_get("/api/v1/timelines/tag/{tag}", self.timeline)
 
     @property
@@ -132,19 +141,40 @@ class MastodonServer(Server):
             request.transport.abort()
         if fault == "silent":
             await asyncio.sleep(60)
+        while fault in ("drip", "lines"):
+            await response.write(b"x" if fault == "drip" else b"data: x\n")
+            await asyncio.sleep(0.02)
 
-    async def timeline(self, request: web.Request) -> web.Response:
+    async def instance(self, request: web.Request) -> web.Response:
+        return web.json_response({"configuration": {"urls": {"streaming": self.streaming}}})
+
+    async def timeline(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((self.clock(), request.match_info["tag"], dict(request.query)))
         self.tokens.add(request.headers.get("Authorization", ""))
         if given := self.timeline_answers.popleft() if self.timeline_answers else None:
             await asyncio.sleep(0 if given[0] else 60)
             return answer(given)
+        if self.endless:
+            return await self.without_end(request)
         limit = min(40, int(request.query.get("limit", "20")))
         above = int(request.query.get("min_id") or request.query.get("since_id") or 0)
         found = [s for s in self.statuses.values() if names(s, request.match_info["tag"])]
         found = sorted((s for s in found if int(s["id"]) > above), key=lambda s: int(s["id"]))
         page = found[:limit] if "min_id" in request.query else found[-limit:]
-        return web.json_response(page[::-1], headers=self.limits())
+        told = [status | self.odd.get(status["id"], {}) for status in page[::-1]]
+        return web.json_response(told, headers=self.limits())
+
+    async def without_end(self, request: web.Request) -> web.StreamResponse:
+        """A hundred megabytes, or as long as somebody reads it."""
+        encoding, self.endless = self.endless, ""
+        response = web.StreamResponse(headers={"Content-Encoding": encoding})
+        await response.prepare(request)
+        packer = zlib.compressobj(wbits=31)
+        with suppress(ConnectionError):
+            for _ in range(100):
+                part = b"[" * 2**20
+                await response.write(packer.compress(part) if encoding == "gzip" else part)
+        return response
 
     def limits(self) -> dict[str, str]:
         """What is left of the limit on paging, told as Mastodon does."""

@@ -1,33 +1,24 @@
 """What a Jetstream says, without a network: its posts, and what is known of them."""
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jetstream import BAD, BEGIN, SECOND, create
+from jetstream import BAD, BEGIN, brought, connected, create, tid
 
 from app.hashtags import MOST_IN_POST
-from app.messages import Checkpoint, Message, Post
+from app.messages import Post
 from app.settings import SettingsError, read
-from app.sources.bluesky import REREAD, UNREAD_AT_MOST, Bluesky, may_have_hashtags
+from app.sources.bluesky import Bluesky
+from app.sources.bluesky.wire import made, may_have_hashtags, read_event
 
 parse = Bluesky.parse
-
-
-def connected(cursor: str = "", now: int = BEGIN) -> Bluesky:
-    """A source that has just connected at this time, in microseconds."""
-    source = Bluesky(read({}), lambda: now / SECOND)
-    source.begin(cursor)
-    return source
-
-
-def brought(source: Bluesky, *tags: str, at: int, rkey: str = "r") -> Message | None:
-    """What a new post with these hashtags, of this time, brings."""
-    return source.read(json.dumps(create(*tags, rkey=rkey) | {"time_us": at}).encode())
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -36,6 +27,53 @@ def test_a_bad_message_is_never_an_error(bad: bytes) -> None:
     source = connected()
     assert source.read(bad) is None
     assert (source.bad, source.state) == (1, "connecting")
+
+
+NUMBERS = st.one_of(
+    st.integers(), st.integers(-(2**70), 2**70), st.floats(), st.booleans(), st.none(),
+    st.sampled_from([10**15, 10**17, 10**30, -(10**300), 10**5000, 2**63, 1e308, "", "soon", [], {}]),
+)  # fmt: skip
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS | st.text(max_size=14)), max_size=30))
+def test_no_number_ends_the_process(times: list[tuple[Any, Any]]) -> None:
+    """Absurd times, NaN and infinities, numbers of thousands of digits, other types: the message
+    counts or is skipped, and the post after it counts. An OverflowError would end all of it, and
+    come again after the restart."""
+    source = connected()
+    for time_us, rev in times:
+        message = create("science") | {"time_us": time_us}
+        message["commit"]["rev"] = rev
+        with digits_without_limit():
+            raw = json.dumps(message).encode()
+        found = source.read(raw)
+        assert found is None or isinstance(found, Post)
+        assert str(source.place.cursor).isdigit()
+    assert brought(source, "science", at=BEGIN)
+
+
+@contextmanager
+def digits_without_limit() -> Iterator[None]:
+    """Else Python writes no such number."""
+    before = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        yield
+    finally:
+        sys.set_int_max_str_digits(before)
+
+
+def test_whatever_a_parser_raises_is_a_bad_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what nobody has thought of: the message comes again with every connection."""
+    source, fired = connected(), []
+
+    def raising(event: Any) -> Any:
+        fired.append(event)
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr("app.sources.bluesky.source.post_of", raising)
+    assert brought(source, "science", at=BEGIN) is None
+    assert (len(fired), source.bad) == (1, 1)
 
 
 def test_trap_a_tag_facet_without_a_tag() -> None:
@@ -98,93 +136,26 @@ def test_only_what_can_have_no_hashtag_passes_unread(recordings: Path) -> None:
     assert may_have_hashtags(escaped)
 
 
-@pytest.mark.parametrize("time_us", [0, 1, -1, BEGIN // 2, BEGIN * 9, 10**30, -(10**300)])
-def test_an_absurd_time_moves_no_cursor(time_us: int) -> None:
-    """The post counts; a cursor far in the future would lose all that comes until then."""
-    source = connected()
-    for time, rkey in ((time_us, "a"), (BEGIN, "b"), (time_us, "c"), (BEGIN + SECOND, "d")):
-        post = brought(source, "science", at=time, rkey=rkey)
-        assert isinstance(post, Post) and post.hashtags
-        assert post.time == (time // 1000 if rkey in "bd" else 0), "none, rather than that one"
-    assert (source.state, source.resume) == ("live", BEGIN)
+@given(st.integers(0, 2**53 - 1))
+def test_a_revision_is_a_time(microseconds: int) -> None:
+    """https://atproto.com/specs/tid: its last ten bits say nothing of it."""
+    assert made_by(tid(microseconds)) == microseconds
+    assert made_by(tid(microseconds)[:-1] + "z") == microseconds
 
 
-def test_a_cursor_is_the_time_to_go_back_to() -> None:
-    """A minute before the newest message, but not before the first one ever."""
-    source = connected(now=BEGIN + 2 * REREAD)
-    for after, cursor in ((0, 0), (REREAD, 0), (REREAD + 5, 5), (5, 5), (2 * REREAD, REREAD)):
-        post = brought(source, "science", at=BEGIN + after)
-        assert post and post.cursor == str(BEGIN + cursor)  # type: ignore[union-attr]
-    again = connected(str(BEGIN + REREAD), now=BEGIN + 2 * REREAD)
-    assert again.resume == BEGIN + REREAD
+def made_by(rev: Any) -> int:
+    message = create("science") | {"time_us": 1}
+    message["commit"]["rev"] = rev
+    return made(read_event(json.dumps(message)))
 
 
-@given(st.text(alphabet="0123456789:-_é²٣", max_size=80) | st.integers(0, 2 * BEGIN).map(str))
-def test_any_text_is_a_cursor_or_none(text: str) -> None:
-    """What is no cursor of ours starts at now, as an empty one does."""
-    source = connected(text)
-    assert str(source.resume) == text or not source.resume
-    assert source.catching_up == (source.resume > 0)
-
-
-def test_posts_without_a_hashtag_move_the_cursor_now_and_then() -> None:
-    """The first, and each after a hundred that passed unread."""
-    source = connected()
-    got = [brought(source, at=BEGIN + n) for n in range(1 + 3 * (UNREAD_AT_MOST + 1))]
-    assert [one for one in got if one] == [Checkpoint("bluesky", str(BEGIN))] * 4
-    assert got.index(None) == 1
-
-
-def test_it_catches_up_until_the_moment_of_the_connect() -> None:
-    """Less ten seconds; once that is reached, a message out of order is the present's, too."""
-    now = BEGIN + 3600 * SECOND
-    source = connected(str(BEGIN), now)
-    for at, catches_up in ((0, True), (3589, True), (3590, False), (3580, False)):
-        assert brought(source, "science", at=BEGIN + at * SECOND)
-        assert source.catching_up == catches_up
-    fresh = connected("", now)
-    assert brought(fresh, "science", at=BEGIN)
-    assert not fresh.catching_up, "it was never away"
-
-
-@pytest.mark.parametrize(("later", "missing"), [(0, ""), (60, ""), (61, "0:01:01")])
-def test_the_first_message_tells_what_is_missing(later: int, missing: str) -> None:
-    """And since when nothing is: since the cursor, or since that message."""
-    source = connected(str(BEGIN), BEGIN + 3600 * SECOND)
-    brought(source, "science", at=5)
-    brought(source, "science", at=BEGIN + later * SECOND)
-    brought(source, "science", at=BEGIN + 1000 * SECOND)
-    assert source.reason == (f"the posts of {missing} are missing" if missing else "")
-    assert source.unbroken_since == BEGIN / SECOND + (later if missing else 0)
-
-
-@hypothesis.settings(deadline=None)
-@given(
-    gaps=st.lists(st.integers(1, 20 * SECOND), min_size=30, max_size=120),
-    cuts=st.lists(
-        st.tuples(st.integers(1, 40), st.integers(-REREAD // 2, REREAD // 2)), max_size=12
-    ),
-)
-def test_every_post_is_read_whatever_the_cuts_and_clocks(
-    gaps: list[int], cuts: list[tuple[int, int]]
-) -> None:
-    """Hosts that differ by up to a minute, cuts anywhere, a new process after each of them;
-    what comes again comes under a time at most two minutes later, when its id is known."""
-    times, now = [], BEGIN + 2 * REREAD
-    for gap in gaps:
-        times.append(now := now + gap)
-    got: dict[str, int] = {}
-    cursor = str(BEGIN)
-    for posts, late in [*cuts, (len(times), 0)]:
-        source = connected(cursor, now + REREAD)
-        due = [n for n, time in enumerate(times) if time + late >= source.resume]
-        for n in due[:posts]:
-            post = brought(source, "science", at=times[n] + late, rkey=f"{n}")
-            assert isinstance(post, Post)
-            newest = int(post.cursor) + REREAD
-            assert newest - got.setdefault(post.id, newest) <= 2 * REREAD
-            cursor = post.cursor
-    assert list(got) and len(got) == len(times), "lost"
+def test_the_revision_of_the_specification() -> None:
+    """Its example, its zero, and what is none: too short, of other letters, with the top bit."""
+    assert made_by("3jzfcijpj2z2a") == 1_688_137_381_887_007
+    assert made_by("2222222222222") == 0
+    for rev in ("", "3jzfcijpj2z2", "3jzfcijpj2z2aa", "3JZFCIJPJ2Z2A", "0jzfcijpj2z2a", "zzzzzzzzzzzzz",
+                "k222222222222", "3jzfcijpj2z2\n", None, 5, ["3jzfcijpj2z2a"], "٣" * 13):  # fmt: skip
+        assert made_by(rev) == 0
 
 
 def test_of_ten_thousand_hashtags_the_first_count() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.hashtags import key, named
 from app.ingest import counter as module
-from app.ingest.counter import MOST_BYTES, MOST_ENTRIES, Counter, Cut, joined
+from app.ingest.counter import MOST_BYTES, MOST_ENTRIES, MOST_MARKS, Counter, Cut, joined
 from app.messages import MINUTE, MinuteCount, Post
 
 posts = st.builds(
@@ -198,6 +198,30 @@ def test_it_is_full_by_bytes(past: bool) -> None:
         for _, _, tag, _ in cut.entries():
             size += 4 * len(tag.encode()) + (0 if past else 400)
         assert size < 2 * MOST_BYTES
+
+
+def test_it_is_full_by_marks() -> None:
+    """20,000 posts that name the same hashtag: what is remembered of them is a commit's, too."""
+    counter = Counter(frozenset())
+    for n in range(MOST_MARKS):
+        assert not counter.is_full
+        counter.add(post(a="a"))
+        counter.mark("x", 1, b"%08d" % n)
+    assert counter.is_full
+    assert len(counter.cut().marks["x"][1]) == MOST_MARKS
+    assert not counter.is_full
+
+
+@pytest.mark.parametrize("past", [False, True])
+def test_the_spellings_of_a_hashtag_are_bounded(past: bool) -> None:
+    """However long Redis is away, and in however many ways strangers write it."""
+    counter = Counter(frozenset("a"))
+    for n in range(5000):
+        spelled = "".join("aA"[n >> bit & 1] for bit in range(13))
+        counter.add(Post("x", "1", MINUTE, "", {"a" * 13: spelled}), past=past)
+    cut = counter.cut()
+    assert totals(cut) == {("x", "a" * 13): 5000}
+    assert len(counter.take_spellings()["a" * 13]) == 16
 
 
 def test_a_post_brings_a_bounded_number() -> None:

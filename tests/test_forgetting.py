@@ -92,6 +92,21 @@ async def test_a_tick_that_forgets_is_bounded_by_bytes(store: DatedStore) -> Non
     assert max(sizes) <= MOST_BYTES
 
 
+async def test_a_flood_of_names_does_not_push_out_what_people_use(store: DatedStore) -> None:
+    """4,000 new names in every tick, of the same hour: of these go those with the fewest posts,
+    as many as come, and what was used five times stays."""
+    desk = await Desk(store, most=3000).open()
+    used = {f"used{n}": 5 for n in range(500)}
+    await desk.write({"x": used})
+    sizes = []
+    for tick in range(20):
+        await desk.write({"x": {f"flood{tick}-{n}": 1 for n in range(MOST)}})
+        await desk.later(0.01)
+        sizes.append(len(await known(store)))
+    assert used.keys() <= await known(store)
+    assert max(sizes[10:]) <= 3000 + 8 * MOST, "it does not grow"
+
+
 async def test_too_many_go_oldest_first_until_there_are_few_enough(
     store: DatedStore, caplog: pytest.LogCaptureFixture
 ) -> None:

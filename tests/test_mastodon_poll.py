@@ -18,6 +18,7 @@ from app.sources.mastodon.timelines import (
     PAGE,
     SEEN_AT_MOST,
     Pace,
+    Page,
     Timelines,
     Window,
     Windows,
@@ -31,6 +32,11 @@ def post(number: int, *tags: str) -> Post:
     return Post("mastodon", str(10**9 + number), 0, "", {tag: tag for tag in tags or ("science",)})
 
 
+def page_of(posts: list[Post]) -> Page:
+    """One on which every status could be read."""
+    return Page(posts, posts[-1].id if posts else "", len(posts))
+
+
 class Server:
     """Timelines as a Mastodon server has them."""
 
@@ -38,11 +44,11 @@ class Server:
         self.posts: list[Post] = []
         self.requests = 0
 
-    async def get(self, tag: str, limit: int, since_id: str = "", min_id: str = "") -> list[Post]:
+    async def get(self, tag: str, limit: int, since_id: str = "", min_id: str = "") -> Page:
         self.requests += 1
         above = [p for p in self.posts if tag in p.hashtags and p.id > (min_id or since_id)]
         above.sort(key=lambda p: order(p.id))
-        return above[:limit] if min_id else above[-limit:]
+        return page_of(above[:limit] if min_id else above[-limit:])
 
 
 async def read(timelines: Timelines, rounds: int = 1) -> list[str]:
@@ -126,8 +132,8 @@ async def test_a_server_that_ignores_min_id_is_no_trap() -> None:
     clock = Clock()
     same = [post(n, "a") for n in range(PAGE)]
 
-    async def get(tag: str, limit: int, **_: Any) -> list[Post]:
-        return same[-limit:]
+    async def get(tag: str, limit: int, **_: Any) -> Page:
+        return page_of(same[-limit:])
 
     timelines = Timelines(("a",), Windows(SERVER, ("a",), "", 0), get, clock)
     timelines.windows.of["a"] = Window("0")

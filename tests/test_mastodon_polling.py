@@ -1,9 +1,12 @@
 """Mastodon without a token: the timelines of a local server, asked for in turn."""
 
+import json
+import tracemalloc
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mastodon_api import (
@@ -86,6 +89,69 @@ async def test_more_than_a_page_is_read_to_its_end(
     async with counting.of(source_of(server)):
         await counting.reach({"science": 500})
     assert sum("min_id" in query for _, _, query in server.asked) >= 12
+
+
+@pytest.mark.parametrize("odd", [{"tags": 5}, {"account": "x"}, {"tags": [{}]}, {"id": "no id!"}])
+@pytest.mark.parametrize("where", [0, 50, 99])
+async def test_a_page_with_a_status_that_cannot_be_read_is_full(
+    counting: Counting, stack: AsyncExitStack, where: int, odd: Any
+) -> None:
+    """Of 100 posts with one such, 39 were counted: the page looked as if there were no more."""
+    server = await stack.enter_async_context(MastodonServer())
+    source = source_of(server)
+    async with counting.of(source):
+        await eventually(polls(server), "it knows where the timeline ends")
+        posts = [status(n) for n in range(100)]
+        server.post(posts)
+        server.odd = {posts[where]["id"]: odd}
+        await counting.reach({"science": 99})
+        assert source.state == "polling"
+    assert source.bad
+
+
+async def test_a_newest_status_that_cannot_be_read_is_no_beginning(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Its id tells where the timeline ends; where that is none, it is asked for once more."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.post([status(n) for n in range(50)])
+    server.odd = {status(49)["id"]: {"id": None}}
+    source = source_of(server)
+    async with counting.of(source):
+        await eventually(lambda: source.bad, "it has looked")
+        server.odd = {status(49)["id"]: {"tags": 5}}
+        await eventually(polls(server, 2), "it knows where the timeline ends")
+        server.post([status(50)])
+        await counting.reach({"science": 1})
+    assert source.bad >= 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+async def test_an_answer_is_read_up_to_a_limit(stack: AsyncExitStack, packed: bool) -> None:
+    """Four MiB, also where it is sent as a few packed kilobytes; then it is said."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.endless = "gzip" if packed else "identity"
+    tracemalloc.start()
+    try:
+        with pytest.raises(SourceLost, match="it answered with more than 4194304 bytes"):
+            await drained(source_of(server))
+        assert tracemalloc.get_traced_memory()[1] < 20 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert server.endless == ""
+
+
+@pytest.mark.parametrize("text", [r"\ud83d", "x"])
+async def test_what_is_beside_an_unreadable_status_counts(stack: AsyncExitStack, text: str) -> None:
+    """Half an emoji, in a text that we do not want; a status of a million brackets, or none."""
+    server = await stack.enter_async_context(MastodonServer())
+    good = [json.dumps(status(n) | {"content": "@"}).replace("@", text) for n in (1, 2)]
+    bad = ["5", "null", "[]", "[[[[]]]]", '{"id":"7"}', '{"id":"' + "7" * 1000 + '","tags":[]}']
+    server.timeline_answers.extend([None, (200, {}, f"[{','.join([good[0], *bad, good[1]])}]")])
+    source = source_of(server)
+    found = [one for one in await first(source, 5) if isinstance(one, Post)]
+    assert [post.id for post in found if post.hashtags] == [status(n)["id"] for n in (1, 2)]
+    assert source.bad == len(bad) - 1, "one without tags is a post"
 
 
 async def test_a_late_post_counts_too(counting: Counting, stack: AsyncExitStack) -> None:

@@ -19,6 +19,7 @@ from mastodon_api import (
 )
 from network import Counting
 from servers import eventually
+from yarl import URL
 
 from app.messages import Post
 from app.settings import read
@@ -140,7 +141,7 @@ async def test_a_refusal_leads_to_the_right_wait(
     """Or to a stop with one sentence, where no waiting can mend it; the token is never said."""
     server = await stack.enter_async_context(MastodonServer())
     (server.stream_answers if token else server.timeline_answers).append((code, headers, "no"))
-    with pytest.raises(SourceLost, match=f"^127.0.0.1 answered {code}") as lost:
+    with pytest.raises(SourceLost, match=f"^{server.url}: it answered {code}") as lost:
         await drained(source_of(server, token=token))
     assert (lost.value.wait, lost.value.for_good) == (wait, for_good)
     assert ("MASTODON_TOKEN" in str(lost.value)) == for_good
@@ -148,20 +149,75 @@ async def test_a_refusal_leads_to_the_right_wait(
 
 
 async def test_the_stream_may_be_on_another_host(counting: Counting, stack: AsyncExitStack) -> None:
-    """The server redirects to it; the token goes along, but never from https to http."""
+    """The server redirects to it, and names it where it says what it is: the token goes along."""
     server = await stack.enter_async_context(MastodonServer())
     other = await stack.enter_async_context(MastodonServer())
     there = f"{other.url}/api/v1/streaming/public"
     server.stream_answers.append((301, {"Location": there}, ""))
+    server.streaming = other.url.replace("http:", "ws:")
     async with counting.of(source_of(server, token=TOKEN)):
         await eventually(lambda: other.streams, "it is connected there")
         other.post([status(1)])
         await counting.reach({"science": 1})
+
+
+@pytest.mark.parametrize(
+    "named", ["", "ws://127.0.0.1:1", "https://[", None, 5, ["ws://127.0.0.1"]]
+)
+async def test_no_other_host_gets_the_token(stack: AsyncExitStack, named: Any) -> None:
+    """A redirect alone is not followed there: whoever it leads to would have the token."""
+    server = await stack.enter_async_context(MastodonServer())
+    other = await stack.enter_async_context(MastodonServer())
+    there = f"{other.url}/api/v1/streaming/public?secret=x"
+    server.streaming = named
+    server.stream_answers.append((302, {"Location": there}, ""))
+    with pytest.raises(
+        SourceLost, match=r"sends us to 127\.0\.0\.1, which MASTODON_URL does not"
+    ) as lost:
+        await drained(source_of(server, token=TOKEN))
+    assert (other.connects, other.tokens) == (0, set())
+    assert "secret" not in str(lost.value) and lost.value.told == str(lost.value.told)
+    server.timeline_answers.append(
+        (301, {"Location": f"{other.url}/api/v1/timelines/tag/science"}, "")
+    )
+    with pytest.raises(SourceLost, match="which MASTODON_URL does not name"):
+        await drained(source_of(server))
+    assert (other.asked, other.tokens) == ([], set())
+
+
+@pytest.mark.parametrize("location", ["", "https://[", "ftp://127.0.0.1", "//", "http://a b"])
+async def test_a_redirect_to_nowhere_is_said(stack: AsyncExitStack, location: str) -> None:
+    """In a sentence, whatever it is."""
+    server = await stack.enter_async_context(MastodonServer())
+    server.stream_answers.extend([(301, {"Location": location}, "")] * 2)
+    with pytest.raises(SourceLost, match=r": it (sends us to|redirects to|answered 301)"):
+        await drained(source_of(server, token=TOKEN))
+
+
+def test_a_redirect_may_stay_or_begin_to_use_tls() -> None:
+    """At the same server; but never the other way, nor to another port."""
+    plain = Mastodon(read({"MASTODON_URL": "http://u:p@a.example", "MASTODON_TOKEN": TOKEN}))
+    for url in ("http://a.example/x", "https://a.example/y"):
+        assert plain.is_here(URL(url))
     safe = Mastodon(read({"MASTODON_URL": "https://a.example", "MASTODON_TOKEN": TOKEN}))
-    assert str(safe.elsewhere("https://b.example/x")) == "https://b.example/x"
-    for location in (there, "", "/x", "https://[", "ftp://b.example"):
-        with pytest.raises(SourceLost, match=r"^a\.example sends us to"):
-            safe.elsewhere(location)
+    assert safe.is_here(URL("https://a.example/z"))
+    for url in (
+        "http://a.example",
+        "https://a.example:444",
+        "https://b.a.example",
+        "https://example",
+    ):
+        assert not safe.is_here(URL(url))
+
+
+@pytest.mark.parametrize("fault", ["drip", "lines"])
+async def test_bytes_are_no_sign_of_life(stack: AsyncExitStack, fault: str) -> None:
+    """A line that goes on a byte at a time, an event that goes on a line at a time: no event
+    comes, and so the stream is as good as silent."""
+    server = await stack.enter_async_context(MastodonServer((fault, 0)))
+    with pytest.raises(SourceLost, match=r"was silent for 0\.3 s"):
+        await drained(source_of(server, token=TOKEN, silence=0.3))
+    assert server.fired == [fault]
 
 
 BAD = [
@@ -189,13 +245,27 @@ async def test_bad_messages_are_skipped_and_harm_no_neighbour(
     assert (source.bad, server.connects) == (len(BAD), 1)
 
 
-async def test_a_line_without_an_end_ends_the_stream(stack: AsyncExitStack) -> None:
-    """It must not fill the memory."""
+async def test_a_line_that_is_too_long_is_stepped_over(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Three megabytes of a stranger's post: it is counted as bad, and the stream, which cannot go
+    back, goes on with the next one."""
     server = await stack.enter_async_context(MastodonServer())
-    server_writes = asyncio.create_task(endless(server))
-    with pytest.raises(SourceLost, match="more than 1048576 bytes"):
-        await drained(source_of(server, token=TOKEN))
-    await server_writes
+    source = source_of(server, token=TOKEN)
+    async with counting.of(source):
+        await eventually(lambda: server.streams, "it is connected")
+        server.post([status(1), status(2, content="x" * 3_000_000), status(3)])
+        await counting.reach({"science": 2})
+    assert (source.bad, server.connects) == (1, 1)
+
+
+async def test_a_line_without_an_end_is_no_sign_of_life(stack: AsyncExitStack) -> None:
+    """Nor does it fill the memory."""
+    server = await stack.enter_async_context(MastodonServer(thump=60))
+    writing = asyncio.create_task(endless(server))
+    with pytest.raises(SourceLost, match=r"0\.5 s"):
+        await drained(source_of(server, token=TOKEN, silence=0.5))
+    await writing
 
 
 async def endless(server: MastodonServer) -> None:

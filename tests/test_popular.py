@@ -2,9 +2,12 @@
 remembered has a bound."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from servers import RedisServer
 from writing import HOUR, DatedStore, Desk
 
@@ -102,6 +105,27 @@ def test_the_commonest_spelling_of_the_last_hour_is_shown() -> None:
     assert shown.shown("science") == "science"
 
 
+spelled = st.dictionaries(
+    st.sampled_from(["a", "b\u200b", "c_"]),
+    st.dictionaries(
+        st.sampled_from(["a", "A", "b\u200b", "B", "#c_"]), st.integers(1, 3), min_size=1
+    ),
+)
+
+
+@given(spelled, spelled)
+def test_a_tick_names_what_is_shown_otherwise_than_its_key(
+    earlier: dict[str, dict[str, int]], later: dict[str, dict[str, int]]
+) -> None:
+    """The short way for what is written as its key shows the same."""
+    shown = Spellings(["c_"])
+    shown.add(earlier, 30)
+    shown.add(later, 60)
+    tags = ["a", "b\u200b", "c_", "d"]
+    expected = {tag: name for tag in tags if (name := shown.shown(tag)) != tag}
+    assert shown.differing(tags) == expected
+
+
 def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """16 of a hashtag, and so many hashtags in each half."""
     shown = Spellings()
@@ -111,6 +135,27 @@ def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(1000):
         shown.add({f"t{n}.{m}": {"T": 1} for m in range(10)}, 30)
         assert len(shown.now) + len(shown.before) <= 220
+
+
+def test_spellings_are_bounded_in_bytes() -> None:
+    """Also where strangers write each hashtag as long as can be, in sixteen ways."""
+    shown, most = Spellings(), 0
+    for n in range(10_000):
+        shown.add({f"t{n}": {f"{'𐐀' * 90}{n}.{m}": 1 for m in range(16)}}, 30)
+        held = [s for half in (shown.now, shown.before) for of in half.values() for s in of]
+        most = max(most, sum(map(sys.getsizeof, held)) if n % 500 == 0 else 0)
+    assert spellings.MOST_BYTES / 2 < most < 2 * spellings.MOST_BYTES
+
+
+@pytest.mark.parametrize(
+    "tag", ["science", " science", "\u202escience", "science\u200b" + "x" * 200]
+)
+def test_only_what_is_part_of_the_hashtag_is_shown(tag: str) -> None:
+    """Of its commonest spelling, and where nobody wrote it, of its key."""
+    shown = Spellings()
+    assert shown.shown(tag) == tag.strip(" \u202e").replace("\u200b", "")[:100]
+    shown.add({tag: {"##" + tag.upper(): 1}}, 30)
+    assert shown.shown(tag) == tag.upper().strip(" \u202e").replace("\u200b", "")[:100]
 
 
 def post(id: str, minute: int) -> Post:

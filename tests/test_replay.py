@@ -1,6 +1,7 @@
 """A recording as a source: its cursor, its pace, its bad lines."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from test_real_line import FOLDERS
 from app.messages import Post
 from app.settings import read
 from app.sources import SourceLost
-from app.sources.replay import Parser, Replay
+from app.sources.replay import LONGEST, Parser, Replay
+from app.sources.x.stream import X
+from app.sources.x.wire import parse
 
 
 def x_line(n: int, at: int = 0) -> str:
@@ -98,6 +101,39 @@ async def test_bad_lines_are_skipped_and_counted(
         replay.reason
         == f"the recording recording.jsonl has ended, {len(garbage)} bad lines skipped"
     )
+
+
+async def test_a_line_without_end_is_skipped(source: Callable[..., Replay]) -> None:
+    """Once, however long it is; no more than 8 MiB of it is held, and none of it is a message."""
+    inner = x_line(5)
+    text = (
+        f"{x_line(1)}\n{'x' * LONGEST}\n{x_line(2)}\n{'x' * (LONGEST - len(inner))}{inner}{inner}\n"
+    )
+    for end in ("", "\n"):
+        replay = source(f"{text}{x_line(3)}\n{'{' * 3 * LONGEST}{end}")
+        tracemalloc.start()
+        try:
+            assert [post.id for post in await everything(replay)] == ["1", "2", "3"]
+            assert tracemalloc.get_traced_memory()[1] < 5 * LONGEST, "a part or two, and their ends"
+        finally:
+            tracemalloc.stop()
+        assert replay.bad == 3
+
+
+async def test_whatever_a_parser_raises_is_a_bad_line(
+    source: Callable[..., Replay], monkeypatch: Any
+) -> None:
+    """Also what nobody has thought of: it would come again after the restart, and end that, too."""
+
+    def raising(line: bytes) -> Post | None:
+        if b'"3"' in line:
+            raise OverflowError("int too large to convert to float")
+        return parse(line)
+
+    monkeypatch.setattr(X, "parse", staticmethod(raising))
+    replay = source("\n".join(x_line(n) for n in range(6)))
+    assert [post.id for post in await everything(replay)] == ["0", "1", "2", "4", "5"]
+    assert replay.bad == 1
 
 
 async def test_the_recorded_pace_is_kept(source: Callable[..., Replay], monkeypatch: Any) -> None:

@@ -1,7 +1,7 @@
 """`python -m app check`: what an owner runs before going live. Each finding is one sentence."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +9,15 @@ from typing import Any
 from app.messages import MinuteCount, Post
 from app.settings import Settings
 from app.sources import Source, SourceLost, pick
-from app.store.store import Store, StoreLost
+from app.store import keys
+from app.store.refusals import READ_ONLY, trouble_of
+from app.store.state import Commit, State
+from app.store.store import LeaseLost, Store, StoreLost
 
 FIRST_POSTS_SECONDS = 10.0
 OLDEST_REDIS = (6, 2)
+FAR = 2**53
+"""Milliseconds: nothing is as late."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +77,59 @@ async def check_source(source: Source, seconds: float) -> Finding:
 
 
 async def check_redis(store: Store) -> list[Finding]:
-    """Version, persistence and eviction; a Redis that hides its settings is taken at its word."""
+    """Rights, room, version, persistence and eviction; a Redis that hides its settings is taken
+    at its word."""
     try:
-        about = await store.about()
         await store.load()  # refuses the data of another version
     except StoreLost as lost:
         return [Finding(False, str(lost))]
+    found = [Finding(False, sentence) for sentence in await refusals(store)]
+    try:
+        about = await store.about()
+    except StoreLost as lost:
+        return [*found, Finding(True, str(lost), fine=False)]
     version = str(about.get("redis_version", "?"))
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    found = [Finding(numbers >= OLDEST_REDIS, f"Redis: version {version} answers.")]
     if numbers < OLDEST_REDIS:
-        found = [Finding(False, f"Redis: version {version} is too old, 6.2 is needed.")]
+        found.append(Finding(False, f"Redis: version {version} is too old, 6.2 is needed."))
+    else:
+        found.append(Finding(True, f"Redis: version {version} answers."))
     if about.get("role") not in (None, "master"):
-        found.append(Finding(False, "Redis: this server is a replica and takes no writes."))
+        found.append(Finding(False, f"Redis: {READ_ONLY}, unless only pages are served."))
+    elif trouble := trouble_of(about):
+        found.append(Finding(False, f"Redis: {trouble}."))
     return [*found, eviction(about), await persistence(store, about)]
+
+
+async def refusals(store: Store) -> list[str]:
+    """What this Redis does not let us do, of all that ingester and page ask of it; each is asked
+    so that nothing is changed."""
+    asked: list[Awaitable[Any]] = [
+        # it follows on no commit that there is, so that nothing is stored
+        store.commit(State(version="none"), Commit("check", "{}", {}, []), "the check"),
+        followed(store),
+        store.scan(keys.totals("check"), 0, 1),
+        store.lengths([keys.totals("check")]),
+        store.members([keys.seen("check", 0)]),
+        store.states_since(FAR),
+        store.text(keys.POPULAR),
+    ]
+    found = []
+    for each in asked:
+        try:
+            await each
+        except LeaseLost:
+            pass  # an ingester is at work
+        except StoreLost as lost:
+            found.append(str(lost))
+    return list(dict.fromkeys(found))
+
+
+async def followed(store: Store) -> None:
+    """Subscribe, and leave again."""
+    async with aclosing(store.follow("", silence=1.0)) as ticks:  # type: ignore[type-var]
+        async for _ in ticks:
+            return
 
 
 async def redis_warnings(store: Store) -> list[str]:

@@ -9,9 +9,15 @@ from app.messages import MINUTE, MinuteCount, Post
 
 MOST_ENTRIES = 4000
 """Hashtags of sources in one commit. While so many wait, sources that can wait do."""
-MOST_BYTES = 2**20
-"""Of a commit's tick, nearly: four times a name stands in it, with some numbers each."""
+MOST_BYTES = 2**19
+"""Of a commit's tick, nearly: four times a name stands in it, with some numbers each. The worst
+that strangers can write (JSON takes two bytes for a quotation mark) is three times as much, which
+readers still take (store/connection.py)."""
 ENTRY_BYTES = 100
+MOST_MARKS = 20_000
+"""Posts that one commit remembers as counted. While so many wait, sources that can wait do."""
+MOST_SPELLINGS = 16
+"""Of a hashtag, since the last cut: strangers write as they like."""
 MOST_MINUTES = 7 * 24 * 60
 """Minutes that a source's posts may wait for Redis; then its oldest two become one."""
 
@@ -115,12 +121,12 @@ class Counter:
         self.marks: Marks = {}
         self.spellings: dict[str, dict[str, int]] = {}
         """Hashtag to spelling to posts, since they were last taken with a cut."""
-        self.entries = self.bytes = 0
-        """How much there is: hashtags of sources, and what they take in a tick."""
+        self.entries = self.bytes = self.marked = 0
+        """How much there is: hashtags of sources, what they take in a tick, and marks."""
 
     @property
     def is_full(self) -> bool:
-        return self.entries >= MOST_ENTRIES or self.bytes >= MOST_BYTES
+        return self.entries >= MOST_ENTRIES or self.bytes >= MOST_BYTES or self.marked >= MOST_MARKS
 
     def add(self, post: Post, everything: bool = True, past: bool = False) -> None:
         """Count the post once under each hashtag that it names, and move its source's cursor.
@@ -138,7 +144,7 @@ class Counter:
                 if everything or tag in self.tracked:
                     name = tag if past else spelling
                     if past:
-                        raise_by(self.spellings.setdefault(tag, {}), {spelling: 1})
+                        raise_spelling(self.spellings.setdefault(tag, {}), spelling, 1)
                     if name in counted:
                         counted[name] += 1
                     else:
@@ -160,6 +166,7 @@ class Counter:
     def mark(self, source: str, minute: int, marks: bytes) -> None:
         """Remember that this was counted."""
         self.marks.setdefault(source, {}).setdefault(minute, set()).add(marks)
+        self.marked += 1
 
     def begin(self, minute: int) -> None:
         """A tick begins, and this is the present now.
@@ -188,7 +195,7 @@ class Counter:
         made = Cut(self.minute, self.by_hashtag(), past, dict(self.cursors), self.marks)
         self.counted, self.past, self.marks = {}, rest, {}
         left = [tag for minutes in rest.values() for tags in minutes.values() for tag in tags]
-        self.entries, self.bytes = len(left), sum(map(bytes_of, left))
+        self.entries, self.bytes, self.marked = len(left), sum(map(bytes_of, left)), 0
         self.waited = False
         return made
 
@@ -219,8 +226,7 @@ class Counter:
             for spelling, posts in written.items():
                 tag = key(spelling)
                 tags[tag] = tags.get(tag, 0) + posts
-                seen = self.spellings.setdefault(tag, {})
-                seen[spelling] = seen.get(spelling, 0) + posts
+                raise_spelling(self.spellings.setdefault(tag, {}), spelling, posts)
         return found
 
     def forget(self, source: str, cursor: str) -> None:
@@ -233,6 +239,11 @@ class Counter:
 def bytes_of(tag: str, spelling: str = "") -> int:
     """How much of a tick a hashtag takes, nearly."""
     return ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
+
+
+def raise_spelling(seen: dict[str, int], spelling: str, posts: int) -> None:
+    if spelling in seen or len(seen) < MOST_SPELLINGS:
+        seen[spelling] = seen.get(spelling, 0) + posts
 
 
 def raise_by(totals: dict[str, int], posts: Mapping[str, int]) -> None:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from app.ingest.counter import MOST_ENTRIES
 from app.ingest.ledger import Pages
 from app.store import keys
 from app.store.state import Write
@@ -16,8 +17,8 @@ PAGE = 1000
 """Fields that are looked at at once."""
 LOOK_MILLISECONDS = 2000
 """Between two looks: a million hashtags are gone through in half an hour."""
-MOST = 2000
-"""Hashtags that one commit forgets."""
+MOST = MOST_ENTRIES
+"""Hashtags that one commit forgets: as many as it may bring anew."""
 MOST_BYTES = 2**18
 """Of the names of those: they stand in its tick."""
 
@@ -90,21 +91,25 @@ class Forgetting:
         self.cursor, page = await store.scan(keys.totals(source), self.cursor, count)
         if not self.cursor:
             self.turn += 1
-        oldest = at_once(sorted(self.last_seen(page), key=lambda item: item[1]))
-        stale = Stale({tag for tag, seen in oldest if seen < hour - keys.HOUR_HOURS})
-        if excess > 0:
-            stale.excess = dict(oldest[:excess])
+        oldest = at_once(sorted(self.last_seen(page)))
+        stale = Stale({tag for seen, _, tag in oldest if seen < hour - keys.HOUR_HOURS})
+        if excess > 0:  # of those that were looked at no more than half, so that it is a choice
+            most = min(excess, (len(page) + 1) // 2)
+            stale.excess = {tag: seen for seen, _, tag in oldest[:most]}
         return stale
 
-    def last_seen(self, page: Mapping[bytes, bytes]) -> Iterable[tuple[str, int]]:
-        """Hashtag and the hour last seen; one that is unreadable was never seen."""
+    def last_seen(self, page: Mapping[bytes, bytes]) -> Iterable[tuple[int, int, str]]:
+        """The hour last seen, posts and hashtag; one that is unreadable was never seen. Of the
+        same hour those with the fewest posts go first: a flood of names does not push out what
+        people use."""
         for name, value in page.items():
             try:
                 tag = name.decode()
             except UnicodeDecodeError:
                 continue
             if tag not in self.tracked:
-                yield tag, hour_of(value)
+                posts, seen = posts_and_hour(value)
+                yield seen, posts, tag
 
     def say(self, known: int) -> None:
         """Say once that there are too many, and once that there are clearly fewer again: where
@@ -121,17 +126,17 @@ class Forgetting:
             log.warning("%s", text)
 
 
-def hour_of(value: bytes) -> int:
+def posts_and_hour(value: bytes) -> tuple[int, int]:
     try:
-        return keys.read_posts(value)[1]
+        return keys.read_posts(value)
     except ValueError:
-        return 0
+        return 0, 0
 
 
-def at_once(tags: list[tuple[str, int]]) -> list[tuple[str, int]]:
+def at_once(tags: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
     """The first of them, as many as one commit may forget."""
     size = 0
-    for n, (tag, _) in enumerate(tags[:MOST]):
+    for n, (_, _, tag) in enumerate(tags[:MOST]):
         size += len(tag.encode())
         if size > MOST_BYTES and n:
             return tags[:n]

@@ -14,6 +14,11 @@ MARK_BYTES = 8
 """64 bits: among a million posts, one is mistaken for another in 30 million tries."""
 
 
+MOST = 500_000
+"""Marks that are remembered, some 50 MB; with more, the oldest minute is forgotten before its
+time."""
+
+
 class Seen:
     """The marks of one source's last 15 minutes, by the source's own time.
 
@@ -29,8 +34,9 @@ class Seen:
         mark = blake2b(post.id.encode(errors="replace"), digest_size=MARK_BYTES).digest()
         if any(mark in found for found in self.minutes.values()):
             return None
-        # one of a time that is none, or is long over, is marked as long as all others
-        minute = max(post.time // MINUTE, self.newest - SEEN_MINUTES)
+        minute, newest = post.time // MINUTE, self.newest
+        if minute < newest - SEEN_MINUTES:  # of a time that is none, or is long over
+            minute = newest
         self.minutes.setdefault(minute, set()).add(mark)
         return minute, mark
 
@@ -39,5 +45,10 @@ class Seen:
         return max(self.minutes, default=0)
 
     def old(self) -> list[int]:
-        """The minutes that are needed no more."""
-        return [minute for minute in self.minutes if minute < self.newest - SEEN_MINUTES]
+        """The minutes that are needed no more, or for which there is no room."""
+        number, old = 0, []
+        for minute, marks in sorted(self.minutes.items(), reverse=True):
+            number += len(marks)
+            if minute < self.newest - SEEN_MINUTES or number > MOST:
+                old.append(minute)
+        return old

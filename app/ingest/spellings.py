@@ -1,8 +1,9 @@
 """How most posts of the last hour write a hashtag; pure."""
 
+import sys
 from collections.abc import Iterable, Mapping
 
-from app.hashtags import spelling
+from app.hashtags import shown, spelling
 
 HALF_HOUR = 30
 """Minutes: the last hour is this half and the one before."""
@@ -10,6 +11,10 @@ MOST = 50_000
 """Hashtags in each half; with more, the older half is forgotten before its time."""
 MOST_OF_ONE = 16
 """Spellings of a hashtag in each half: strangers write as they like."""
+MOST_BYTES = 2**25
+"""Of each half, nearly; with more, the older half is forgotten before its time, too."""
+TAG_BYTES, SPELLING_BYTES = 300, 100
+"""What a hashtag and one of its spellings take, beside their letters."""
 
 
 class Spellings:
@@ -20,22 +25,41 @@ class Spellings:
         """How the tracked ones are typed in the settings."""
         self.now: dict[str, dict[str, int]] = {}
         self.before: dict[str, dict[str, int]] = {}
-        self.half = 0
+        self.half = self.bytes = 0
 
     def add(self, found: Mapping[str, Mapping[str, int]], minute: int) -> None:
         """What a cut has seen: hashtag to spelling to posts; the minute since 1970."""
-        if minute // HALF_HOUR != self.half or len(self.now) >= MOST:
-            self.now, self.before, self.half = {}, self.now, minute // HALF_HOUR
+        too_many = len(self.now) >= MOST or self.bytes >= MOST_BYTES
+        if minute // HALF_HOUR != self.half or too_many:
+            self.now, self.before, self.half, self.bytes = {}, self.now, minute // HALF_HOUR, 0
         for tag, written in found.items():
-            counted = self.now.setdefault(tag, {})
+            counted = self.now.get(tag)
+            if counted is None:
+                counted = self.now[tag] = {}
+                self.bytes += TAG_BYTES + sys.getsizeof(tag)
             for written_as, posts in written.items():
-                if written_as in counted or len(counted) < MOST_OF_ONE:
-                    counted[written_as] = counted.get(written_as, 0) + posts
+                if written_as in counted:
+                    counted[written_as] += posts
+                elif len(counted) < MOST_OF_ONE:
+                    counted[written_as] = posts
+                    self.bytes += SPELLING_BYTES + sys.getsizeof(written_as)
+
+    def differing(self, tags: Iterable[str]) -> dict[str, str]:
+        """Of those that are shown otherwise than their key: hashtag to what is shown."""
+        now, before, found = self.now, self.before, {}
+        for tag in tags:
+            written = now.get(tag, ())
+            if tag in written and len(written) == 1 and tag not in before and tag.isalnum():
+                continue  # it is written as its key and in no other way, as most are
+            if (name := self.shown(tag)) != tag:
+                found[tag] = name
+        return found
 
     def shown(self, tag: str) -> str:
-        """The commonest; where nobody wrote it, as the settings have it, or its key."""
+        """The commonest, and of that what is part of the hashtag; where nobody wrote it, as the
+        settings have it, or its key."""
         now, before = self.now.get(tag, {}), self.before.get(tag, {})
         if len(now) == 1 and not before:  # as nearly always
-            return next(iter(now))
+            return shown(next(iter(now)))
         written = {s: now.get(s, 0) + before.get(s, 0) for s in (*now, *before)}
-        return max(written, key=lambda s: written[s], default=self.typed.get(tag, tag))
+        return shown(max(written, key=lambda s: written[s], default=self.typed.get(tag, tag)))

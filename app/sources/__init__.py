@@ -2,11 +2,11 @@
 
 A source is an async iterator of posts for one network. It ends by raising SourceLost, or
 by returning when there is nothing more to come (a recording has an end); trying again
-is not its business but the ingester's. Read bluesky.py for how to add a network: its class
+is not its business but the ingester's. Read bluesky/source.py for how to add a network: its class
 says all that the rest of the app wants to know.
 
     __init__.py   Source, SourceLost, pick
-    bluesky.py    one network in one file: the model for another
+    bluesky/      Jetstream servers: the model for another network
     demo.py       believable posts, with no network
     replay.py     a recording of any network
     mastodon/     a server's stream, or its hashtags' timelines
@@ -15,6 +15,9 @@ says all that the rest of the app wants to know.
 
 import json
 import logging
+import os
+import socket
+import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,15 +33,20 @@ from app.store.store import Store
 
 log = logging.getLogger(__name__)
 
+LONGEST_REASON = 300
+"""Characters: it stands in every tick."""
+
 Form = TypeVar("Form")
 
 
 class SourceLost(Exception):
-    """The connection is gone; the message is a short reason.
+    """The connection is gone; the message is a short reason, for the owner.
 
     wait: seconds until another try makes sense; None leaves it to the ingester.
     for_good: no waiting will mend it (a wrong token, say): the source stays down.
     state: what the viewers are told meanwhile.
+    told: the reason that they are told, where the message has an address in it, or what the
+        other side wrote.
     """
 
     def __init__(
@@ -47,9 +55,11 @@ class SourceLost(Exception):
         wait: float | None = None,
         for_good: bool = False,
         state: str = "down",
+        told: str = "",
     ) -> None:
         super().__init__(reason)
         self.wait, self.for_good, self.state = wait, for_good, state
+        self.told = told or reason
 
 
 class Source(ABC):
@@ -114,17 +124,26 @@ class Source(ABC):
         """A sentence about what it costs with these settings; empty where it costs nothing."""
         return ""
 
-    def say(self, state: str, reason: str = "", unbroken_since: float | None = None) -> None:
+    def say(
+        self,
+        state: str,
+        reason: str = "",
+        unbroken_since: float | None = None,
+        logged: str = "",
+    ) -> None:
         """Change the state; said once in the log, however often it is said here.
 
+        reason: for everybody: no address, nothing that the other side wrote.
         unbroken_since: since when no post is missing, in seconds since 1970, where the source
         went back and reads what it had missed; otherwise since it works.
+        logged: what the owner reads in the log instead of the reason.
         """
-        reason = reason.encode(errors="replace").decode()  # a file's name may be no text
+        reason = reason.encode(errors="replace").decode()[:LONGEST_REASON]  # a name may be no text
         worked = self.told().works
         if (state, reason) != (self.state, self.reason):
             self.state, self.reason, self.since = state, reason, self.clock()
-            log.info("%s: %s%s", self.name, state, f" ({reason})" if reason else "")
+            why = logged or reason
+            log.info("%s: %s%s", self.name, state, f" ({why})" if why else "")
         if unbroken_since is not None:
             self.unbroken_since = unbroken_since
         elif self.told().works and not worked:
@@ -145,8 +164,9 @@ class Source(ABC):
         self.bad += 1
         if self.clock() - self._said >= 60:
             self._said = self.clock()
+            last = self.settings.hide(why)
             log.warning(
-                "%s: skipped %d bad messages so far, the last: %s", self.name, self.bad, why
+                "%s: skipped %d bad messages so far, the last: %s", self.name, self.bad, last
             )
 
 
@@ -209,6 +229,32 @@ def members(line: bytes) -> Mapping[str, Any]:
         return {}
 
 
+CLOSED = {
+    "ServerDisconnectedError": "it closed the connection",
+    "ClientPayloadError": "it closed the connection within an answer",
+}
+"""Errors of aiohttp that have no number, by their names: not every process loads aiohttp."""
+
+
 def said(error: BaseException) -> str:
-    """What an error says of itself, or at least what it is."""
-    return str(error) or type(error).__name__
+    """What went wrong, in words that anybody may read.
+
+    What errors say of themselves has addresses in it, with all that stands in their queries,
+    or what the other side wrote.
+    """
+    cause = getattr(error, "certificate_error", getattr(error, "os_error", error))
+    if isinstance(error, SourceLost):
+        return error.told
+    if isinstance(cause, socket.gaierror):
+        return "its name cannot be found"
+    if isinstance(cause, ssl.SSLCertVerificationError):  # after the comma stands a host's name
+        return f"its certificate: {cause.verify_message.partition(',')[0]}"
+    if isinstance(cause, ssl.SSLError):
+        return "it does not speak TLS as we do"
+    if status := getattr(error, "status", 0):
+        return f"it answered {status}"
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if number := getattr(cause, "errno", 0):
+        return os.strerror(number)
+    return CLOSED.get(type(error).__name__, type(error).__name__)

@@ -27,17 +27,22 @@ class Demo(Source):
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Posts as their time comes; after a pause, those of the last minute at once."""
         now = self.due()
-        slot = max(int(cursor) if cursor.isdecimal() else now, now - slots(CATCH_UP_SECONDS))
+        slot = int(cursor) if cursor.isdecimal() else now
+        slot = min(max(slot, now - slots(CATCH_UP_SECONDS)), now)
         self.say("live", "demo data", unbroken_since=slot * SLOT_SECONDS)
         while True:
-            while slot < self.due():
-                self.catching_up = slot < now - slots(PRESENT_SECONDS)
-                for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
-                    yield post
-                slot += 1
-                # the slot is whole: only now may a restart begin after it
-                yield Checkpoint(self.name, str(slot))
-            await asyncio.sleep(SLOT_SECONDS)
+            due = self.due()
+            if abs(due - slot) > slots(2 * CATCH_UP_SECONDS):  # our clock was set, or we slept
+                slot = now = due
+            if slot >= due:
+                await asyncio.sleep(SLOT_SECONDS)
+                continue
+            self.catching_up = slot < now - slots(PRESENT_SECONDS)
+            for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
+                yield post
+            slot += 1
+            # the slot is whole: only now may a restart begin after it
+            yield Checkpoint(self.name, str(slot))
 
     def due(self) -> int:
         """The slot that is not over yet."""

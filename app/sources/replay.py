@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +16,8 @@ from app.sources import Source, SourceLost, classes
 LONGEST_PAUSE = 1.0
 """Seconds between two posts at most: recordings have nights in them, and whole years."""
 LINES_AT_ONCE = 100
+LONGEST = 2**23
+"""Bytes of a line: as long as a network's message can be. Of a longer one no more is read."""
 BEGINNING = 7
 """Bytes by which a line is believed to be of the same network as the line before."""
 
@@ -52,14 +54,15 @@ class Replay(Source):
                 async for post, end in self.read(file):
                     yield replace(post, source=self.name, cursor=f"{mark}:{end}")
         except OSError as error:
-            raise SourceLost(f"REPLAY_FILE {path} cannot be read: {error.strerror}") from error
+            why = f"cannot be read: {error.strerror}"
+            raise SourceLost(f"REPLAY_FILE {path} {why}", told=f"the recording {why}") from error
         skipped = f", {self.bad} bad lines skipped" if self.bad else ""
         self.say("down", f"the recording {path.name} has ended{skipped}")
 
     async def read(self, file: BinaryIO) -> AsyncIterator[tuple[Post, int]]:
         """Each post of the file and the byte after it, when its time has come."""
         before, parser = 0, Parser()
-        for number, line in enumerate(iter(file.readline, b"")):
+        for number, line in enumerate(lines(file)):
             if number % LINES_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if post := self.read_line(line, parser):
@@ -73,7 +76,7 @@ class Replay(Source):
         """What a line brings; a bad one is skipped and counted."""
         try:
             return None if line.isspace() else parser.parse(line)
-        except (ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - else it ends us, comes again, and ends us again
             self.skip(f"{type(error).__name__}: {line[:80]!r}")
             return None
 
@@ -81,6 +84,14 @@ class Replay(Source):
         if milliseconds > 0:
             seconds = milliseconds / 1000 / self.settings.replay_speed
             await asyncio.sleep(min(LONGEST_PAUSE, seconds))
+
+
+def lines(file: BinaryIO) -> Iterator[bytes]:
+    """Each line; of one that is too long, only its beginning, which is no message."""
+    while line := file.readline(LONGEST):
+        yield line
+        while len(line) == LONGEST and not line.endswith(b"\n"):
+            line = file.readline(LONGEST)
 
 
 class Parser:
@@ -114,7 +125,7 @@ class Parser:
 
 def fingerprint(file: BinaryIO) -> str:
     """What tells one recording from another: a hash of its first line."""
-    mark = hashlib.sha256(file.readline()).hexdigest()[:16]
+    mark = hashlib.sha256(file.readline(LONGEST)).hexdigest()[:16]
     file.seek(0)
     return mark
 

@@ -8,7 +8,6 @@ what one way has brought is dropped from the other.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -20,23 +19,30 @@ from yarl import URL
 
 from app.hashtags import spelling
 from app.messages import Checkpoint, Message, Post
+from app.settings import showable
 from app.sources import Source, SourceLost, said
 from app.sources.mastodon.timelines import (
+    PAGE,
     SECONDS_A_PLAIN_REQUEST,
     SECONDS_A_REQUEST,
     Pace,
+    Page,
     Timelines,
     Windows,
 )
 from app.sources.mastodon.wire import (
     Event,
     as_line,
+    body,
     events,
+    id_of,
     is_message,
     order,
     parse,
     parse_event,
-    parse_status,
+    parse_text,
+    statuses_of,
+    streaming_url,
     wait_of,
 )
 
@@ -67,13 +73,15 @@ class Mastodon(Source):
         super().__init__(*arguments)
         self.silence, self.pause = silence, pause
         self.server, self.token = URL(self.settings.mastodon_url), self.settings.mastodon_token
+        if self.token and self.server.host:  # a request has room for one of both
+            self.server = self.server.with_user(None)
         self.complete = bool(self.token)
         self.tracked = frozenset(self.settings.hashtags)
         self.pace = Pace(self.clock)
         self.windows = self.open_windows("")
         self.trouble = ""
-        self.page_read: dict[str, Any] = {}
-        """The statuses of the last page, by their ids: at most timelines.PAGE."""
+        self.page_read: dict[str, bytes] = {}
+        """The statuses of the last page as their JSON, by their ids: at most timelines.PAGE."""
 
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Every new post; what came since the cursor is in the timelines."""
@@ -89,13 +97,17 @@ class Mastodon(Source):
                 async with aclosing(found):
                     async for message in found:
                         yield message
-        except TimeoutError as error:
-            raise SourceLost(f"{self.server.host} was silent for {self.silence:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise SourceLost(f"{self.server.host}: {said(error)}") from error
+        except TimeoutError:
+            raise self.lost(f"it was silent for {self.silence:g} s") from None
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise self.lost(said(error)) from None
+
+    def lost(self, why: str, wait: float | None = None, for_good: bool = False) -> SourceLost:
+        """The server is lost: viewers are told why, and the owner also which one it is."""
+        return SourceLost(f"{showable(str(self.server))}: {why}", wait, for_good, told=why)
 
     def open_windows(self, cursor: str) -> Windows:
-        return Windows(str(self.server), self.settings.hashtags, cursor, self.clock())
+        return Windows(showable(str(self.server)), self.settings.hashtags, cursor, self.clock())
 
     async def polled(self, timelines: Timelines) -> AsyncGenerator[Message, None]:
         """Without a token: the timelines in turn, at the pace that the server allows.
@@ -123,10 +135,10 @@ class Mastodon(Source):
         """
         async with await self.open_stream(session) as response:
             self.say("live", self.trouble)
-            async for event in events(response.content):
+            async for event in events(response.content, self.silence):
                 if event:
                     self.tap(as_line(event["event"], event["payload"]))
-                post = self.read(parse_event, Event(**event))
+                post = self.read(parse_event, Event(**event), event.get("payload", ""))
                 if post and (new := self.not_counted(post)):
                     yield new
                 if not self.pace.wait():
@@ -134,7 +146,7 @@ class Mastodon(Source):
                         yield self.found(post, timelines)
                     self.say("live", self.trouble)
                     yield self.checkpoint()
-        raise SourceLost(f"{self.server.host} closed the stream")
+        raise self.lost("it closed the stream")
 
     def not_counted(self, post: Post) -> Post | None:
         """What is not counted yet of a post of the stream."""
@@ -152,7 +164,7 @@ class Mastodon(Source):
         a tracked one, which would be a biased sample.
         """
         self.catching_up = timelines.behind
-        self.tap(as_line("update", json.dumps(self.page_read[post.id])))
+        self.tap(as_line("update", self.page_read[post.id].decode(errors="replace")))
         return self.counted(post, self.named(post, tracked=True))
 
     def named(self, post: Post, tracked: bool) -> dict[str, str]:
@@ -181,58 +193,91 @@ class Mastodon(Source):
             self.pace.leave(ROUND_SECONDS / len(self.settings.hashtags))
 
     async def open_stream(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
-        """The stream may be on another host: the server then redirects to it.
-
-        aiohttp would follow, but without the token.
-        """
-        url = self.server / "api/v1/streaming/public"
+        """The public stream. The server may have it on another host, and redirect to it."""
         headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
-        response = await session.get(url, headers=headers, allow_redirects=False)
-        if response.status in REDIRECTS:
-            response.release()
-            url = self.elsewhere(response.headers.get("Location", ""))
+        url = self.server / "api/v1/streaming/public"
+        async with asyncio.timeout(self.silence):
             response = await session.get(url, headers=headers, allow_redirects=False)
+            if response.status in REDIRECTS:
+                response.release()
+                url = self.elsewhere(response)
+                if not self.is_here(url) and not await self.has_its_stream_at(url, session):
+                    raise self.sent_to(url)
+                response = await session.get(url, headers=headers, allow_redirects=False)
         if response.status != 200:
             response.release()
             raise self.refused(response)
         return response
 
-    def elsewhere(self, location: str) -> URL:
-        """Where a redirect leads, if the token may go there."""
+    async def has_its_stream_at(self, there: URL, session: aiohttp.ClientSession) -> bool:
+        """Whether the server itself names that host as the one of its stream. A redirect alone
+        may be anybody's, and the token must not go there."""
+        url = self.server / "api/v2/instance"
+        async with session.get(url, allow_redirects=False) as response:
+            told = streaming_url(await body(response)) if response.status == 200 else ""
         try:
-            url = URL(location)
+            named = URL(told)
         except ValueError:
-            url = URL()
-        if not url.host or (url.scheme != "https" and self.server.scheme == "https"):
-            raise SourceLost(f"{self.server.host} sends us to {location[:80]!r}")
+            return False
+        return (named.host, named.port) == (there.host, there.port)
+
+    def is_here(self, url: URL) -> bool:
+        """Whether it is the same server, at another path or with TLS."""
+        here = self.server.origin()
+        return url.origin() in (here, here.with_scheme("https") if here.is_default_port() else here)
+
+    def elsewhere(self, response: aiohttp.ClientResponse) -> URL:
+        """Where a redirect leads."""
+        try:
+            url = response.url.join(URL(response.headers.get("Location", "")))
+            url = url.with_user(None)  # whose header is the token's
+        except ValueError:
+            raise self.lost("it redirects to what is no address") from None
+        if url.scheme not in ("http", "https") or (url.scheme, self.server.scheme) == (
+            "http",
+            "https",
+        ):
+            raise self.sent_to(url)
         return url
 
-    async def page(self, session: aiohttp.ClientSession, tag: str, **query: Any) -> list[Post]:
-        """A page of a hashtag's timeline, the oldest post first."""
+    def sent_to(self, url: URL) -> SourceLost:
+        """Its path and query may hold what we sent."""
+        why = "it sends us elsewhere, which MASTODON_URL does not name"
+        text = f"{showable(str(self.server))}: it sends us to {url.host or 'no host'}"
+        return SourceLost(f"{text}, which MASTODON_URL does not name", told=why)
+
+    async def page(self, session: aiohttp.ClientSession, tag: str, **query: Any) -> Page:
+        """A page of a hashtag's timeline."""
         plain = query.keys() <= {"limit"}
         timeout = aiohttp.ClientTimeout(total=PAGE_SECONDS)
         url = self.server / "api/v1/timelines/tag" / spelling(tag)
-        async with session.get(url, params=query, timeout=timeout) as response:
+        get = partial(session.get, timeout=timeout, allow_redirects=False)
+        async with get(url, params=query) as response:
             self.pace.sent(
                 SECONDS_A_PLAIN_REQUEST if plain else SECONDS_A_REQUEST, response.headers
             )
             if response.status == 404 and response.content_type == "application/json":
-                return []  # a hashtag that nobody has used yet
+                return Page([], "", 0)  # a hashtag that nobody has used yet
+            if response.status in REDIRECTS:
+                raise self.sent_to(self.elsewhere(response))
             if response.status != 200:
                 raise self.refused(response)
-            text = await response.read()
+            return self.read_page(await body(response))
+
+    def read_page(self, text: bytes) -> Page:
+        """What an answer brings; statuses that cannot be read are skipped and counted."""
         try:
-            statuses = json.loads(text)
+            statuses = statuses_of(text)[:PAGE]
         except (ValueError, RecursionError):
-            statuses = None
-        if not isinstance(statuses, list):
-            raise SourceLost(f"{self.server.host} answered with what is no timeline")
-        read = [(self.read(parse_status, status), status) for status in statuses]
-        self.page_read = {post.id: status for post, status in read if post}
-        return sorted((post for post, _ in read if post), key=lambda post: order(post.id))
+            raise self.lost("it answered with what is no timeline") from None
+        found = [(self.read(parse_text, status, status), status) for status in statuses]
+        self.page_read = {post.id: status for post, status in found if post}
+        posts = sorted((post for post, _ in found if post), key=lambda post: order(post.id))
+        newest = max((post.id if post else id_of(it) for post, it in found), key=order, default="")
+        return Page(posts, newest, len(statuses))
 
     def refused(self, response: aiohttp.ClientResponse) -> SourceLost:
-        text, status = f"{self.server.host} answered {response.status}", response.status
+        text, status = f"it answered {response.status}", response.status
         wait = wait_of(response.headers, self.clock())
         if status in (401, 403, 422):
             meaning = (
@@ -240,15 +285,17 @@ class Mastodon(Source):
                 if self.token
                 else "it shows hashtags to its users only, so MASTODON_TOKEN is needed"
             )
-            return SourceLost(f"{text}: {meaning}", for_good=True)
+            return self.lost(f"{text}: {meaning}", for_good=True)
         if status == 429 and wait is None:
             wait = LIMITED_SECONDS
-        return SourceLost(f"{text}: no such thing there" if status == 404 else text, wait)
+        return self.lost(f"{text}: no such thing there" if status == 404 else text, wait)
 
-    def read(self, parser: Callable[[Any], Post | None], given: Any) -> Post | None:
+    def read(
+        self, parser: Callable[[Any], Post | None], given: Any, shown: str | bytes
+    ) -> Post | None:
         """What a message brings; a bad one is skipped and counted."""
         try:
             return parser(given)
-        except (ValueError, RecursionError) as error:
-            self.skip(f"{type(error).__name__}: {str(given)[:80]!r}")
+        except Exception as error:  # noqa: BLE001 - else it ends us, comes again, and ends us again
+            self.skip(f"{type(error).__name__}: {shown[:80]!r}")
             return None

@@ -28,6 +28,18 @@ SECONDS_A_PLAIN_REQUEST = 1.1
 """... and 300 of all kinds in 5 minutes (its config/initializers/rack_attack.rb)."""
 
 
+@dataclass(frozen=True)
+class Page:
+    """What a server answers: some statuses of a timeline, the newest or the next ones."""
+
+    posts: list[Post]
+    """The oldest first."""
+    newest: str
+    """The id of the newest status, also where that could not be read; "" where there is none."""
+    length: int
+    """How many statuses were on it, also such as could not be read: by that it is full or not."""
+
+
 @dataclass
 class Window:
     """What is known of one timeline: up to `since` it is done; what was seen is above."""
@@ -121,9 +133,12 @@ class Pace:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.free_at = 0.0
+        self.free_at = self.asked = 0.0
+        """When that is, and the longest wait that is left of those that were asked for."""
 
     def wait(self) -> float:
+        """Seconds; no more than was asked for, though our clock may have been set back."""
+        self.free_at = min(self.free_at, self.clock() + self.asked)
         return max(0.0, self.free_at - self.clock())
 
     def sent(self, seconds: float, headers: Mapping[str, str]) -> None:
@@ -135,6 +150,7 @@ class Pace:
             self.leave(min(reset, WAIT_AT_MOST) / max(1, int(remaining)))
 
     def leave(self, seconds: float) -> None:
+        self.asked = max(self.wait(), seconds)
         self.free_at = max(self.free_at, self.clock() + seconds)
 
 
@@ -145,7 +161,7 @@ class Timelines:
         self,
         tags: tuple[str, ...],
         windows: Windows,
-        get: Callable[..., Awaitable[list[Post]]],
+        get: Callable[..., Awaitable[Page]],
         clock: Callable[[], float],
     ) -> None:
         self.turn, self.windows, self.get, self.clock = deque(tags), windows, get, clock
@@ -163,26 +179,26 @@ class Timelines:
         window = self.windows.of.get(tag)
         if window is None:
             page = await self.get(tag, limit=1)
-            self.windows.of[tag] = Window(page[-1].id if page else "0")
+            if page.newest or not page.length:
+                self.windows.of[tag] = Window(page.newest or "0")
             self.next_turn()
             return
         since = {"min_id": self.after} if self.after else {"since_id": window.since}
         page = await self.get(tag, limit=PAGE, **since)
-        if not self.after and len(page) >= PAGE:
+        if not self.after and page.length >= PAGE:
             self.after = window.since  # these are the newest: go upwards, lest some are left out
             return
         now = self.clock()
-        for post in page:
+        for post in page.posts:
             if self.windows.is_new(post, now, asked=tag):
                 yield post
         self.finish(window, page, now)
 
-    def finish(self, window: Window, page: list[Post], now: float) -> None:
+    def finish(self, window: Window, page: Page, now: float) -> None:
         """The page is counted; the next one is of this timeline, if there may be more of it."""
-        newest = page[-1].id if page else ""
-        if len(page) >= PAGE and order(newest) > order(self.after):
-            self.after = newest
-            window.trim(now, read_to=newest)
+        if page.length >= PAGE and order(page.newest) > order(self.after):
+            self.after = page.newest
+            window.trim(now, read_to=page.newest)
         else:
             window.trim(now, read_to=max(window.seen, key=order, default=""))
             self.next_turn()

@@ -1,18 +1,26 @@
-"""How a Mastodon server says things: events, ids, and when it wants to see us again."""
+"""How a Mastodon server says things: events, pages, ids, and when it wants to see us again."""
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
-from msgspec import convert
+from msgspec import DecodeError, Raw, convert
 
 from app.hashtags import named
 from app.messages import Post, dumps
 from app.sources import Part, SourceLost, decoder, members
 
 LINE_BYTES = 2**20
+"""Of a line of the stream, what is read of it: ten times as long as a long post."""
+PAGE_BYTES = 2**22
+"""Of an answer: ten times as much as forty long posts take."""
+LONGEST_ID = 40
+"""Characters; ids are numbers of 64 bits, on some servers words or UUIDs."""
 WAIT_AT_MOST = 3600.0
 
 
@@ -44,7 +52,14 @@ class Status(Part):
     tags: list[Tag] | None = None
 
 
+class Numbered(Part):
+    """Of a status that cannot be read, still its id."""
+
+    id: str | int
+
+
 read_event, read_status = decoder(Event), decoder(Status)
+read_numbered, read_page = decoder(Numbered), decoder(list[Raw])
 
 
 def parse(line: bytes | str) -> Post | None:
@@ -73,6 +88,40 @@ def parse_status(status: Any) -> Post | None:
     return post_of(convert(status, Status))
 
 
+def parse_text(status: bytes) -> Post | None:
+    """The same of its JSON."""
+    return post_of(read_status(status))
+
+
+def statuses_of(page: bytes) -> list[bytes]:
+    """The statuses on a page, each as its JSON; b"" for one that is none.
+
+    Raises ValueError or RecursionError for what is no page.
+    """
+    try:
+        return [bytes(raw) for raw in read_page(page)]
+    except DecodeError:  # half an emoji in one of them
+        found = json.loads(page)
+        if not isinstance(found, list):
+            raise
+        return [written(status) for status in found]
+
+
+def written(status: Any) -> bytes:
+    try:
+        return json.dumps(status).encode()
+    except RecursionError:
+        return b""
+
+
+def id_of(status: bytes) -> str:
+    """A status's id, also where it cannot be read; "" where that cannot be, either."""
+    try:
+        return checked_id(read_numbered(status).id)
+    except (ValueError, RecursionError):
+        return ""
+
+
 def post_of(status: Status) -> Post | None:
     if status.reblog:
         return None
@@ -85,8 +134,23 @@ def post_of(status: Status) -> Post | None:
     )
 
 
-async def events(content: aiohttp.StreamReader) -> AsyncIterator[dict[str, str]]:
-    """Each event of a stream; {} for a comment, which is a sign of life."""
+async def events(
+    content: aiohttp.StreamReader, silence: float
+) -> AsyncGenerator[dict[str, str], None]:
+    """Each event of a stream; {} for a comment, which is a sign of life.
+
+    Raises TimeoutError when none comes for so many seconds: bytes alone are no sign of life.
+    """
+    async with aclosing(parsed(content)) as coming:
+        while True:
+            async with asyncio.timeout(silence):
+                event = await anext(coming, None)
+            if event is None:
+                return
+            yield event
+
+
+async def parsed(content: aiohttp.StreamReader) -> AsyncGenerator[dict[str, str], None]:
     event: dict[str, str] = {}
     async for line in lines(content):
         field, _, value = line.partition(b":")
@@ -107,14 +171,35 @@ def as_line(event: str, payload: str) -> str:
 
 
 async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Each whole line; one that never ends ends the stream."""
+    """Each line; of one that is too long its beginning, which then is no post: a stranger's long
+    one must neither fill the memory nor end the stream, which does not go back."""
     rest = b""
     async for chunk in content.iter_any():
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
-            yield line.rstrip(b"\r")
-        if len(rest) > LINE_BYTES:
-            raise SourceLost(f"the stream has a line of more than {LINE_BYTES} bytes")
+        first, *others = chunk.split(b"\n")
+        rest += first[: LINE_BYTES - len(rest)]
+        for line in others:
+            yield rest.rstrip(b"\r")
+            rest = line[:LINE_BYTES]
+
+
+async def body(response: aiohttp.ClientResponse) -> bytes:
+    """What a server has answered; raises SourceLost for more than PAGE_BYTES."""
+    found = bytearray()
+    async for chunk in response.content.iter_any():
+        found += chunk
+        if len(found) > PAGE_BYTES:
+            raise SourceLost(f"it answered with more than {PAGE_BYTES} bytes")
+    return bytes(found)
+
+
+def streaming_url(instance: bytes) -> str:
+    """Where a server has its stream, by what it says of itself (GET /api/v2/instance); "" where
+    it does not say (https://docs.joinmastodon.org/entities/Instance/)."""
+    try:
+        found = json.loads(instance)["configuration"]["urls"]["streaming"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def order(id: str) -> tuple[int, str]:
@@ -125,7 +210,8 @@ def order(id: str) -> tuple[int, str]:
 def checked_id(id: Any) -> str:
     """An id as text; raises ValueError for what is no id of any server."""
     text = str(id) if type(id) in (str, int) else ""
-    if not (text.isascii() and text.replace("-", "").isalnum()):
+    fits = len(text) <= LONGEST_ID and text.isascii()
+    if not (fits and text.replace("-", "").isalnum()):
         raise ValueError("not an id")
     return text
 

@@ -79,7 +79,8 @@ class Budget:
             )
         except StoreLost as lost:
             if self.most < 0:
-                raise SourceLost(f"the budget is not known: {lost}") from lost
+                unknown = "the budget is not known"
+                raise SourceLost(f"{unknown}: {lost}", told=f"{unknown}: {lost.told}") from lost
             self.paid, self.ask_again = self.most, self.clock() + AGAIN_SECONDS
         else:
             self.paid, self.ask_again = min(self.read + ahead, self.most), float("inf")

@@ -6,16 +6,17 @@ retries a wrong token for ever.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 from tweepy.asynchronous import AsyncStreamingClient
+from yarl import URL
 
 from app.sources import SourceLost
 from app.sources.x.waits import XWaits
-from app.sources.x.wire import described, printable
+from app.sources.x.wire import TOLD_AT_MOST, described, printable
 
 MEANING = {
     400: "It does not take our request.",
@@ -41,6 +42,14 @@ class Answer:
 
 Line = bytes | Answer | None
 """A line of the stream; None for a keep-alive and for the connect."""
+
+
+class NoStream(ConnectionError):
+    """X's answer is no failure, and no stream either."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"X answered {status}, which is no stream")
+        self.status = status
 
 
 class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
@@ -81,7 +90,7 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         raise aiohttp.ServerDisconnectedError("X closed the stream")
 
     async def on_request_error(self, status_code: int) -> None:
-        raise ConnectionError(f"X answered {status_code}, which is no stream")
+        raise NoStream(status_code)
 
     async def on_connection_error(self) -> None:
         raise  # tweepy calls this while it handles the error: hand the error on
@@ -91,13 +100,14 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
 
 
 class Gateway:
-    """As much of an aiohttp session as tweepy uses, with the host that we choose.
+    """As much of an aiohttp session as tweepy uses, with the address that we choose.
 
-    tweepy has its host fixed, but takes a session that is already there as it is.
+    tweepy has its host fixed, but takes a session that is already there as it is. A user in the
+    address is left out: the header for it has the token.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, host: str) -> None:
-        self.session, self.host = session, host
+    def __init__(self, session: aiohttp.ClientSession, address: str) -> None:
+        self.session, self.address = session, URL(address).with_user(None)
         self.headers, self.close = session.headers, session.close
 
     @property
@@ -105,32 +115,36 @@ class Gateway:
         return self.session.closed
 
     def request(self, method: str, url: str, **options: Any) -> Any:
-        path = url.removeprefix("https://api.twitter.com")
-        return self.session.request(method, self.host + path, **options)
+        path = self.address.path.rstrip("/") + url.removeprefix("https://api.twitter.com")
+        asked = self.address.with_path(path, keep_query=True)
+        # X leads nowhere else, and whoever does is not to have the token
+        return self.session.request(method, asked, allow_redirects=False, **options)
 
 
-async def refusal(response: aiohttp.ClientResponse, now: float, waits: XWaits) -> None:
-    """Raise SourceLost for an answer that is no success, with the wait that X wants."""
+async def refusal(
+    response: aiohttp.ClientResponse, now: float, waits: XWaits, hide: Callable[[str], str]
+) -> None:
+    """Raise SourceLost for an answer that is no success, with the wait that X wants.
+
+    hide: takes our secrets out of a text, should something repeat what it was sent.
+    """
     if 200 <= response.status < 300:
         return
-    text = f"X answered {response.status}: {await told(response)}"
+    told = f"X answered {response.status}"
+    text = f"{told}: {hide(reason(await response.text(errors='replace')))[:TOLD_AT_MOST]}"
     if response.status in LIMITS:
-        raise SourceLost(text, waits.limited(now, reset_time(response.headers)))
-    if response.status in MEANING:
-        raise SourceLost(f"{text}. {MEANING[response.status]}", for_good=True)
-    raise SourceLost(text, waits.error())
+        raise SourceLost(text, waits.limited(now, reset_time(response.headers)), told=told)
+    if meaning := MEANING.get(response.status):
+        raise SourceLost(f"{text}. {meaning}", for_good=True, told=f"{told}. {meaning}")
+    raise SourceLost(text, waits.error(), told=told)
 
 
-async def told(response: aiohttp.ClientResponse) -> str:
-    """The reason in an answer's body, without our token, should something echo it."""
-    body = await response.text(errors="replace")
+def reason(body: str) -> str:
+    """The reason in an answer's body, as X or something between us wrote it."""
     try:
-        text = described(json.loads(body))
+        return described(json.loads(body)) or printable(body)
     except (ValueError, RecursionError):
-        text = ""
-    token = response.request_info.headers.get("Authorization", "").removeprefix("Bearer ")
-    text = text or printable(body)
-    return (text.replace(token, "(hidden)") if token else text)[:200]
+        return printable(body)
 
 
 def reset_time(headers: Mapping[str, str]) -> float | None:

@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import aiohttp
+from aiohttp.http import HttpProcessingError
 
 from app.messages import Checkpoint, Message, MinuteCount
-from app.sources import SourceLost, said
 from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS
 from app.sources.x.coverage import Coverage
 from app.sources.x.minutes import MINUTE, SETTLE_SECONDS, Asking, minute_of
@@ -39,10 +39,8 @@ class XCounts(X):
                     self.say("live", "counts by the minute", coverage.filled_since)
                     self.waits.worked(self.clock())
                     await self.sleep(self.pause())
-        except (aiohttp.ClientError, OSError) as error:
-            raise SourceLost(
-                f"the connection to X failed: {said(error)}", self.waits.cut()
-            ) from error
+        except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
+            raise self.cut(error) from None
 
     def pause(self) -> float:
         """Seconds until the next minute is over and settled."""

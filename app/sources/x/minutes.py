@@ -14,7 +14,7 @@ from tweepy.asynchronous import AsyncClient
 from app.hashtags import spelling
 from app.messages import milliseconds
 from app.settings import Settings
-from app.sources import SourceLost, said
+from app.sources import SourceLost
 from app.sources.x.connection import Gateway
 
 MINUTE = 60
@@ -24,6 +24,7 @@ LONGEST_SPAN = 12 * 3600
 """Our own limit, lest an answer is of several pages."""
 REACH = 6.9 * 86_400
 """X knows seven days; what is older than that is lost."""
+NOT_READ = "X's counts could not be read"
 
 Minutes = Sequence[tuple[int, int, int]]
 """Whole minutes in order and without a hole: (begin, end, posts), in seconds since 1970."""
@@ -55,11 +56,11 @@ class Asking:
             )
             whole = all(one[1] == two[0] for one, two in pairwise(counted))
             if not (whole and counted and (counted[0][0], counted[-1][1]) == (begin, end)):
-                raise ValueError("minutes are missing")
+                raise SourceLost(f"{NOT_READ}: minutes are missing")
             if not all(type(posts) is int and posts >= 0 for _, _, posts in counted):
-                raise ValueError("a count is not a whole number")
+                raise SourceLost(f"{NOT_READ}: a count is not a whole number")
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise SourceLost(f"X's counts could not be read: {said(error)}") from error
+            raise SourceLost(f"{NOT_READ}: {type(error).__name__}") from None
         return counted
 
 

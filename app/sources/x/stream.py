@@ -19,11 +19,12 @@ from tweepy.asynchronous import AsyncStreamingClient
 
 from app.hashtags import spelling
 from app.messages import Message, Post
+from app.settings import showable
 from app.sources import Source, SourceLost, said
 from app.sources.x.budget import DOLLARS_A_POST, Budget
 from app.sources.x.connection import Gateway, Line, OneConnection, refusal
 from app.sources.x.waits import XWaits
-from app.sources.x.wire import REMARKS, described, is_message, parse
+from app.sources.x.wire import REMARKS, TOLD_AT_MOST, described, is_message, parse
 
 RULE_TAG = "hashtag-pulse"
 RULE_LENGTH = 1024
@@ -102,10 +103,17 @@ class X(Source):
                 async with aclosing(self.lines(client)) as lines:
                     async for line in lines:
                         yield line
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            raise SourceLost(
-                f"the connection to X failed: {said(error)}", self.waits.cut()
-            ) from error
+        except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
+            raise self.cut(error) from None
+
+    def cut(self, error: Exception) -> SourceLost:
+        """The connection failed: viewers are told why, and the owner also where it was to."""
+        why, to = said(error), showable(self.settings.x_api_url)
+        return SourceLost(
+            f"the connection to {to} failed: {why}",
+            self.waits.cut(),
+            told=f"the connection to X failed: {why}",
+        )
 
     def lines(self, client: OneConnection) -> AsyncGenerator[Line, None]:
         return client.lines()
@@ -114,7 +122,7 @@ class X(Source):
         """A session in which an answer that is no success raises SourceLost with its wait."""
 
         async def refuse(response: aiohttp.ClientResponse) -> None:
-            await refusal(response, self.clock(), waits)
+            await refusal(response, self.clock(), waits, self.settings.hide)
 
         return aiohttp.ClientSession(
             raise_for_status=refuse,
@@ -135,10 +143,15 @@ class X(Source):
             # a duplicate is no problem: somebody else's rule brings these posts as well
             refused = [p for p in answer.get("errors") or () if p.get("title") != "DuplicateRule"]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            text = f"X's answer about our rules could not be read: {type(error).__name__} {error}"
-            raise SourceLost(text, self.waits.error()) from error
+            text = f"X's answer about our rules could not be read: {type(error).__name__}"
+            raise SourceLost(text, self.waits.error()) from None
         if refused:
-            raise SourceLost(f"X refused a rule: {described(refused)}", self.waits.error())
+            told = "X refused a rule"
+            raise SourceLost(f"{told}: {self.quoted(refused)}", self.waits.error(), told=told)
+
+    def quoted(self, message: Any) -> str:
+        """What X says of a problem, without our secrets, should something repeat them."""
+        return self.settings.hide(described(message))[:TOLD_AT_MOST]
 
     def read(self, line: Line) -> Post | None:
         """What a line of the stream holds; a bad one is skipped and counted.
@@ -164,11 +177,12 @@ class X(Source):
 
     def hear(self, message: dict[str, Any], line: bytes) -> None:
         """A message without a post: X ends the stream (raises SourceLost), or only remarks."""
-        text = described(message)
+        text = self.quoted(message)
         if "oo many connections" in text or "TooManyConnections" in text:
-            raise SourceLost(f"X: {text}", self.waits.limited(self.clock(), None))
+            wait = self.waits.limited(self.clock(), None)
+            raise SourceLost(f"X: {text}", wait, told="X has too many connections of this app")
         if "isconnect" in text or "losing connection" in text:
-            raise SourceLost(f"X: {text}", self.waits.cut())
+            raise SourceLost(f"X: {text}", self.waits.cut(), told="X ended the stream")
         if REMARKS.isdisjoint(message):
             self.skip(text or repr(line[:80]))
 

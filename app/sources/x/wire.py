@@ -14,6 +14,8 @@ REMARKS = frozenset({"delete", "limit", "warning"})
 """Members of messages that are of no concern to us."""
 PROBLEMS = frozenset({"errors", "error", "title"})
 """Members of messages about the stream itself."""
+TOLD_AT_MOST = 200
+"""Characters of what X says of a problem that are said on."""
 
 
 class Hashtag(Part):
@@ -93,14 +95,14 @@ def is_message(line: bytes) -> bool:
 def described(message: Any) -> str:
     """What X says of a problem, in any of the forms it has for that; "" for no problem."""
     if isinstance(message, list):
-        return "; ".join(filter(None, map(described, message)))[:200]
+        return "; ".join(filter(None, map(described, message)))
     if not isinstance(message, dict):
         return printable(message) if isinstance(message, str) else ""
     if inner := message.get("errors") or message.get("error"):
         return described(inner)
     names = ("title", "connection_issue", "disconnect_type", "detail", "message", "value")
     said = [message[name] for name in names if isinstance(message.get(name), str)]
-    return printable(": ".join(said))[:200]
+    return printable(": ".join(said))
 
 
 def printable(text: str) -> str:

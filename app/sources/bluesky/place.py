@@ -1,0 +1,108 @@
+"""Where to go on reading, by the posts' own times; pure. All times are in microseconds.
+
+A server tells when it saw a message, and each has a time of its own for the same post: one may
+be minutes behind the others, another may have a wrong clock. When the author's own server made
+the commit is the same on all of them. One such server may lie, so it is the median of the last
+hundred that tells how far the server that we read is behind; and a message moves the cursor only
+where its two times agree, so that no single one of the future can move it there: what came until
+then would be lost with the next cut.
+"""
+
+from collections import deque
+
+from app.store.keys import SEEN_MINUTES
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+REREAD = MINUTE
+"""How much is read again after a cut: messages are not strictly in the order of their times."""
+AGREE = MINUTE
+"""By no more may a message's two times differ, but for what the server is behind; and by no more
+may it be ahead of our own clock, but for what nearly all are."""
+SAMPLES, ENOUGH = 101, 11
+"""Messages by which that is known: the last ones, and how many of them suffice."""
+REMEMBERED = (SEEN_MINUTES - 2) * MINUTE
+"""Of what is read again, the ingester knows by the posts' ids what it has counted, so far back."""
+EARLY_AT_MOST = REMEMBERED - AGREE
+"""How far a clock may be behind before posts are missing: no more is read again than that."""
+EARLIEST = 10**15
+"""A time in the year 2001: a server takes a lower cursor for something else than a time."""
+
+
+class Place:
+    """Of one connection."""
+
+    def __init__(self, begun: int = 0, early: int = 0) -> None:
+        self.begun = begun
+        """The cursor that it goes back to; 0 for none."""
+        self.early = early
+        """So much earlier than that was asked for, of a server whose clock is behind."""
+        self.behind = 0
+        """How far the server's times are after the posts' own; negative for a clock that is
+        behind."""
+        self.ahead = 0
+        """How far the posts' times are ahead of our own clock, where that is behind."""
+        self.samples: deque[tuple[int, int]] = deque(maxlen=SAMPLES)
+        self.first = self.newest = 0
+        """The own times of messages whose two times agree; 0 before there is one."""
+        self.started = 0
+        """When the first of these was, by the server's clock."""
+        self.heard = 0
+        """How many messages told both of their times."""
+
+    def hear(self, time: int, made: int, now: int) -> int:
+        """A message has come: its own time, or 0 where that is not to be believed.
+
+        time: by the server's clock. made: by that of its author's server, 0 where it does not
+        say. now: by ours.
+        """
+        if made:
+            self.compare(time, made, now)
+        at = time - self.behind
+        if not EARLIEST <= at <= now + self.ahead + AGREE:
+            return 0
+        if made and abs(at - made) <= AGREE:
+            if not self.begun_too_late:
+                self.first, self.started = self.first or at, self.started or time
+                self.newest = max(self.newest, at)
+            return at
+        return at if not self.newest or abs(at - self.newest) <= AGREE else 0
+
+    def compare(self, time: int, made: int, now: int) -> None:
+        self.samples.append((time - made, made - now))
+        self.heard += 1
+        if self.heard <= ENOUGH or self.heard % 16 == 0:  # to sort at each message is too dear
+            behind, ahead = map(sorted, zip(*self.samples, strict=True))
+            middle = len(behind) // 2
+            self.behind, self.ahead = behind[middle], max(0, ahead[middle]) * self.is_sure
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is known how far the server is behind."""
+        return self.heard >= ENOUGH
+
+    @property
+    def begun_too_late(self) -> bool:
+        """Whether the server's clock is so far behind that what we asked for was later than the
+        cursor: what lies between is missing."""
+        behind = max(self.behind, -EARLY_AT_MOST)
+        return bool(self.begun) and behind < -self.early - SECOND
+
+    @property
+    def cursor(self) -> int:
+        """The time to go back to after a cut; 0 before there is one."""
+        begun = self.begun if self.is_of_the_past else 0
+        return max(begun or self.first, self.newest - REREAD)
+
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether the server had the time that we go back to: for one of the future it begins
+        with the present, and so would we, after every cut until then."""
+        known = self.first and self.is_sure
+        return not known or self.started >= self.begun - self.early - AGREE
+
+    def was_counted(self, made: int) -> bool:
+        """Whether a post is from so long before the cursor that the ingester has counted it, and
+        may not know it any more: a server that is far behind brings such again."""
+        may_be_far = self.behind > REMEMBERED or not self.is_sure
+        return may_be_far and 0 < made < self.begun - REMEMBERED

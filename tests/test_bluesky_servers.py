@@ -1,0 +1,155 @@
+"""Jetstream servers that differ by minutes, one after the other: every post once all the same."""
+
+import logging
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from aiohttp import web
+from jetstream import BEGIN, SECOND, Jetstream, Network, numbered, source_of
+from network import Counting
+from servers import eventually
+
+from app.ingest import seen
+from app.ingest.seen import Seen
+from app.messages import MINUTE, Post
+
+MINUTES = 60 * SECOND
+
+
+async def test_a_server_five_minutes_behind_brings_no_post_twice(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Of 600 posts, one a second, it brings 361 again: they were counted twice."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 600)))
+    two = await stack.enter_async_context(Jetstream(network, late=5 * MINUTES))
+    async with counting.of(source_of(one, two)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(600))
+        await eventually(lambda: two.sent >= 361, "the other one has brought them again")
+        network.put(numbered(100, begin=600))
+        await counting.reach({"science": 700})
+    assert (one.fired, two.sent) == (["cut"], 361 + 100)
+
+
+async def test_after_a_server_five_minutes_behind_no_post_is_lost(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Its cursor was five minutes later than the posts: of the next 600, 239 were lost."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 600), late=5 * MINUTES))
+    two = await stack.enter_async_context(Jetstream(network))
+    async with counting.of(source_of(one, two)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put([*numbered(600), *numbered(600, begin=600)])
+        await counting.reach({"science": 1200})
+    assert (one.fired, len(two.asked)) == (["cut"], 1)
+    assert int(two.asked[0]["cursor"]) == BEGIN + 539 * SECOND, "in the posts' own time"
+
+
+@pytest.mark.parametrize("behind", [5, 10])
+async def test_before_a_server_whose_clock_is_behind_no_post_is_lost(
+    counting: Counting, stack: AsyncExitStack, behind: int
+) -> None:
+    """For it, the cursor is of five minutes later, or of the future: it is asked once more, for
+    so much earlier a time; and right at once the next time."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, *[("cut", 600)] * 2))
+    two = await stack.enter_async_context(
+        Jetstream(network, ("", 0), ("cut", 700), late=-behind * MINUTES)
+    )
+    async with counting.of(source_of(one, two)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(600))
+        await eventually(lambda: two.open, "the other one is asked")
+        network.put(numbered(1200, begin=600))
+        await eventually(lambda: len(one.asked) == 2, "it is the first one's turn again")
+        await eventually(lambda: len(two.asked) == 3, "and that of the other one")
+        network.put(numbered(100, begin=1800))
+        await counting.reach({"science": 1900})
+    first, again, *more = [int(query["cursor"]) for query in two.asked]
+    assert first - again == (behind + 1) * MINUTES and len(more) == 1
+    assert (one.fired, two.fired) == (["cut", "cut"], ["cut"])
+
+
+async def test_a_server_an_hour_behind_brings_no_post_twice(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """It brings an hour again, of which 15 minutes are known by their ids: older ones by their
+    commits' own times."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 3600)))
+    two = await stack.enter_async_context(Jetstream(network, late=60 * MINUTES))
+    async with counting.of(source_of(one, two)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(3600))
+        await eventually(lambda: two.sent >= 3600, "the other one has brought them again")
+        network.put(numbered(100, begin=3600))
+        await counting.reach({"science": 3700})
+    assert (one.fired, two.sent) == (["cut"], 3700)
+
+
+async def test_what_cannot_be_had_is_said(counting: Counting, stack: AsyncExitStack) -> None:
+    """A server whose clock is an hour behind has nothing for a time that is its future: what
+    lies between is missing, and the source says how much."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 600)))
+    two = await stack.enter_async_context(Jetstream(network, late=-60 * MINUTES))
+    source = source_of(one, two)
+    async with counting.of(source):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(600))
+        await eventually(lambda: two.open, "the other one is asked")
+        network.put(numbered(5000, begin=600))
+        await eventually(lambda: "are missing" in source.reason, "it is said")
+    assert (one.fired, source.state) == (["cut"], "live")
+    assert source.told().unbroken_since > (BEGIN + 600 * SECOND) // 1000
+
+
+async def test_a_clock_that_goes_back_and_back_ends_the_connection(
+    counting: Counting, stack: AsyncExitStack, caplog: Any
+) -> None:
+    """It is not asked again and again without a wait."""
+
+    class Falling(Jetstream):
+        async def subscribe(self, request: web.Request) -> web.StreamResponse:
+            self.late -= 5 * MINUTES
+            return await super().subscribe(request)
+
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 600)))
+    two = await stack.enter_async_context(Falling(network))
+    caplog.set_level(logging.INFO)
+    async with counting.of(source_of(one, two)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(2400))
+        await eventually(lambda: "its clock goes back" in caplog.text, "it is said")
+    assert len(two.asked) == 2
+
+
+def post(n: int, at: int) -> Post:
+    return Post("bluesky", str(n), at * MINUTE, "", {"a": "a"})
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood makes the oldest minutes forgotten before their time, down to the present one."""
+    monkeypatch.setattr(seen, "MOST", 1000)
+    marks = Seen()
+    for n in range(20_000):
+        assert marks.add(post(n, 100 + n // 400))
+        for minute in marks.old():
+            del marks.minutes[minute]
+        assert sum(map(len, marks.minutes.values())) <= 1000
+    assert marks.add(post(19_999, 149)) is None, "the last ones are known"
+
+
+def test_one_without_a_time_is_remembered_as_long_as_all_others() -> None:
+    """Also one of an hour ago: not only until the next minute."""
+    marks = Seen()
+    for n, at in enumerate((100, 0, 40)):
+        minute, _ = marks.add(post(n, at)) or (0, b"")
+        assert minute == 100
+    marks.add(post(1000, 115))
+    assert marks.old() == []
+    assert all(marks.add(post(n, at)) is None for n, at in enumerate((115, 0, 40)))

@@ -1,0 +1,116 @@
+"""A network of strangers at full speed: honest posts are counted to the last one, nothing grows,
+nobody is silent. `make soak` has it for longer: STRANGE_SECONDS=3600."""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hostile_source import HONEST, HostileServer, Strangers
+from servers import App, Event, RedisServer, eventually, viewing
+from stored import totals
+
+from app.store.store import Store, connect
+
+SECONDS, SEED = float(os.environ.get("STRANGE_SECONDS", 20)), int(os.environ.get("SEED", 1))
+MOST_MEMORY = 400
+"""MiB of the ingester, of the web process, and of Redis."""
+MOST_HASHTAGS = 20_000
+LATE_SECONDS = 1.0
+"""By so much may a tick be late; looked at where it runs for longer, with nothing beside it."""
+LONG_SECONDS = 300
+
+
+async def test_honest_posts_are_exact_among_the_worst_of_everything(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Names of every length up to a megabyte and of every plane, storms of marks, ten thousand
+    hashtags, times of every year, no JSON, repeats, another order, messages that no server
+    should send, cut lines, and hosts that are five minutes apart."""
+    strangers = Strangers(SEED)
+    chosen = {"REDIS_URL": redis_server.url, "HASHTAGS": ",".join(HONEST[:10])}
+    async with HostileServer(strangers, 300, -300) as server:
+        network = {
+            "SOURCES": "bluesky",
+            "JETSTREAM_URL": server.urls,
+            "MAX_HASHTAGS": MOST_HASHTAGS,
+        }
+        with (
+            App(tmp_path / "web", "web", **chosen) as web,
+            App(tmp_path / "ingest", "ingest", **chosen, **network) as ingester,
+        ):
+            await asyncio.to_thread(web.started)
+            seen: list[Event] = []
+            watching = asyncio.create_task(watch(web, seen))
+            memory = await memory_meanwhile({"web": web, "ingest": ingester, "redis": redis_server})
+            server.over = True
+            with suppress(AssertionError):  # what is wrong is said next
+                await eventually(lambda: counted(redis_server, strangers), "all is counted", 60)
+            assert await honest(redis_server) == {tag: strangers.truth[tag] for tag in HONEST}
+            await eventually(lambda: shows(seen, strangers), "the page shows it", 20)
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            outputs = web.output + ingester.output
+    late = latest(seen)
+    say(
+        f"\nseed {SEED}: {server.next} messages, {sum(strangers.truth.values())} honest uses, "
+        f"{server.cuts} cuts, {memory} MiB, the latest tick by {late:.1f} s; {dict(strangers.made)}\n"
+    )
+    assert server.cuts, "the line was cut"
+    assert "Traceback" not in outputs, outputs
+    assert max(memory.values()) <= MOST_MEMORY, memory
+    if SECONDS >= LONG_SECONDS:
+        assert late <= LATE_SECONDS
+
+
+async def watch(web: App, seen: list[Event]) -> None:
+    """All that a viewer of honest hashtags is sent, on one connection."""
+    async with viewing(f"{web.url}/events?tags={','.join(HONEST[:20])}") as stream:
+        async for event in stream:
+            if event.name == "counts":
+                seen.append(event)
+
+
+async def memory_meanwhile(processes: dict[str, Any]) -> dict[str, int]:
+    """The most memory that each process has for so long, in MiB."""
+    memory, now = dict.fromkeys(processes, 0), asyncio.get_running_loop().time
+    end = now() + SECONDS
+    while now() < end:
+        for name, process in processes.items():
+            assert process.running, process.output
+            pages = Path(f"/proc/{process.popen.pid}/statm").read_text().split()[1]
+            memory[name] = max(memory[name], int(pages) // 256)
+        await asyncio.sleep(0.2)
+    return memory
+
+
+async def counted(server: RedisServer, strangers: Strangers) -> bool:
+    return await honest(server) == {tag: strangers.truth[tag] for tag in HONEST}
+
+
+async def honest(server: RedisServer) -> dict[str, int]:
+    """The totals of the honest hashtags."""
+    store = Store(connect(server.url))
+    try:
+        found = await totals(store)
+    finally:
+        await store.redis.aclose()
+    return {tag: found.get(tag, 0) for tag in HONEST}
+
+
+def shows(seen: list[Event], strangers: Strangers) -> bool:
+    """Whether the last event has the truth."""
+    return bool(seen) and seen[-1].data["counts"] == {t: strangers.truth[t] for t in HONEST[:20]}
+
+
+def latest(seen: list[Event]) -> float:
+    """By how many seconds a tick came later than it said that ticks last."""
+    told = [(event.data["at"] / 1000, event.data["tick"]) for event in seen]
+    return max(after - before - tick for (before, _), (after, tick) in pairwise(told))
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text)
