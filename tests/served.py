@@ -81,12 +81,13 @@ class Writer:
 
     def values(self, tick: Mapping[str, Any]) -> list[Write]:
         hour = keys.hour_of(tick["at"])
-        pairs = [(tag, keys.written_posts(self.totals[tag], hour)) for tag in tick["counts"]]
+        tags = list(tick["counts"])
+        values = [keys.written_posts(self.totals[tag], hour) for tag in tags]
         key = keys.totals(self.source)
-        writes = [Write("hash", key, [part for pair in pairs for part in pair])]
+        writes = [Write("hash", key, tags, values)]
         if gone := list(tick.get("gone", ())):
             writes.insert(0, Write("forget", key, gone))
-        return [write for write in writes if write.values]
+        return [write for write in writes if write.names]
 
     async def write(self, commit: Commit) -> None:
         stored = await self.store.commit(self.state, commit, "the test")
@@ -97,15 +98,17 @@ class Writer:
 class Site:
     """The web app on a real socket, in this process; a test publishes its ticks one by one."""
 
-    def __init__(self, store: Store, redis_url: str, lane: str) -> None:
+    def __init__(self, store: Store, redis_url: str, lane: str, **settings: str) -> None:
         self.port = free_port()
         chosen = {"REDIS_URL": redis_url, "BIND": f"127.0.0.1:{self.port}", "EXPRESS_LANE": lane}
+        chosen |= settings
         self.settings = read(chosen)
         self.config: ServerConfig = server_config(self.settings)
         self.config.graceful_timeout = 0.2
         self.clock = Clock()
         self.feed = Feed(0.5, self.settings.hashtags, clock=self.clock)
         self.store, self.writer = store, Writer(store)
+        self.app = create_app(self.settings, self.feed)
 
     async def run(self, stop: asyncio.Event) -> None:
         async def stopped() -> None:
@@ -113,7 +116,7 @@ class Site:
             self.feed.close()
             asyncio.get_running_loop().call_later(0.1, self.config.cut)
 
-        await serve(create_app(self.settings, self.feed), self.config, shutdown_trigger=stopped)
+        await serve(self.app, self.config, shutdown_trigger=stopped)
 
     async def publish(self, science: int = 1, **more: Any) -> None:
         await self.writer.commit({"science": science} if science else {}, **more)
@@ -139,9 +142,9 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(redis_url: str, lane: str = "on") -> AsyncIterator[Site]:
+async def serving(redis_url: str, lane: str = "on", **settings: str) -> AsyncIterator[Site]:
     redis = connect(redis_url)
-    site, stop = Site(Store(redis), redis_url, lane), asyncio.Event()
+    site, stop = Site(Store(redis), redis_url, lane, **settings), asyncio.Event()
     await site.writer.open()
     await site.publish()
     async with beside(site.feed.run(site.store), "the feed"), asyncio.TaskGroup() as group:

@@ -10,6 +10,7 @@ from app.store.keys import (
     end_of_hour,
     end_of_kept,
     pack_total,
+    read_all_posts,
     read_posts,
     read_total,
     with_posts,
@@ -88,6 +89,30 @@ def test_what_is_no_total_is_refused(value: bytes) -> None:
     """Also one so long that counting on would not fit into JSON."""
     with pytest.raises(ValueError, match="not a total"):
         read_posts(value)
+
+
+fields = st.one_of(
+    st.builds(written_posts, st.integers(0, 10**9), st.integers(0, 10**9)),
+    st.text("019 \n-x", max_size=6).map(str.encode),
+    st.sampled_from([b"", b" ", b"\n", b"1 2\n3 4", b"1", b"2 3 4", b"9" * 5000 + b" 1"]),
+)
+
+
+@given(st.lists(fields, max_size=6))
+def test_many_totals_are_read_at_once_or_refused(values: list[bytes]) -> None:
+    """All as one by one; where that refuses one of them, whatever the others make up for it."""
+    try:
+        posts, last = read_all_posts(values)
+    except ValueError:
+        return
+    assert list(zip(posts, last, strict=True)) == [read_posts(value) for value in values]
+
+
+def test_usual_totals_are_read_at_once() -> None:
+    """Not one by one, which takes twice as long: none of them is refused."""
+    values = [written_posts(10**n, 496_000 + n) for n in range(9)]
+    assert read_all_posts(values) == ([10**n for n in range(9)], [496_000 + n for n in range(9)])
+    assert read_all_posts([]) == ([], [])
 
 
 def test_a_key_lives_by_what_it_holds() -> None:

@@ -41,7 +41,7 @@ class Memory:
     def write(self, writes: Iterable[Write]) -> None:
         for write in writes:
             assert write.kind == "hash"
-            pairs = zip(write.values[::2], write.values[1::2], strict=True)
+            pairs = zip(write.names, write.values, strict=True)
             self.values.setdefault(write.key, {}).update(pairs)
             self.ends[write.key] = write.ends
 
@@ -167,8 +167,8 @@ def test_what_is_kept_already_is_raised() -> None:
     book.present(NOW - 60, a=1)
     book.memory.write(
         [
-            Write("hash", keys.kept(HOUR - 1, "x"), ["a", Past(1, {10: 1}).pack()]),
-            Write("hash", keys.day(DAY, "x"), ["a", Past(1, {0: 1}).pack()]),
+            Write("hash", keys.kept(HOUR - 1, "x"), ["a"], [Past(1, {10: 1}).pack()]),
+            Write("hash", keys.day(DAY, "x"), ["a"], [Past(1, {0: 1}).pack()]),
         ]
     )
     book.past(NOW, NOW - 60, a=2, b=7)
@@ -207,6 +207,22 @@ def test_garbage_counts_as_not_there(
     if garbage and is_read:  # what is kept is a copy; and 9s may be minutes
         assert 1 <= len(caplog.records) <= 2
         assert "none of ours so far" in caplog.text and kind in caplog.text
+
+
+def test_counts_are_of_every_source_that_counted_it() -> None:
+    """Also where this cut has nothing of it; garbage in one of many makes none of them suffer."""
+    memory, ledger = Memory(), Ledger(())
+    memory.values[keys.totals("x")] = {"a": b"5 1", "c": b"many 7"}
+    memory.values[keys.totals("y")] = {"a": b"7 1", "b": b"0 1"}
+    cut = Cut(NOW, {"x": {"a": 2, "c": 1}, "y": {"c": 4}}, {"y": {NOW - 1: {"b": 0}}})
+    pages = memory.pages(ledger.wanted(cut, ["x", "y", "z"]), "x", "y", "z")
+    changes = ledger.enter(cut, pages)
+    assert changes.added == {"a": {"x": 2}, "c": {"x": 1, "y": 4}}
+    counts = ledger.totals(pages, changes.added, ["x", "y", "z"])
+    assert counts == {"a": {"x": 7, "y": 7}, "c": {"x": 1, "y": 4}}
+    assert pages.unreadable == 1
+    memory.write(pages.writes())
+    assert memory.values[keys.totals("x")] == {"a": b"7 %d" % HOUR, "c": b"1 %d" % HOUR}
 
 
 def test_a_total_that_shrank_makes_nothing_less_than_nothing() -> None:

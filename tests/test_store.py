@@ -54,7 +54,8 @@ def tick(counts: dict[str, int], **changes: Any) -> str:
 
 def made(seen: State, name: str, totals: dict[str, int] | None = None, **changes: Any) -> Commit:
     """A commit that writes these totals of source x; changes are fields of the Commit."""
-    values = [part for tag, n in (totals or {}).items() for part in (tag, f"{n} {HOUR}")]
+    tags = list(totals or {})
+    values = [f"{n} {HOUR}" for n in (totals or {}).values()]
     fields = {
         "name": name,
         "tick": tick(totals or {}),
@@ -64,7 +65,7 @@ def made(seen: State, name: str, totals: dict[str, int] | None = None, **changes
             "recent": " ".join([*seen.recent, name]),
             "networks": "x",
         },
-        "writes": [Write("hash", keys.totals("x"), values)] if values else [],
+        "writes": [Write("hash", keys.totals("x"), tags, values)] if tags else [],
         "oldest": "0",
     }
     return Commit(**{**fields, **changes})
@@ -119,10 +120,10 @@ async def test_each_kind_of_write_does_what_it_says(store: Store) -> None:
     await store.redis.hset("old", mapping={"a": 1, "b": 2, "c": 3})
     await store.redis.sadd("dropped", "x")
     writes = [
-        Write("hash", "h", ["a", b"\xff\x00", "b", "2"], ends),
+        Write("hash", "h", ["a", "b"], [b"\xff\x00", b"2"], ends),
         Write("forget", "old", ["a", "c", "nobody"]),
-        Write("set", "s", [b"\xff", b"\x00"], ends),
-        Write("string", "t", ["text"], ends),
+        Write("set", "s", (), [b"\xff", b"\x00"], ends),
+        Write("string", "t", (), ["text"], ends),
         Write("drop", "dropped"),
     ]
     await commit(store, State(), "a", writes=writes)
@@ -139,16 +140,33 @@ async def test_each_kind_of_write_does_what_it_says(store: Store) -> None:
 
 async def test_a_commit_of_many_thousand_fields_is_stored_whole(store: Store) -> None:
     """Lua's stack would not take them at once."""
-    values = [part for n in range(12_345) for part in (f"tag{n}", f"{n} {HOUR}")]
+    names, values = zip(*[(f"tag{n}", f"{n} {HOUR}") for n in range(12_345)], strict=True)
     marks = [b"%d" % n for n in range(12_345)]
     writes = [
-        Write("hash", keys.totals("x"), values),
-        Write("set", keys.seen("x", 1), marks, 2**31),
+        Write("hash", keys.totals("x"), names, values),
+        Write("set", keys.seen("x", 1), (), marks, 2**31),
         Write("forget", "nobody", [f"tag{n}" for n in range(5001)]),
     ]
     await commit(store, State(), "a", writes=writes)
     assert await past_our_code.totals(store) == {f"tag{n}": n for n in range(1, 12_345)}
     assert await store.redis.scard(keys.seen("x", 1)) == 12_345
+
+
+async def test_texts_of_every_length_come_as_they_are(store: Store) -> None:
+    """Names and values, with any bytes in them: MessagePack has a form for each length."""
+    sizes = [0, 1, 31, 32, 255, 256, 65_535, 65_536]
+    names = ["é" * (size // 2) + "n" * (size % 2) for size in sizes]
+    values = [(bytes(range(256)) * (size // 256 + 1))[:size] for size in sizes]
+    writes = [
+        Write("hash", "h", names, values),
+        Write("set", "s", (), values),
+        Write("string", "t", (), [values[-1]]),
+    ]
+    await commit(store, State(), "a", writes=writes)
+    expected = {name.encode(): value for name, value in zip(names, values, strict=True)}
+    assert await store.redis.hgetall("h") == expected
+    assert await store.redis.smembers("s") == set(values)
+    assert await store.redis.get("t") == values[-1]
 
 
 async def test_a_repeated_commit_counts_once(store: Store) -> None:
@@ -237,10 +255,10 @@ async def test_the_log_is_bounded_by_number(store: Store) -> None:
 
 
 WRITES = {
-    "hash": Write("hash", "{hashtag}:hour:1:x", ["a", "b"], 2**31),
+    "hash": Write("hash", "{hashtag}:hour:1:x", ["a"], ["b"], 2**31),
     "forget": Write("forget", "{hashtag}:totals:y", ["a"]),
-    "set": Write("set", "{hashtag}:seen:x:1", ["a"], 2**31),
-    "string": Write("string", "{hashtag}:popular", ["a"], 2**31),
+    "set": Write("set", "{hashtag}:seen:x:1", (), ["a"], 2**31),
+    "string": Write("string", "{hashtag}:popular", (), ["a"], 2**31),
 }
 
 
@@ -251,8 +269,8 @@ async def test_a_key_of_another_type_is_named_and_left_alone(store: Store, key: 
     key = last[0].key if last else key
     await store.redis.rpush(key, "mine")
     before = await everything(store.redis)
-    writes = [Write("hash", f"other:{n}", ["a", "b"]) for n in range(50)]
-    writes += [Write("hash", keys.totals("x"), ["science", "1 1"]), *last]
+    writes = [Write("hash", f"other:{n}", ["a"], ["b"]) for n in range(50)]
+    writes += [Write("hash", keys.totals("x"), ["science"], ["1 1"]), *last]
     with pytest.raises(StoreLost, match=rf"Redis: the Redis key {key} is a list, expected a"):
         await store.commit(State(), made(State(), "a", writes=writes), "the test")
     assert await everything(store.redis) == before
@@ -282,15 +300,111 @@ async def test_a_full_or_read_only_redis_changes_nothing(store: Store) -> None:
     state = await commit(store, State(), "a", 1)
     before = await everything(store.redis)
     await store.redis.config_set("maxmemory", "1")
-    with pytest.raises(StoreLost, match=r"OOM|memory"):
+    full = "^Redis: it is full, so nothing more can be counted: raise its maxmemory.$"
+    with pytest.raises(StoreLost, match=full):
         await commit(store, state, "b", 1)
     await store.redis.config_set("maxmemory", "0")
     await store.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
-    with pytest.raises(StoreLost, match="read only"):
+    read_only = "^Redis: it is a read only replica: REDIS_URL must name the primary.$"
+    with pytest.raises(StoreLost, match=read_only):
         await commit(store, state, "b", 1)
     await store.redis.execute_command("REPLICAOF", "NO", "ONE")
     assert await everything(store.redis) == before
     assert (await commit(store, state, "b", 1)).commit == "b"
+
+
+RIGHTS = ("on", ">pw", "~{hashtag}:*", "&{hashtag}:*", "+@all", "-@dangerous", "+info")
+"""Those of the README, of a user who has no others."""
+OWN, CHANNEL = "~{hashtag}:*", "&{hashtag}:ticks"
+TAKEN = [
+    *((f"-{name}", f"+{name}") for name in ("set", "hset", "hdel", "xadd", "xtrim", "expireat",
+      "hget", "hmget", "time", "evalsha", "hgetall", "multi", "exec")),
+    ("-publish", f"+publish or {CHANNEL}"), ("resetchannels", f"+publish or {CHANNEL}"),
+    ("resetkeys", OWN),
+]  # fmt: skip
+
+
+@asynccontextmanager
+async def as_user(server: RedisServer, *rights: str) -> AsyncIterator[Store]:
+    """The store as a user with these rights."""
+    admin = connect(server.url)
+    await admin.execute_command("ACL", "SETUSER", "pulse", "reset", *RIGHTS, *rights)
+    await admin.aclose()
+    redis = connect(f"redis://pulse:pw@127.0.0.1:{server.port}")
+    try:
+        yield Store(redis)
+    finally:
+        await redis.aclose()
+
+
+async def test_a_user_with_the_rights_of_the_readme_may_do_all(
+    store: Store, server: RedisServer
+) -> None:
+    """Committing, reading, following, and whatever else a Store can do."""
+    async with as_user(server) as limited, hearing(limited) as heard:
+        state = await limited.commit(State(), made(State(), "a", {"science": 1}), "the test")
+        told = made(state, "b", {"science": 2}, states={"sources": "{}"})
+        assert (await limited.commit(state, told, "the test")).commit == "b"
+        await eventually(lambda: count(heard) == 2, "the ticks are heard")
+        assert await limited.take_lease("x", 1) is False
+        await limited.bound_lease(5)
+        await limited.give_lease("the test")
+        assert await limited.spend("x 2026-01-01", "reader", 1, 1, 10) == 10
+        await limited.scan(keys.totals("x"), 0, 10)
+        await limited.lengths([keys.totals("x")])
+        await limited.members([keys.seen("x", 1)])
+        assert await limited.states_since(0)
+        assert (await limited.about())["role"] == "master"
+
+
+@pytest.mark.parametrize(("taken", "missing"), TAKEN)
+async def test_a_right_that_is_missing_is_named_and_nothing_is_written(
+    store: Store, server: RedisServer, taken: str, missing: str
+) -> None:
+    """Without XADD a commit left its totals and no state, so that they were counted twice; without
+    the channel it was stored, and no page ever heard of it."""
+    state = await commit(store, State(), "a", 1)
+    before = await everything(store.redis)
+    sentence = rf"^Redis: its user lacks the right {re.escape(missing)} \(see ACL SETUSER\)\.$"
+    async with as_user(server, taken) as limited:
+        with pytest.raises(StoreLost, match=sentence) as lost:
+            await limited.load()  # first of all, as the ingester does
+            await limited.commit(state, made(state, "b", {"science": 2}), "the test")
+    assert lost.value.told == str(lost.value)
+    assert await everything(store.redis) == before
+
+
+@pytest.mark.parametrize(
+    ("taken", "missing"), [("-subscribe", "+subscribe"), ("resetchannels", CHANNEL)]
+)
+async def test_a_right_that_a_reader_lacks_is_named(
+    server: RedisServer, taken: str, missing: str
+) -> None:
+    """And it goes on by itself when the right is given."""
+    async with as_user(server, taken) as limited:
+        with pytest.raises(StoreLost, match=re.escape(f"lacks the right {missing} (")):
+            await anext(limited.follow("", silence=1))
+        async with as_user(server):
+            following = limited.follow("", silence=1)
+            assert await anext(following) is None
+            await following.aclose()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("who", "says"),
+    [("pulse:wrong@", "does not take the password"), ("nobody:pw@", "does not take the password"),
+     ("", "asks for the password")],
+)  # fmt: skip
+async def test_a_password_that_is_wrong_or_missing_names_the_setting(
+    store: Store, server: RedisServer, who: str, says: str
+) -> None:
+    """To everybody else no more is told than that Redis refuses."""
+    await store.redis.config_set("requirepass", "pw")
+    redis = connect(f"redis://{who}127.0.0.1:{server.port}")
+    with pytest.raises(StoreLost, match=f"^Redis: it {says} of REDIS_URL.$") as lost:
+        await Store(redis).load()
+    assert lost.value.told == "Redis refuses what it is asked."
+    await redis.aclose()
 
 
 async def test_a_redis_that_forgot_the_script_is_told_it_again(store: Store) -> None:
@@ -462,6 +576,44 @@ async def test_garbage_on_the_channel_is_skipped_and_counted(store: Store) -> No
         await commit(store, State(), "a")
         await eventually(lambda: any(heard), "the tick is heard")
     assert after - calls <= 1  # the look after a silence, not one for each message
+
+
+FORGED = ("4102444800000-0", "9999999999999-0", f"{2**64 - 1}-{2**64 - 1}", f"{'9' * 20}-0",
+          f"1-{'9' * 20}", f"{'9' * 20}-{'9' * 20}")  # fmt: skip
+
+
+@pytest.mark.parametrize("follows", [True, False])
+async def test_a_tick_that_was_never_stored_is_not_believed(store: Store, follows: bool) -> None:
+    """Who may publish may send ids of the future, and such as Redis itself refuses: after one of
+    20 digits a web process never heard again, as long as it lived. Each is skipped and counted,
+    whatever it says comes before it, the log is not read again, and nothing else is missed."""
+    state = await commit(store, State(), "a")
+    async with hearing(store) as heard:
+        for n, id in enumerate(FORGED):
+            calls = (await store.redis.info("commandstats"))["cmdstat_xrange"]["calls"]
+            forged = tick({"science": 9**9}, id=id, previous=state.tick if follows else "")
+            assert await store.redis.publish(TICKS, forged) == 1
+            await eventually(lambda n=n: store.skipped == n + 1, "the forged one has come")
+            after = (await store.redis.info("commandstats"))["cmdstat_xrange"]["calls"]
+            assert after - calls <= 2, "a look after a silence, not one for each message"
+            state = await commit(store, state, f"b{n}")
+            await eventually(lambda n=n: count(heard) == n + 2, "the next one is heard")
+    assert [t for t in heard if t] == await store.ticks_after("")
+
+
+async def test_a_long_log_is_read_a_page_at_a_time(store: Store) -> None:
+    """What follows it holds no more of it at once, however long it is."""
+    state = State()
+    for n in range(100):
+        state = await commit(store, state, f"c{n}")
+    following = store.follow("", silence=5)
+    await anext(following)
+    asked = (await store.redis.info("commandstats"))["cmdstat_xrange"]["calls"]
+    assert asked == 1
+    for _ in range(99):
+        assert await anext(following)
+    assert await anext(following) is None
+    await following.aclose()  # type: ignore[attr-defined]
 
 
 OF_BEFORE = {

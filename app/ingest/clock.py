@@ -3,6 +3,11 @@
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
+from app.messages import SourceState
+from app.sources import Source
+
 JUMP = 5000
 """Milliseconds: a clock that is further off than that from what it was is another one."""
 
@@ -23,6 +28,8 @@ class RedisClock:
         """When Redis was asked for the time, in seconds of our own clock."""
         self.date = 0
         """The newest that was given."""
+        self.begun = 0
+        """When it was found to be another one than before, by itself; 0 for never."""
 
     def ask(self) -> None:
         """Redis is asked for the time now."""
@@ -40,9 +47,42 @@ class RedisClock:
         if jumped:
             self.date = 0
         self.offset = high if jumped else min(max(low, before), high)
+        if jumped:
+            self.begun = self.now()
         return jumped
 
     def now(self) -> int:
         """Milliseconds since 1970; it never goes back, but where Redis's clock is another one."""
         self.date = max(self.date, int(self.elapsed() * 1000 + (self.offset or 0)))
         return self.date
+
+
+class Told:
+    """What the sources are doing, dated by Redis's clock: theirs may be wrong by hours, or be set
+    at any time. Bound: one entry for each source."""
+
+    def __init__(self, clock: RedisClock) -> None:
+        self.clock, self.begun = clock, clock.begun
+        self.states: dict[str, tuple[SourceState, SourceState]] = {}
+        """As a source said it last, and as that was dated then."""
+
+    def tell(self, source: Source) -> SourceState:
+        """As ticks have it; the same as long as the source says the same."""
+        if self.begun != self.clock.begun:
+            self.states.clear()
+            self.begun = self.clock.begun
+        said, (before, dated) = source.told(), self.states.get(source.name, (None, None))
+        if dated is None or said != before:
+            dated = self.dated(said, self.clock.now() - int(source.clock() * 1000))
+            self.states[source.name] = said, dated
+        return dated
+
+    def dated(self, said: SourceState, ahead: int) -> SourceState:
+        """ahead: how many milliseconds Redis's clock is ahead of the source's; which of them is
+        wrong nobody knows. Since when no post is missing is often a time that the network told:
+        it is not dated back, lest it is said that something was counted which was not."""
+        if abs(ahead) <= JUMP and not self.begun:
+            return said
+        since = min(max(said.since + ahead, self.begun), self.clock.now())
+        unbroken = max(said.unbroken_since, said.unbroken_since + ahead, self.begun)
+        return replace(said, since=since, unbroken_since=min(unbroken, since))

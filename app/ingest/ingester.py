@@ -6,16 +6,13 @@ holds is the truth: commits.py says what happens when it is not what we believe.
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from uuid import uuid4
 
-from app.ingest.clock import RedisClock, seconds_up
+from app.ingest.clock import RedisClock, Told, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
-from app.ingest.lease import LEASE_SECONDS, become_writer, holder
+from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
 from app.messages import MINUTE, Checkpoint, Message, MinuteCount, Post
@@ -54,11 +51,12 @@ class Ingester:
         """Those that wait while the next commit has all that it may have."""
         self.store, self.tracked = store, frozenset(tracked)
         self.pace = Pace(seconds, "storing a tick")
-        self.name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self.name = own_name()
         """Ours among ingesters, as the lease has it."""
         self.lease = max(LEASE_SECONDS, 3 * seconds)
         """Seconds that each commit holds it."""
         self.clock = RedisClock(elapsed)
+        self.told = Told(self.clock)
         self.writer = Writer(store, self.tracked, most, self.clock, self.name)
         self.trouble = ""
         """What is wrong with Redis, as it was last said."""
@@ -191,7 +189,7 @@ class Ingester:
         """Commit this; True when it is stored. Raises StoreLost when nobody can say."""
         old = [(seen, name, minute) for name, seen in self.seen.items() for minute in seen.old()]
         dropped = [keys.seen(name, minute) for _, name, minute in old]
-        states = {source.name: source.told() for source in self.sources.values()}
+        states = {source.name: self.told.tell(source) for source in self.sources.values()}
         stored = await self.writer.write(
             cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped
         )
@@ -238,12 +236,14 @@ class Ingester:
                 async with aclosing(source.posts(cursor)) as posts:  # type: ignore[type-var]
                     async for message in posts:
                         self.take(source, message)
-                        backoff.reset()
+                        moved = self.counter.cursors.get(source.name, "") != cursor
+                        if moved or not source.goes_back:
+                            backoff.reset()  # else it would end at the same place again, at once
                         if self.counter.is_full and self.may_wait(source, message):
                             await self.wait_for_room()
                 return
             except SourceLost as lost:
-                source.say(lost.state, str(lost))
+                source.say(lost.state, lost.told, logged=str(lost))
                 if lost.for_good:
                     return
                 await asyncio.sleep(backoff.next() if lost.wait is None else lost.wait)

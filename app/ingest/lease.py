@@ -4,13 +4,23 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from uuid import uuid4
 
-from app.process import is_alive
+from app.process import birth, is_gone
 from app.store.store import Store, StoreLost
 
 LEASE_SECONDS = 6.0
 """A writer that has not committed for so long is dead, hung or cut off."""
+MOST_LEASE_SECONDS = 30.0
+"""Three of the longest ticks; one that lasts longer is of another clock, or nobody's."""
 LOOK_SECONDS = 1.0
+
+
+def own_name() -> str:
+    """Ours among ingesters: the host, the process, its birth where that can be told, and what
+    nobody else has."""
+    parts = (socket.gethostname(), str(os.getpid()), birth(), uuid4().hex[:8])
+    return "/".join(part for part in parts if part)
 
 
 async def become_writer(
@@ -38,8 +48,10 @@ async def become_writer(
 
 
 async def holder(store: Store) -> str:
-    """Who has the lease; a process of this machine that is no more has it no longer."""
+    """Who has the lease; a process that is proven to be no more has it no longer."""
     held = await store.writer()
+    if held:
+        await store.bound_lease(MOST_LEASE_SECONDS)
     if held and is_dead(held):
         await store.give_lease(held)
         return ""
@@ -47,9 +59,12 @@ async def holder(store: Store) -> str:
 
 
 def is_dead(writer: str) -> bool:
-    """Whether an ingester, by its name, was a process of this machine that is no more."""
-    host, _, rest = writer.partition("/")
-    process = rest.partition("/")[0]
-    if host != socket.gethostname() or not process.isdigit():
-        return False
-    return int(process) != os.getpid() and not is_alive(int(process))
+    """Whether an ingester, by its name, was a process of this machine that is no more.
+
+    A host may have several PID namespaces (the containers of a pod), and a number may have been
+    given to another process since: so its birth is looked at, too. Where nothing is proven, the
+    lease has to run out.
+    """
+    host, process, born, *_ = [*writer.split("/"), "", "", ""]
+    is_here = host == socket.gethostname() and process.isdecimal() and len(process) < 10
+    return is_here and is_gone(int(process), born)

@@ -25,15 +25,27 @@ OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
 """The same for a tracked hashtag, whose minutes are kept for longer."""
 
 
+@dataclass
+class Totals:
+    """What a source's totals are, hashtag by hashtag."""
+
+    posts: dict[str, int] = field(default_factory=dict)
+    last: dict[str, int] = field(default_factory=dict)
+    """The hour last seen."""
+
+
 class Pages:
-    """Fields as they were read, and as they are to be written; for one commit."""
+    """Fields as they were read, and as they are to be written; for one commit.
+
+    What nearly all hashtags of a commit need is done for all of a source at once.
+    """
 
     def __init__(self, values: Values, networks: Collection[str] = ()) -> None:
         self.values, self.networks = values, networks
         self.changed: dict[str, dict[str, bytes]] = defaultdict(dict)
         """Key to field to new value."""
-        self.parsed: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
-        """Source to hashtag to posts and the hour last seen, as they will be."""
+        self.known: dict[str, Totals] = {}
+        """Source to its totals as they will be."""
         self.ends: dict[str, int] = {}
         """Key to when it is forgotten, in seconds since 1970."""
         self.unreadable = 0
@@ -43,37 +55,50 @@ class Pages:
 
     def get(self, key: str, name: str) -> bytes:
         """The value as it will be; b"" where there is none."""
-        if key in self.changed and (found := self.changed[key].get(name)) is not None:
-            return found
-        return self.values[key].get(name, b"") if key in self.values else b""
+        found = self.changed[key].get(name) if key in self.changed else None
+        return self.values.get(key, {}).get(name, b"") if found is None else found
+
+    def totals(self, source: str) -> Totals:
+        """Of all hashtags of the source that were read."""
+        if source not in self.known:
+            stored = self.values.get(keys.totals(source), {})
+            try:
+                posts, last = keys.read_all_posts(stored.values())
+            except ValueError:
+                self.known[source] = self.read_one_by_one(source, stored)
+            else:
+                self.known[source] = Totals(
+                    dict(zip(stored, posts, strict=True)), dict(zip(stored, last, strict=True))
+                )
+        return self.known[source]
+
+    def read_one_by_one(self, source: str, stored: Mapping[str, bytes]) -> Totals:
+        """The same where some are none of ours."""
+        found = Totals()
+        for tag, value in stored.items():
+            try:
+                found.posts[tag], found.last[tag] = keys.read_posts(value)
+            except ValueError:
+                found.posts[tag] = found.last[tag] = 0
+                self.skip(keys.totals(source), tag)
+        return found
+
+    def posts(self, source: str, tag: str) -> tuple[int, int]:
+        """Of a source, the posts with a hashtag and the hour last seen."""
+        found = self.totals(source)
+        return found.posts.get(tag, 0), found.last.get(tag, 0)
 
     def put_posts(self, source: str, posts: Mapping[str, int], last: int) -> None:
         """Of a source, the posts of hashtags that were seen last in this hour."""
-        key = keys.totals(source)
-        self.parsed[source].update({tag: (n, last) for tag, n in posts.items()})
+        key, found = keys.totals(source), self.totals(source)
+        found.posts.update(posts)
+        found.last.update(dict.fromkeys(posts, last))
         self.changed[key].update({tag: keys.written_posts(n, last) for tag, n in posts.items()})
         self.ends[key] = 0
 
     def put(self, key: str, name: str, value: bytes, ends: int = 0) -> None:
         self.changed[key][name] = value
         self.ends[key] = ends
-
-    def posts(self, source: str, tag: str) -> tuple[int, int]:
-        """Of a source, the posts with a hashtag and the hour last seen."""
-        found = self.parsed[source].get(tag)
-        return self.read_posts(source, tag) if found is None else found
-
-    def read_posts(self, source: str, tag: str) -> tuple[int, int]:
-        """The same as it was read."""
-        key = keys.totals(source)
-        value = self.values.get(key, {}).get(tag)
-        try:
-            found = keys.read_posts(value) if value else (0, 0)
-        except ValueError:
-            self.skip(key, tag)
-            found = 0, 0
-        self.parsed[source][tag] = found
-        return found
 
     def past(self, key: str, name: str) -> keys.Past | None:
         value = self.get(key, name)
@@ -103,7 +128,7 @@ class Pages:
 
     def writes(self) -> list[Write]:
         return [
-            Write("hash", key, [part for item in fields.items() for part in item], self.ends[key])
+            Write("hash", key, [*fields], [*fields.values()], self.ends[key])
             for key, fields in self.changed.items()
             if fields
         ]
@@ -118,7 +143,16 @@ class Changes:
     late: dict[str, dict[str, list[tuple[int, int]]]] = field(default_factory=dict)
     """Hashtag to source to (minute in milliseconds since 1970, posts)."""
 
-    def add(self, source: str, minute: int, tag: str, posts: int, late: bool) -> None:
+    def add_present(self, source: str, tags: Mapping[str, int]) -> None:
+        """Hashtag to posts, of the present minute."""
+        added = self.added
+        for tag, posts in tags.items():
+            if tag in added:
+                added[tag][source] = posts
+            else:
+                added[tag] = {source: posts}
+
+    def add_past(self, source: str, minute: int, tag: str, posts: int, late: bool) -> None:
         if not posts:
             return
         parts = self.added.setdefault(tag, {})
@@ -165,15 +199,14 @@ class Ledger:
         changes = Changes()
         for source, tags in cut.present.items():
             self.enter_present(pages, source, cut.minute, tags)
-            for tag, posts in tags.items():
-                changes.add(source, cut.minute, tag, posts, late=False)
+            changes.add_present(source, tags)
         for source, by_tag in past_by_tag(cut).items():
             for tag, minutes in by_tag.items():
                 moved: dict[int, int] = {}
                 for minute, posts in sorted(minutes.items()):
                     into = self.minute_for(cut, tag, minute)
                     moved[into] = moved.get(into, 0) + posts
-                    changes.add(source, into, tag, posts, late=into == minute < cut.minute)
+                    changes.add_past(source, into, tag, posts, late=into == minute < cut.minute)
                 self.enter_past(pages, source, cut.minute, tag, moved)
         return changes
 
@@ -183,7 +216,8 @@ class Ledger:
         """Hashtag to posts, of the present minute; nearly all of a commit is this."""
         hour, slot = divmod(minute, HOUR_MINUTES)
         key = keys.hour(hour, source)
-        totals = {tag: pages.posts(source, tag)[0] + posts for tag, posts in tags.items()}
+        before = pages.totals(source).posts
+        totals = {tag: before.get(tag, 0) + posts for tag, posts in tags.items()}
         pages.put_posts(source, totals, hour)
         pages.raise_last(key, slot, tags, totals, keys.end_of_hour(hour))
         if tracked := {tag: tags[tag] for tag in tags.keys() & self.tracked}:
@@ -276,13 +310,16 @@ class Ledger:
                 past.slots[slot] = past.slots.get(slot, 0) + more
             pages.put(key, tag, past.pack(), keys.end_of_day(number))
 
-    def totals(self, pages: Pages, tag: str, networks: Iterable[str]) -> dict[str, int]:
-        """The hashtag's total of every source that ever counted it, as the commit leaves them."""
-        return {
-            s: posts
-            for s in networks
-            if (posts := pages.posts(s, tag)[0]) or pages.get(keys.totals(s), tag)
-        }
+    def totals(
+        self, pages: Pages, tags: Iterable[str], networks: Iterable[str]
+    ) -> dict[str, dict[str, int]]:
+        """Hashtag to the total of every source that ever counted it, as the commit leaves them."""
+        found: dict[str, dict[str, int]] = {tag: {} for tag in tags}
+        for source in networks:
+            for tag, posts in pages.totals(source).posts.items():
+                if tag in found:
+                    found[tag][source] = posts
+        return found
 
     def say(self, pages: Pages) -> None:
         """Tell the log, when their number has doubled, that some values were none of ours."""

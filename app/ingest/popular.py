@@ -78,7 +78,8 @@ class Popular:
             if room < 0:
                 break
         text = dumps(listed)
-        return [Write("string", keys.POPULAR, [text], int(now) + keys.POPULAR_SECONDS)]
+        ends = int(now) + keys.POPULAR_SECONDS
+        return [Write("string", keys.POPULAR, values=[text], ends=ends)]
 
 
 def most(posts: Mapping[str, int], number: int) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """One commit: what is read for it, what is worked out, and what is written."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,7 @@ class Writer:
         self.counted = CountedMinutes(tracked)
         self.moving, self.forgetting = Moving(tracked), Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
+        self.logged = Logged()
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
 
@@ -62,13 +64,15 @@ class Writer:
         """
         self.counted.begin(since or {})
         self.hear(state)
-        if state.tick and parse_id(state.tick)[0] > state.time + JUMP:
-            self.log_anew = True
 
     def hear(self, state: State) -> None:
+        """What time it is, and whether the log's ids are of this clock: after one of the future
+        all that follow would be of the future, too. By another clock nothing was counted yet."""
         if self.clock.hear(state.time):
             self.log_anew = True
-            self.counted.begin({})
+            self.counted.begin(dict.fromkeys(state.networks, self.clock.begun // MINUTE))
+        if state.tick and parse_id(state.tick)[0] > state.time + JUMP:
+            self.log_anew = True
 
     async def write(
         self,
@@ -98,7 +102,7 @@ class Writer:
         self.clock.ask()
         stored = await self.store.commit(state, commit, self.name, lease)
         if stored.commit == cut.name:
-            self.stored(plan, stored)
+            self.stored(plan, stored, len(commit.tick.encode()))
         return stored
 
     async def plan(self, cut: Cut, state: State, sources: Mapping[str, SourceState]) -> Plan:
@@ -120,7 +124,7 @@ class Writer:
         ]
         for part in parts:
             for key, names in part.items():
-                together.setdefault(key, set()).update(names)
+                together[key] = together[key] | names if key in together else names
         return {key: list(names) for key, names in together.items()}
 
     def worked_out(self, plan: Plan, state: State, pages: Pages, seconds: float) -> Commit:
@@ -145,8 +149,8 @@ class Writer:
                 *marks(plan.cut, now),
                 *self.popular.write(now / 1000, self.spellings.shown),
             ],
-            states={"sources": told} if told != state.told else {},
-            oldest="" if self.log_anew else str(max(0, now - keys.LOG_SECONDS * 1000)),
+            states={"sources": told} if told != state.told or self.log_anew else {},
+            oldest="" if self.log_anew else self.logged.oldest(now),
         )
 
     def tick(
@@ -159,25 +163,55 @@ class Writer:
         now: int,
     ) -> str:
         """What changed, as JSON; its ids are put before it when it is stored."""
-        names = {tag: self.spellings.shown(tag) for tag in changes.added}
         tick = {
             "at": now,
             "seconds": seconds,
-            "counts": {tag: self.ledger.totals(pages, tag, plan.networks) for tag in changes.added},
+            "counts": self.ledger.totals(pages, changes.added, plan.networks),
             "added": changes.added,
             "late": changes.late,
-            "names": {tag: name for tag, name in names.items() if name != tag},
+            "names": self.spellings.differing(changes.added),
             "gone": gone,
             "sources": plan.sources,
         }
         return msgspec.json.encode({name: part for name, part in tick.items() if part}).decode()
 
-    def stored(self, plan: Plan, stored: State) -> None:
-        """Redis has it now."""
-        self.clock.hear(stored.time)
+    def stored(self, plan: Plan, stored: State, size: int) -> None:
+        """Redis has it now; size: bytes of its tick."""
+        if self.log_anew:
+            self.logged = Logged()
+        self.logged.add(stored.tick, size)
         self.counted.stored(plan.spans)
         self.popular.count(plan.cut)
         self.log_anew = False
+        self.hear(stored)
+
+
+class Logged:
+    """How much of the log is ours: it is bounded in bytes, and Redis cannot tell how long it is.
+
+    Bound: the ticks of LOG_SECONDS, of at most LOG_BYTES together.
+    """
+
+    def __init__(self) -> None:
+        self.ticks: deque[tuple[tuple[int, int], int]] = deque()
+        """The id of each tick, and how many bytes it has."""
+        self.size = 0
+        self.cut = (0, 0)
+        """What is before this id went before its time."""
+
+    def add(self, id: str, size: int) -> None:
+        self.ticks.append((parse_id(id), size))
+        self.size += size
+        while self.size > keys.LOG_BYTES and len(self.ticks) > 1:
+            self.size -= self.ticks.popleft()[1]
+            self.cut = self.ticks[0][0]
+
+    def oldest(self, now: int) -> str:
+        """The oldest id that the log is to keep; now: milliseconds since 1970."""
+        begin = max(0, now - keys.LOG_SECONDS * 1000), 0
+        while self.ticks and self.ticks[0][0] < begin:
+            self.size -= self.ticks.popleft()[1]
+        return "{}-{}".format(*max(begin, self.cut))
 
 
 def fields_of_state(plan: Plan, state: State, told: str) -> dict[str, str]:
@@ -205,7 +239,7 @@ def marks(cut: Cut, now: int) -> list[Write]:
     """What was counted of sources that may bring it again."""
     ends = now // 1000 + keys.SEEN_LIFE
     return [
-        Write("set", keys.seen(source, minute), sorted(found), ends)
+        Write("set", keys.seen(source, minute), values=sorted(found), ends=ends)
         for source, minutes in cut.marks.items()
         for minute, found in minutes.items()
     ]

@@ -1,6 +1,7 @@
 """All of Redis, and nothing else of the app.
 
     keys.py          every key: its name, type, life and form
+    refusals.py      what Redis refuses, and what is missing
     connection.py    a connection that gives up soon, and what it raises
     state.py         what a commit leaves, and what it writes
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription

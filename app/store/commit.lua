@@ -8,16 +8,19 @@
 --       6 the channel                  7 the tick, as JSON that begins with {
 --       8 the oldest id that the log keeps, or '' to begin the log anew   9 how many entries
 --       then, for the fields of state, for an entry of states (none: nothing to tell), and for
---       each write: its kind, when the key is forgotten (seconds since 1970, 0 for never), how
---       many values, and these. Kinds are: hash (name, value, ...), forget (name, ...),
---       set (member, ...), string (value), drop (nothing)
+--       each write: its kind, when the key is forgotten (seconds since 1970, 0 for never), names,
+--       and values, each a list as MessagePack: a thousand arguments cost twice as much. Kinds
+--       are: hash (names, values), forget (names), set (members as values), string (one value),
+--       drop (nothing)
 -- Answers {version, commit, milliseconds of Redis's clock, id of the tick} of what is stored
 -- now. The caller finds its own commit's name in it when the tick is stored, now or by an
 -- earlier try whose answer was lost; otherwise nothing was changed.
--- LEASE as an error: somebody else is the writer now. FOREIGN: a key is not ours. Nothing was
--- changed then either: Redis does not undo what a script did, so all is looked at first.
+-- LEASE as an error: somebody else is the writer now. FOREIGN: a key is not ours. NOPERM: a right
+-- is missing. ERR: no reader would take so long a tick. Nothing was changed then either: Redis does not undo what a script
+-- did, so all is looked at first.
 
 local state, log, lease, states = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local LONGEST = 2 * 2^20 - 1024 -- what readers take (connection.py), less what stands before it
 local TYPES = { hash = 'hash', forget = 'hash', set = 'set', string = 'string' }
 
 local function now()
@@ -33,12 +36,10 @@ local function is_other(key, wanted)
   end
 end
 
-local writes, place = {}, 10
-while ARGV[place] do
-  local first = place + 3
-  local write = { kind = ARGV[place], ends = ARGV[place + 1], first = first }
-  place = first + ARGV[place + 2]
-  write.last = place - 1
+local writes = {}
+for place = 10, #ARGV, 4 do
+  local write = { kind = ARGV[place], ends = ARGV[place + 1] }
+  write.names, write.values = cmsgpack.unpack(ARGV[place + 2]), cmsgpack.unpack(ARGV[place + 3])
   table.insert(writes, write)
 end
 local to_state, to_states = table.remove(writes, 1), table.remove(writes, 1)
@@ -47,6 +48,26 @@ local foreign = is_other(state, 'hash') or is_other(log, 'stream') or is_other(l
   or is_other(states, 'stream')
 for n, write in ipairs(writes) do foreign = foreign or is_other(KEYS[4 + n], TYPES[write.kind]) end
 if foreign then return foreign end
+
+-- Redis 7 tells what its user may do; in Redis 6.2 a right that is missing is noticed too late.
+local function lacks(command, ...)
+  if redis.acl_check_cmd and not redis.acl_check_cmd(command, ...) then
+    return redis.error_reply("NOPERM the user may not run the '" .. string.lower(command) .. "' command")
+  end
+end
+local denied = lacks('TIME') or lacks('HMGET', state, '') or lacks('GET', lease)
+  or lacks('SET', lease, '') or lacks('HSET', state, '', '') or lacks('HDEL', state, '')
+  or lacks('SADD', state, '') or lacks('UNLINK', state) or lacks('EXPIREAT', state, 0)
+  or lacks('DEL', log) or lacks('XADD', log, '*', '', '') or lacks('XTRIM', log, 'MAXLEN', 0)
+  or lacks('HGET', state, '') or lacks('XRANGE', states, '-', '+')
+if denied then return denied end
+if lacks('PUBLISH', ARGV[6], '') then
+  return redis.error_reply('NOPERM the user may not publish to the channel ' .. ARGV[6])
+end
+
+if #ARGV[7] > LONGEST then
+  return redis.error_reply('ERR the tick of ' .. #ARGV[7] .. ' bytes is longer than readers take')
+end
 
 local stored = redis.call('HMGET', state, 'version', 'commit', 'tick')
 local version, commit, last = stored[1] or '', stored[2] or '', stored[3] or ''
@@ -60,10 +81,19 @@ if version ~= ARGV[1] or commit ~= ARGV[2] then return { version, commit, now(),
 
 redis.call('SET', lease, ARGV[4], 'PX', ARGV[5])
 
+-- Names and values in turns; the names alone, or the values, where the others are not there.
+local function parts_of(write)
+  local names, values, parts = write.names, write.values, {}
+  if #names == 0 or #values == 0 then return #names == 0 and values or names end
+  for n = 1, #names do parts[2 * n - 1], parts[2 * n] = names[n], values[n] end
+  return parts
+end
+
 -- Many at once, in portions that Lua's stack can take; of even length, for names and values.
 local function call(command, key, write)
-  for n = write.first, write.last, 2000 do
-    redis.call(command, key, unpack(ARGV, n, math.min(n + 1999, write.last)))
+  local parts = parts_of(write)
+  for n = 1, #parts, 2000 do
+    redis.call(command, key, unpack(parts, n, math.min(n + 1999, #parts)))
   end
 end
 
@@ -77,17 +107,24 @@ end
 if ARGV[8] == '' then
   redis.call('DEL', log)
   last = ''
+  -- what is dated by a clock that was ahead would make all that follows be of its future, too
+  local moment = now()
+  if #redis.call('XRANGE', states, '(' .. moment, '+', 'COUNT', 1) > 0 then
+    local kept = redis.call('XRANGE', states, '-', moment)
+    redis.call('DEL', states)
+    for _, entry in ipairs(kept) do redis.call('XADD', states, entry[1], unpack(entry[2])) end
+  end
 end
-local tick = '"previous":"' .. last .. '",' .. string.sub(ARGV[7], 2)
-local id = redis.call('XADD', log, '*', 'tick', '{' .. tick)
+local previous, rest = '"previous":"' .. last .. '",', string.sub(ARGV[7], 2)
+local id = redis.call('XADD', log, '*', 'tick', '{' .. previous .. rest)
 if ARGV[8] ~= '' then
   redis.call('XTRIM', log, 'MINID', '~', ARGV[8])
   redis.call('XTRIM', log, 'MAXLEN', '~', ARGV[9])
 end
 call('HSET', state, to_state)
 redis.call('HSET', state, 'commit', ARGV[3], 'tick', id)
-if to_states.last >= to_states.first then
-  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*', unpack(ARGV, to_states.first, to_states.last))
+if #to_states.names > 0 then
+  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*', unpack(parts_of(to_states)))
 end
-redis.call('PUBLISH', ARGV[6], '{"id":"' .. id .. '",' .. tick)
+redis.call('PUBLISH', ARGV[6], '{"id":"' .. id .. '",' .. previous .. rest)
 return { redis.call('HGET', state, 'version'), ARGV[3], now(), id }

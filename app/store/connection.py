@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.connection import HiredisRespSerializer
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
+
+from app.store.refusals import explained
 
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
@@ -22,7 +25,15 @@ up to 1,024 of what stands before it and was read already."""
 
 
 class StoreLost(Exception):
-    """Redis does not answer, or refuses; the message is one sentence."""
+    """Redis does not answer, or refuses; the message is one sentence, for the owner.
+
+    told: the sentence for everybody else, where the message has an address in it, or what Redis
+        wrote.
+    """
+
+    def __init__(self, sentence: str, told: str = "") -> None:
+        super().__init__(sentence)
+        self.told = told or sentence
 
 
 class LeaseLost(StoreLost):
@@ -49,11 +60,17 @@ def connect(url: str, **options: Any) -> Redis:
 class Packing(AbstractConnection):
     """Has hiredis write the commands, in C: redis-py lets it read alone where nothing blocks."""
 
-    packer = HiredisRespSerializer()
-
     def pack_command(self, *args: Any) -> list[bytes]:
-        packed: list[bytes] = self.packer.pack(*args)
-        return packed
+        return [hiredis.pack_command((*args[0].split(), *args[1:]))]
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:
+        """Log in; a Redis that does not know how repeats what it was asked, with the password."""
+        try:
+            await super().on_connect_check_health(check_health)
+        except RedisError as error:
+            text = str(error).partition(", with args")[0]
+            error.args = (text.replace(self.password or "\0", "(hidden)"),)
+            raise
 
 
 class TooLong(ConnectionError):
@@ -82,9 +99,21 @@ def store_lost(key: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StoreLost(f"Redis: the Redis key {key} has bytes in it that are no text.") from error
     except (RedisError, OSError, TimeoutError) as error:
-        text = str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        told, text = "", str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
         if text.startswith("LEASE"):
             raise LeaseLost(text) from error
         if text.startswith("WRONGTYPE") and key:
             text = f"the Redis key {key} is of another type than ours"
-        raise StoreLost(f"Redis: {text.rstrip('.')}.") from error
+        elif reason := explained(error):
+            text, told = reason, told_of(error) if isinstance(error, AuthenticationError) else ""
+        elif not str(error).startswith("FOREIGN "):  # which is a sentence of our own script
+            told = told_of(error)
+        raise StoreLost(f"Redis: {text.rstrip('.')}.", told) from error
+
+
+def told_of(error: Exception) -> str:
+    """What everybody may know of it: no address, nothing that Redis wrote."""
+    away = isinstance(error, ConnectionError | OSError | TimeoutError | RedisTimeoutError)
+    if away and not isinstance(error, AuthenticationError):
+        return "Redis does not answer."
+    return "Redis refuses what it is asked."

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 SOCKET_PATH_LONGEST = 100
 """Bytes; the kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS."""
 LOOK_SECONDS = 0.5
+OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "live", "bench.json"}
+"""What our server, `make live` and `make bench` make in ./data."""
 
 
 class DataInUse(Exception):
@@ -80,7 +83,7 @@ async def embedded(folder: Path, server: str = "", join: bool = False) -> AsyncI
     """
     redis = connect("unix://", path=socket_path(folder))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise StoreLost(f"The folder {folder} cannot be used: {error.strerror}.") from error
@@ -94,6 +97,28 @@ async def embedded(folder: Path, server: str = "", join: bool = False) -> AsyncI
     finally:
         await redis.aclose()
         os.close(lock)
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder, and folders above it that are missing, for its owner alone.
+
+    One that was there is made so, too, with what our server has in it, if that is all there is
+    or if it was used before: somebody may have named /var/lib, which others need. What the
+    server writes anew is for its owner alone in any case. Raises OSError.
+    """
+    for each in (*reversed(folder.parents), folder):
+        each.mkdir(mode=0o700, exist_ok=True)
+    there = {path.name for path in folder.iterdir()}
+    is_shared = folder.stat().st_mode & stat.S_ISVTX
+    if is_shared or not (there <= OURS or "lock" in there):
+        return
+    for path in (folder, *map(folder.joinpath, there & OURS), *folder.glob("appendonlydir/*")):
+        try:
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o700)
+        except FileNotFoundError:  # another process's server has just put it aside
+            continue
+        except PermissionError:
+            log.warning("%s belongs to another user, who may let others read it", path)
 
 
 @asynccontextmanager

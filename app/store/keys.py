@@ -25,7 +25,9 @@ not, so that a missing one says that it was not kept.
 """
 
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from app.messages import DAY, HOUR
 
@@ -40,6 +42,8 @@ LOG_SECONDS = 900
 LOG_ENTRIES = 9001
 """At most so many ticks are kept, which 15 minutes of the shortest ticks come to: a clock that
 stands still must not make the log grow."""
+LOG_BYTES = 16 * 2**20
+"""Of ticks: in a flood of hashtags the oldest go before their time."""
 HOUR_HOURS = 48
 """For so many hours every hashtag has its minutes, and a hashtag without a post is known."""
 KEPT_HOURS = 8 * 24
@@ -88,6 +92,7 @@ def end_of_day(number: int) -> int:
 
 
 ENTRY = struct.Struct(">BH")
+pack_entry = lru_cache(4096)(ENTRY.pack)  # in a minute most hashtags have one post, or a few
 MOST = 0xFFFF
 """Posts in one entry; more of a slot are in further ones."""
 
@@ -130,24 +135,24 @@ class Past:
 def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
     """The field with so many posts more in a slot, and this total; b"" is a field not there yet.
 
-    Nearly always the slot is the last one, so that the others need not be read. Raises
-    ValueError for what is not packed so.
+    Nearly always the slot is the last one, or comes after it, so that the others need not be
+    read. Raises ValueError for what is not packed so.
     """
-    if not packed and 0 < posts <= MOST:
-        return pack_total(total) + ENTRY.pack(slot, posts)
-    body = packed[read_total(packed)[1] :] if packed else b""
-    if len(body) % ENTRY.size:
+    begin = (1 if packed[0] < 0x80 else read_total(packed)[1]) if packed else 0
+    size = len(packed) - begin
+    if size % ENTRY.size:
         raise ValueError("not the minutes of an hour or the hours of a day")
-    last, before = ENTRY.unpack(body[-ENTRY.size :]) if body else (-1, 0)
-    if slot < last or posts + before > MOST:
+    last = packed[-ENTRY.size] if size else -1
+    if last == slot and (here := posts + (packed[-2] << 8 | packed[-1])) <= MOST:
+        return pack_total(total) + packed[begin : -ENTRY.size] + pack_entry(slot, here)
+    if last >= slot or posts > MOST:
         past = Past.read(packed) if packed else Past()
         past.total, past.slots[slot] = total, past.slots.get(slot, 0) + posts
         return past.pack()
-    kept = body[: -ENTRY.size] if slot == last else body
-    here = posts + (before if slot == last else 0)
-    return pack_total(total) + kept + (ENTRY.pack(slot, here) if here else b"")
+    return pack_total(total) + packed[begin:] + (pack_entry(slot, posts) if posts else b"")
 
 
+@lru_cache(4096)  # most totals are small
 def pack_total(total: int) -> bytes:
     packed = bytearray()
     while total > 0x7F:
@@ -176,6 +181,19 @@ def read_posts(value: bytes) -> tuple[int, int]:
     if not (space and posts.isdigit() and last.isdigit() and len(posts) <= 15 and len(last) <= 9):
         raise ValueError("not a total")
     return int(posts), int(last)
+
+
+def read_all_posts(values: Collection[bytes]) -> tuple[list[int], list[int]]:
+    """The same of many at once, in half the time. Raises ValueError where one of them is another,
+    or may be: then they are to be read one by one."""
+    text = b"\n".join([*values, b""])
+    if text.translate(None, b"0123456789") != b" \n" * len(values):
+        raise ValueError("not all are totals")
+    numbers = list(map(int, text.split()))
+    posts, last = numbers[::2], numbers[1::2]
+    if len(numbers) != 2 * len(values) or max(numbers, default=0) >= 10**9:
+        raise ValueError("not all are totals")
+    return posts, last
 
 
 def written_posts(posts: int, last: int) -> bytes:

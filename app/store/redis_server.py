@@ -87,6 +87,7 @@ async def start(server: str, folder: Path, lock: int) -> asyncio.subprocess.Proc
         stderr=asyncio.subprocess.DEVNULL,
         pass_fds=[lock],
         start_new_session=True,
+        umask=0o077,  # what it writes is for its owner alone
     )  # fmt: skip
 
 

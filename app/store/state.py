@@ -1,8 +1,7 @@
 """What a commit leaves in Redis, and what it writes; pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from app.messages import parse_id
 from app.store import keys
@@ -123,7 +122,8 @@ class Write:
 
     kind: str
     key: str
-    values: list[Any] = field(default_factory=list)
+    names: Sequence[str] = ()
+    values: Sequence[str] | Sequence[bytes] = ()
     ends: int = 0
     """When the key is forgotten, in seconds since 1970; 0 for never."""
 

@@ -3,9 +3,11 @@
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -15,7 +17,7 @@ from app.store.connection import LeaseLost as LeaseLost
 from app.store.connection import StoreLost as StoreLost
 from app.store.connection import TooLong, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
-from app.store.state import Commit, State
+from app.store.state import Commit, State, Write, is_id
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,10 @@ HERE = Path(__file__).parent
 PAGE = 16
 """Entries of the log that are asked for at once."""
 STATES_PAGE = 500
+BOUND_LEASE = (
+    "local left = redis.call('PTTL', KEYS[1]) if left == -1 or left > tonumber(ARGV[1]) "
+    "then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end"
+)
 GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 Fields = Mapping[str, Sequence[str]]
@@ -71,15 +77,17 @@ class Store:
         tick is in, by this call or by an earlier one whose answer was lost. Holds the
         writer's lease for so many seconds more; raises LeaseLost when another has it.
         """
-        flat = [part for item in commit.state.items() for part in item]
-        states = [part for item in commit.states.items() for part in item]
+        writes = [
+            Write("hash", keys.STATE, [*commit.state], [*commit.state.values()]),
+            Write("entry", keys.STATES, [*commit.states], [*commit.states.values()]),
+            *commit.writes,
+        ]
         args: list[Any] = [
             seen.version, seen.commit, commit.name, writer, int(lease * 1000), keys.TICKS,
             commit.tick, commit.oldest, keys.LOG_ENTRIES,
-            "hash", 0, len(flat), *flat, "entry", 0, len(states), *states,
         ]  # fmt: skip
-        for write in commit.writes:
-            args += (write.kind, write.ends, len(write.values), *write.values)
+        for write in writes:
+            args += (write.kind, write.ends, packed(write.names), packed(write.values))
         names = [keys.STATE, keys.LOG, keys.LEASE, keys.STATES, *(w.key for w in commit.writes)]
         with store_lost(keys.STATE):
             answer = await self.script(keys=names, args=args)
@@ -156,6 +164,11 @@ class Store:
         with store_lost():
             return bool(await self.redis.set(keys.LEASE, writer, nx=True, px=int(seconds * 1000)))
 
+    async def bound_lease(self, seconds: float) -> None:
+        """Let the lease run out so soon, if it would last longer, or for ever."""
+        with store_lost(keys.LEASE):
+            await self.redis.eval(BOUND_LEASE, 1, keys.LEASE, int(seconds * 1000))
+
     async def give_lease(self, writer: str) -> None:
         """Stop being the writer, so that another need not wait for the lease to run out."""
         with store_lost():
@@ -172,15 +185,7 @@ class Store:
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
-        ticks: list[Tick] = []
-        page: Any = None
-        while page is None or len(page) == PAGE:
-            with store_lost(keys.LOG):
-                page = await self.redis.xrange(keys.LOG, min=f"({id}" if id else "-", count=PAGE)
-            for entry, fields in page:
-                id = entry.decode()
-                ticks += filter(None, [self._read(fields.get(b"tick", b""), id)])
-        return ticks
+        return [tick async for tick in self._log(id)]
 
     async def follow(self, last: str, silence: float) -> AsyncIterator[Tick | None]:
         """Every tick after the id `last`, in order, each once, as it happens.
@@ -198,21 +203,39 @@ class Store:
             while True:
                 message = await self._next(pubsub, silence)
                 if message is None:
-                    if await self.ticks_after(last):
+                    async for _ in self._log(last):
                         raise StoreLost("Redis took our subscription away without a word.")
                     yield None
                     continue
+                heard = None
                 if message["type"] == "subscribe":
-                    last, missed = await self._since(last)
-                else:
-                    missed = await self._up_to(self._read(message["data"]), last)
-                for tick in missed:
+                    await self.load()  # refuses the data of another version
+                elif (heard := await self._heard(message["data"])) is None:
+                    continue
+                if heard and heard.previous == last and is_after(heard.id, last):
+                    yield heard
+                    last = heard.id
+                    continue
+                last = await self._kept(last)
+                async for tick in self._log(last):
                     yield tick
                     last = tick.id
-                if message["type"] == "subscribe":
+                if not heard:
                     yield None
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+    async def _log(self, last: str) -> AsyncIterator[Tick]:
+        """The ticks of the log after an id, a page at a time: a log may be longer than what
+        anybody wants to hold of it."""
+        page: Any = None
+        while page is None or len(page) == PAGE:
+            with store_lost(keys.LOG):
+                page = await self.redis.xrange(keys.LOG, f"({last}" if last else "-", count=PAGE)
+            for entry, fields in page:
+                last = entry.decode()
+                if tick := self._read(fields.get(b"tick", b""), last):
+                    yield tick
 
     async def _next(self, pubsub: PubSub, silence: float) -> Any:
         try:
@@ -223,24 +246,24 @@ class Store:
                 self.skip(str(lost))
             raise
 
-    async def _since(self, last: str) -> tuple[str, list[Tick]]:
-        """The id and the ticks after it; "" and all of the log where that has it no more."""
-        await self.load()  # refuses the data of another version
+    async def _kept(self, id: str) -> str:
+        """The id, or "" where the log has it no more, or began anew."""
         with store_lost(keys.LOG):
-            there = last and await self.redis.xrange(keys.LOG, last, last)
-        return (last if there else ""), await self.ticks_after(last if there else "")
+            return id if id and await self.redis.xrange(keys.LOG, id, id) else ""
 
-    async def _up_to(self, heard: Tick | None, last: str) -> list[Tick]:
-        """What follows the id `last` up to the tick just heard, from the log if need be."""
+    async def _heard(self, text: bytes) -> Tick | None:
+        """A tick of the channel, if it was stored: who may publish there need not be the
+        ingester, and a tick with an id of the future would hide all that come before then."""
+        heard = self._read(text)
         if heard is None:
-            return []
-        if last and not is_after(heard.id, last):
-            there, anew = await self._since(last)
-            return [] if there else anew  # the log began anew, by a clock that is behind
-        if heard.previous == last:
-            return [heard]
-        _, missed = await self._since(last)
-        return missed if missed and not is_after(heard.id, missed[-1].id) else [*missed, heard]
+            return None
+        with store_lost(keys.STATE):
+            found: Any = await self.redis.hget(keys.STATE, "tick")
+        newest = (found or b"").decode(errors="replace")
+        if is_id(newest) and not is_after(heard.id, newest):
+            return heard
+        self.skip(f"{heard.id} on the channel is no tick that was stored")
+        return None
 
     def _read(self, text: bytes, id: str = "") -> Tick | None:
         try:
@@ -266,3 +289,17 @@ def checked(answers: list[Any], names: Iterable[str]) -> list[Any]:
             with store_lost(name):
                 raise answer
     return answers
+
+
+HEADS = [bytes((0xA0 | size,) if size < 32 else (0xD9, size)) for size in range(256)]
+"""What stands before a text of so many bytes, in MessagePack."""
+
+
+def packed(texts: Sequence[str] | Sequence[bytes]) -> bytes:
+    """A list as MessagePack. Bytes are written as texts are: of what msgspec would write for them
+    (`bin`) Redis knows nothing."""
+    if not texts or isinstance(texts[0], str):
+        return msgspec.msgpack.encode(texts, enc_hook=str)  # a Typed hashtag is a text, too
+    heads = [HEADS[n] if n < 256 else b"\xdb" + n.to_bytes(4, "big") for n in map(len, texts)]
+    parts = chain.from_iterable(zip(heads, texts, strict=True))
+    return b"".join([b"\xdd", len(texts).to_bytes(4, "big"), *parts])  # type: ignore[list-item]
