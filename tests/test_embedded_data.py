@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import shutil
 import signal
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,78 @@ def test_file_that_was_cut_short_loads(
     wait_until(lambda: total() >= POSTS, "all are counted")
     assert again.stop() == 0, again.output
     assert_counted_once()
+
+
+def modes(folder: Path) -> dict[str, str]:
+    """The rights to each file and folder, as `ls` shows them."""
+    return {
+        str(path.relative_to(folder.parent)): stat.filemode(path.stat().st_mode)
+        for path in (folder, *folder.rglob("*"))
+    }
+
+
+async def test_only_the_owner_may_read_the_data(redis_binary: str, here: Path) -> None:
+    """The folder, those above it that had to be made, the socket and every file, whatever the
+    umask is; also of a folder of an older start, which others could read."""
+    before = os.umask(0)
+    try:
+        for top, folder in (
+            (Path("data/live"), "data"),
+            (Path("data"), "data"),
+            (Path("old"), "old"),
+        ):
+            if folder == "old":
+                shutil.copytree("data", "old", ignore=shutil.ignore_patterns("redis.sock"))
+                for path in (Path("old"), *Path("old").rglob("*")):
+                    path.chmod(0o755 if path.is_dir() else 0o644)
+            async with embedded(top, redis_binary) as client:
+                await client.set("told", "once")
+                found = modes(Path(folder))
+            found = {name: mode for name, mode in found.items() if not name.startswith("old/live/")}
+            assert {mode[4:] for mode in found.values()} == {"------"}, found
+            assert found[f"{top}/redis.sock"].startswith("srw")
+            assert found[f"{top}/appendonlydir"] == "drwx------"
+    finally:
+        os.umask(before)
+
+
+async def test_a_folder_with_other_things_in_it_is_left_to_whom_it_serves(
+    here: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of /var/lib, say, the others would have no use any more; our own files are private there,
+    too. The same holds for /tmp, after it was used before."""
+    Path("lib").mkdir()
+    Path("lib/another's").write_text("")
+    for path in (Path("lib"), Path("lib/another's")):
+        path.chmod(0o755)
+    tmp = Path("tmp")
+    tmp.mkdir()
+    (tmp / "lock").touch()
+    tmp.chmod(0o1777)
+    for folder, mode in ((Path("lib"), "drwxr-xr-x"), (tmp, "drwxrwxrwt")):
+        async with embedded(folder) as client:
+            await client.set("told", "once")
+            found = modes(folder)
+        assert found.pop(str(folder)) == mode
+        assert found.pop("lib/another's", "-rwxr-xr-x") == "-rwxr-xr-x"
+        found.pop("tmp/lock", "")
+        assert {mode[4:] for mode in found.values()} == {"------"}, found
+    assert not caplog.records
+
+
+async def test_a_folder_of_another_user_is_named(
+    here: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a container's volume: it is used, and the log says that it is not ours to close."""
+
+    def refuse(path: Path, mode: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    Path("data").mkdir()
+    monkeypatch.setattr(Path, "chmod", refuse)
+    async with embedded(Path("data")) as client:
+        assert await client.ping()
+    assert "data belongs to another user, who may let others read it" in caplog.text
 
 
 def assert_counted_once() -> None:

@@ -1,10 +1,14 @@
 """What a newcomer does: clone, one command, a page; and what is said when something is missing."""
 
+import hashlib
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -188,8 +192,22 @@ def test_python_without_ensurepip_works_by_its_own_pip(clone: Path, pretend: Pat
     pip = subprocess.run(
         [clone / ".fresh" / "bin" / "python", "-m", "pip", "--version"], capture_output=True
     )
+    pinned = (clone / "requirements-pip.txt").read_text().split()[0].replace("==", " ")
     assert pip.returncode == 0 and b".fresh" in pip.stdout
+    assert pip.stdout.decode().startswith(f"{pinned} from"), "it is the one whose hash we know"
     shutil.rmtree(clone / ".fresh")
+
+
+def test_another_pip_than_the_pinned_one_is_refused(pretend: Path, tmp_path: Path) -> None:
+    """What an index hands over under the pinned version, and is another file, is not installed."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    pinned = (ROOT / "requirements-pip.txt").read_text()
+    (tmp_path / "requirements-pip.txt").write_text(re.sub("sha256:....", "sha256:0000", pinned))
+    fails = 'case "$*" in "-m venv .fresh") mkdir -p .fresh; exit 1;; esac'
+    (pretend / "mkdir").symlink_to(str(shutil.which("mkdir")))
+    done = make(tmp_path, ".fresh/bin/python", "VENV=.fresh", **python3(pretend, fails))
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+    assert done.returncode != 0 and not (tmp_path / ".fresh").exists()
 
 
 def test_without_npm_a_wheel_brings_it(clone: Path, pretend: Path, request: Any) -> None:
@@ -213,3 +231,82 @@ def test_without_npm_a_wheel_brings_it(clone: Path, pretend: Path, request: Any)
     assert "installed -m pip" in run()
     (pretend / "npm").symlink_to("/bin/true")
     assert run() == ""
+
+
+def recipe_of(target: str, words: str) -> str:
+    """The line of the Makefile's recipes for this target that has these words."""
+    lines = make(ROOT, "-nB", target, "VENV=.fresh").stdout.replace("\\\n", " ").splitlines()
+    return next(line for line in lines if words in line)
+
+
+@pytest.mark.parametrize(
+    "target", ["setup", ".venv/.test", ".venv-bench/.done", ".venv-audit/.done"]
+)
+def test_only_what_is_pinned_and_built_already_is_installed(target: str) -> None:
+    """Every package by its hash, as a wheel; nothing that is installed runs a program of its own."""
+    done = make(ROOT, "-nB", target)
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    pip = [line for line in lines if re.search(r"-m pip.* install\b", line)]
+    assert pip
+    for line in pip:
+        assert "install --require-hashes --only-binary :all: -r requirements" in line
+    npm = [line for line in lines if re.search(r"\bnpm (ci|install)\b", line)]
+    assert all("npm ci --silent --ignore-scripts" in line for line in npm)
+    assert npm or target != "setup"
+
+
+def test_a_package_that_would_have_to_be_built_is_refused(tmp_path: Path) -> None:
+    """Its program would run as us. The same file is built, and that runs, where it is allowed."""
+    (tmp_path / "odd-1").mkdir()
+    for name, text in SOURCE_ONLY.items():
+        (tmp_path / "odd-1" / name).write_text(text)
+    with tarfile.open(tmp_path / "odd-1.tar.gz", "w:gz") as packed:
+        packed.add(tmp_path / "odd-1", "odd-1")
+    digest = hashlib.sha256((tmp_path / "odd-1.tar.gz").read_bytes()).hexdigest()
+    (tmp_path / "requirements.txt").write_text(f"odd==1 --hash=sha256:{digest}\n")
+    recipe = recipe_of(".fresh/.app", "-r requirements.txt").lstrip("@")
+    python = recipe.replace(".fresh/bin/python", f"{sys.executable}")
+    ran = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_TARGET": str(tmp_path / "t")}
+    for script, builds in ((python, False), (python.replace("--only-binary :all:", ""), True)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", script], cwd=tmp_path, env={**os.environ, **ran},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode != 0
+        assert (tmp_path / "ran").exists() == builds, done.stderr
+        assert ("No matching distribution found for odd" in done.stderr) != builds
+
+
+SOURCE_ONLY = {
+    "PKG-INFO": "Metadata-Version: 2.1\nName: odd\nVersion: 1\n",
+    "pyproject.toml": """[build-system]
+requires = []
+build-backend = "odd"
+backend-path = ["."]
+""",
+    "odd.py": """from pathlib import Path
+Path(__import__("os").environ["PIP_FIND_LINKS"], "ran").write_text("")
+""",
+}
+
+
+def test_scripts_of_npm_packages_do_not_run(tmp_path: Path) -> None:
+    """Neither in our recipe nor, by .npmrc, for who runs npm by hand; without both they would."""
+    npm = shutil.which("npm") or missing("npm")
+    names = {"name": "odd", "version": "1.0.0"}
+    (tmp_path / "package.json").write_text(
+        json.dumps({**names, "scripts": {"install": "touch ran"}})
+    )
+    lock = {**names, "lockfileVersion": 3, "requires": True, "packages": {"": names}}
+    (tmp_path / "package-lock.json").write_text(json.dumps(lock))
+    recipe = recipe_of("node_modules/.package-lock.json", "npm ci").lstrip("@")
+    env = {**os.environ, **OFFLINE}
+    ran = tmp_path / "ran"
+    subprocess.run(["/bin/sh", "-c", recipe], cwd=tmp_path, env=env, check=True)
+    assert not ran.exists()
+    shutil.copy(ROOT / ".npmrc", tmp_path)
+    subprocess.run([npm, "ci", "--silent"], cwd=tmp_path, env=env, check=True)
+    assert not ran.exists()
+    (tmp_path / ".npmrc").unlink()
+    subprocess.run([npm, "ci", "--silent"], cwd=tmp_path, env=env, check=True)
+    assert ran.exists(), "else nothing is shown by this"
