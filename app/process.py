@@ -7,12 +7,16 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 LAST_RESORT_SECONDS = 5
 """After the signal to stop, whatever hangs is left to the kernel."""
+PROC = Path("/proc")
+STATE, START = 0, 19
+"""Which word of `stat` is what: a letter, Z and X for the dead; when it began."""
 CANCEL_SECONDS = 1.0
 """Longer than a part needs to end, so that its last words are not cut."""
 
@@ -86,6 +90,44 @@ async def end_of(task: "asyncio.Task[Any]") -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=CANCEL_SECONDS)
+
+
+def birth() -> str:
+    """Where and when this process began: "boot.namespace.moment", by which another process with
+    its number is not taken for it; "" where the system does not tell (macOS).
+
+    That is the kernel's boot id, the inode of the PID namespace, and clock ticks since boot
+    (proc_sys_kernel(5), pid_namespaces(7), proc_pid_stat(5)).
+    """
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+        return f"{boot}.{(PROC / 'self/ns/pid').stat().st_ino}.{stat('self')[START]}"
+    except OSError:
+        return ""
+
+
+def is_gone(process: int, born: str) -> bool:
+    """Whether the process with this number and birth is no more: none has its number, or another
+    one, or nothing is left of it but its number. False where that cannot be proven: of another
+    kernel's or PID namespace's, nothing is known.
+    """
+    kernel, _, moment = born.rpartition(".")
+    if not kernel or kernel != birth().rpartition(".")[0]:
+        return False
+    if not is_alive(process):
+        return True
+    try:
+        if (PROC / "self").readlink() != Path(str(os.getpid())):
+            return False  # /proc is of another namespace, where numbers are others
+        found = stat(str(process))
+    except OSError:
+        return False
+    return found[STATE] in "ZX" or found[START] != moment
+
+
+def stat(process: str) -> list[str]:
+    """What the kernel says of a process, from its state on: its name may hold anything."""
+    return (PROC / process / "stat").read_text().rpartition(")")[2].split()
 
 
 def is_alive(process: int) -> bool:

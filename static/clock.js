@@ -20,25 +20,27 @@ export class Clock {
     this.offset = Math.max(this.offset, at - this.here());
   }
 
+  /** @param {number} at  the time of a tick by which it is now, whatever was known before */
+  set(at) {
+    this.offset = at - this.here();
+  }
+
   /**
-   * Take in a server's answer that says, to the second, when it was made.
+   * Take in a server's answer that says when it was made.
    * @param {number} sent      by this machine's clock
    * @param {number} received
-   * @param {number} date      of the answer, cut down to a whole second
+   * @param {number} made
    */
-  correct(sent, received, date) {
-    const least = date - received;
-    const most = date + 1000 - sent;
-    this.offset = Math.min(Math.max(this.offset, least), most);
+  correct(sent, received, made) {
+    this.offset = Math.min(Math.max(this.offset, made - received), made - sent);
   }
 
   /** Ask the server for its time: a laptop that slept may have woken with another one.
    * @param {string} url */
   async ask(url) {
     const sent = this.here();
-    const answer = await fetch(url, { cache: "no-store" });
-    const date = Date.parse(answer.headers.get("Date") ?? "");
-    if (!Number.isNaN(date)) this.correct(sent, this.here(), date);
+    const { now } = await (await fetch(url, { cache: "no-store" })).json();
+    if (now) this.correct(sent, this.here(), now);
   }
 }
 

@@ -5,7 +5,7 @@
 /** @typedef {{since: number, reason: string}} Detail */
 /** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {{at: number, counts: Record<string, number>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>, gap?: Gap}} Tick  gap: the pause before it */
-/** @typedef {"connecting" | "open" | "waiting"} Link */
+/** @typedef {"connecting" | "open" | "waiting" | number} Link  a number: full, and tried again at this time */
 /**
  * @typedef {object} Listener
  * @property {(history: History) => void} history  replaces what is known
@@ -16,16 +16,22 @@
 /** The states of a source in which posts are counted. */
 export const WORKING = new Set(["live", "polling"]);
 
-/** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source works */
+/** @param {Tick} tick @returns {boolean} whether its totals mean anything: some source works, as far as is known */
 export function living(tick) {
   const states = Object.values(tick.sources);
-  return states.length === 0 || states.some((state) => WORKING.has(state));
+  return states.length === 0 || unheard(tick) || states.some((state) => WORKING.has(state));
+}
+
+/** @param {Tick} tick @returns {boolean} whether the server has heard nothing since, and tells it again */
+export function unheard(tick) {
+  return Object.values(tick.sources).includes("unknown");
 }
 
 const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
 const OVERDUE = 6000; // by now something should have come
 const NAP = 4000; // between two looks that should be a second apart: the machine was asleep
 const LONGEST_WAIT = 15_000;
+const LONGEST_FULL = 120; // seconds
 
 export class Feed {
   /**
@@ -50,6 +56,7 @@ export class Feed {
     this.waiting = undefined;
     this.lastId = "";
     this.tries = 0;
+    this.full = 0;
   }
 
   /**
@@ -75,6 +82,7 @@ export class Feed {
 
   /** Lose no time: the network is back, or the machine woke up. */
   wake() {
+    if (this.now() < this.full) return;
     if (this.waiting || this.now() - this.heard > OVERDUE) this.connect();
   }
 
@@ -82,6 +90,7 @@ export class Feed {
   connect() {
     this.drop();
     this.heard = this.now();
+    this.full = 0;
     this.patience = OVERDUE; // until the server's first word, which comes before any history
     /** @type {EventSource} */
     const source = new this.EventSource(this.address());
@@ -98,7 +107,7 @@ export class Feed {
     };
     source.onerror = () => {
       // the browser tries again by itself, but after any answer other than 200 it never does
-      if (source.readyState === this.EventSource.CLOSED) this.later();
+      if (source.readyState === this.EventSource.CLOSED) this.refused();
       else this.listener.link("waiting");
     };
     this.listener.link("connecting");
@@ -121,12 +130,24 @@ export class Feed {
     return JSON.parse(event.data);
   }
 
-  /** @private  Try again after a wait that grows, and that is not the same for all pages. */
-  later() {
+  /** @private  A full server says when to come back, though not to an EventSource. */
+  refused() {
+    this.later();
+    const { waiting } = this;
+    const told = (/** @type {Response} */ answer) => {
+      const seconds = Math.min(LONGEST_FULL, Number(answer.headers.get("Retry-After")));
+      if (seconds > 0 && waiting === this.waiting) this.later(seconds * 1000 * (1 + this.random() / 2));
+    };
+    fetch(this.address(), { method: "HEAD" }).then(told, () => {});
+  }
+
+  /** @private  Try again after a wait that grows, and that is not the same for all pages. @param {number} full  or after so long */
+  later(full = 0) {
     this.drop();
     const most = Math.min(LONGEST_WAIT, 1000 * 2 ** this.tries++);
-    this.waiting = setTimeout(() => this.connect(), 100 + this.random() * most);
-    this.listener.link("waiting");
+    this.waiting = setTimeout(() => this.connect(), full || 100 + this.random() * most);
+    this.full = full && this.now() + full;
+    this.listener.link(this.full || "waiting");
   }
 
   /** @private  A connection may die without a word, above all while the machine sleeps. */

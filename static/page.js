@@ -122,7 +122,7 @@ class Page {
       before: live.rate(tag, live.at - MINUTE),
     }));
     this.table.update(readings);
-    if (this.clock.now() - this.said < SAY_EVERY) return;
+    if (Math.abs(this.clock.now() - this.said) < SAY_EVERY) return;
     this.said = this.clock.now();
     document.title = titled(this.tags.map(this.named));
     const stale = $("badge").dataset.level === "stale";

@@ -2,7 +2,7 @@
 // All that the page knows: totals, spellings, gaps, and how fresh it is.
 
 import { LIVE } from "./address.js";
-import { living } from "./feed.js";
+import { living, unheard } from "./feed.js";
 import { Gaps, start } from "./gaps.js";
 import { askHistory, askTrouble, seriesOf } from "./history_api.js";
 import { Series } from "./series.js";
@@ -16,6 +16,7 @@ import { text } from "./texts.js";
 const MINUTE = 60_000;
 const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
+const FAR = 300_000; // no tick is under way for so long
 
 export class PageState {
   /** @param {Clock} clock @param {number} tick  milliseconds @param {string[]} tags  none for all */
@@ -55,15 +56,27 @@ export class PageState {
 
   /** @param {Tick} tick @returns {boolean} whether the lines grow by it */
   hear(tick) {
+    const known = this.tick?.at ?? 0;
     this.clock.learn(tick.at);
+    if (tick.at !== known && this.link === "open" && !unheard(tick)) this.notice(tick.at, known);
     this.heard = this.clock.now();
-    if (tick.at !== this.tick?.at) this.lag = this.clock.now() - tick.at;
+    if (tick.at !== known) this.lag = this.clock.now() - tick.at;
     this.tick = tick;
     this.names = tick.names ?? {};
     this.gaps.hear(tick);
     this.long?.gaps.hear(tick);
     this.long?.series.hear(tick);
     return this.live.hear(tick);
+  }
+
+  /**
+   * Ticks that go back, or are of long ago when they come, are dated by another clock than those before.
+   * @private @param {number} at  of a tick that has just come @param {number} known  of the one before it
+   */
+  notice(at, known) {
+    if (at > known - OVERDUE && this.clock.now() - at < FAR) return;
+    this.clock.set(at);
+    this.asked = 0;
   }
 
   /** @param {string} tag @returns {string} as most people write it */
@@ -76,7 +89,7 @@ export class PageState {
     if (link === this.link) return;
     if (this.link === "open") this.cutAt = this.clock.now();
     if (link === "open" && this.clock.now() - this.cutAt > OVERDUE) void this.clock.ask("healthz").catch(() => {});
-    this.link = link;
+    this.link = typeof link === "number" ? link + this.clock.offset : link;
   }
 
   /** @param {string} range @returns {Series} its own, or as long as that is not there the stream's */
@@ -119,7 +132,7 @@ export class PageState {
   async askWhy() {
     const now = this.clock.now();
     const late = !this.tick || now - this.tick.at > OVERDUE;
-    if (!late) this.why = "";
+    if (!late || typeof this.link === "number") this.why = "";
     else if (now - this.asked > ASK_AGAIN) {
       this.asked = now;
       this.why = await askTrouble(this.tags);

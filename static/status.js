@@ -20,6 +20,7 @@ const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
  */
 export function status({ link, tick, lag, now, cutAt, why }) {
   const away = link === "open" ? 0 : now - cutAt;
+  if (typeof link === "number") return { level: "stale", words: text("full", { seconds: number(Math.max(0, link - now) / 1000) }) };
   if (away > STALE) return { level: "stale", words: because(text("away", { seconds: number(away / 1000) }), why) };
   if (!tick) return { level: "waiting", words: because(text(link === "open" ? "noData" : "connecting"), why) };
   if (away > BLINK) return { level: "waiting", words: text("reconnecting") };

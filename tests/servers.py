@@ -95,13 +95,16 @@ class Process:
 class RedisServer(Process):
     """A redis-server (or valkey-server) on a loopback port, its files in its folder."""
 
-    def __init__(self, binary: str, folder: Path, *options: str, port: int = 0) -> None:
+    def __init__(
+        self, binary: str, folder: Path, *options: str, port: int = 0, **environment: str
+    ) -> None:
         self.port = port or free_port()
         self.folder, self.binary = folder, binary
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(
             binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-            "--enable-debug-command", "yes", *options, cwd=folder,
+            "--enable-debug-command", "yes", *options,
+            cwd=folder, env={**os.environ, **environment},
         )  # fmt: skip
         wait_until(self.is_ours, f"redis-server answers: {self.output}")
 
@@ -120,7 +123,10 @@ class RedisServer(Process):
 
 
 class App(Process):
-    """`python -m app ...` with these settings and no others; answers at `.url` if it serves."""
+    """`python -m app ...` with these settings and no others; answers at `.url` if it serves.
+
+    dev: in Python's development mode, which finds more and takes longer and more memory.
+    """
 
     def __init__(
         self,
@@ -128,6 +134,7 @@ class App(Process):
         *command: str,
         port: int = 0,
         python: str = sys.executable,
+        dev: bool = True,
         **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,7 +143,8 @@ class App(Process):
         inherited = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
         chosen = {name: str(value) for name, value in settings.items()}
         env = {**inherited, "PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{self.port}", **chosen}
-        super().__init__(python, "-X", "dev", "-m", "app", *command, cwd=folder, env=env)
+        mode = ("-X", "dev") if dev else ()
+        super().__init__(python, *mode, "-m", "app", *command, cwd=folder, env=env)
 
     def answers(self) -> bool:
         assert self.running, self.output

@@ -15,6 +15,7 @@ from servers import App, RedisServer, eventually, free_port, get, wait_until
 from app.store import keys
 from app.store.embedded import find_server
 from app.store.keys import LEASE, LOG, STATE, STATES, Past
+from app.store.refusals import FULL, READ_ONLY
 
 POSTS = 300
 NOW = int(time.time() * 1000)
@@ -67,7 +68,7 @@ def test_redis_that_is_down_at_start_is_waited_for(
     url = {"REDIS_URL": f"redis://127.0.0.1:{port}"}
     app = start_app(*command, **url, **recording)
     complaint = f"Redis: Error 111 connecting to 127.0.0.1:{port}"
-    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.feed"] * (
+    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.hearing"] * (
         command != ("ingest",)
     )
     for name in complaining:
@@ -75,7 +76,7 @@ def test_redis_that_is_down_at_start_is_waited_for(
     if command != ("ingest",):
         app.started()
         status, told = answer(app, "/readyz")
-        assert status == 503 and complaint in told["error"]
+        assert (status, told) == (503, {"error": "Redis does not answer."})
         assert answer(app, "/api/counts")[0] == 503
 
     server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis", port=port))
@@ -203,3 +204,77 @@ async def test_data_of_another_version_is_refused_everywhere(
     assert f"its data has schema {schema or 1}" in checked.output and advice in checked.output
     assert client.hgetall(STATE) == {k.encode(): v.encode() for k, v in fields.items()}
     assert "Traceback" not in app.output + checked.output
+
+
+RIGHTS = "reset on >pw ~{hashtag}:* &{hashtag}:* +@all -@dangerous +info"
+"""What the README says that is needed."""
+LACKS = "Redis: its user lacks the right {} (see ACL SETUSER)."
+
+
+INGESTER, PAGE = "app.ingest.ingester", "app.web.hearing"
+
+
+@pytest.mark.parametrize(
+    ("taken", "missing"),
+    [
+        ("resetchannels", {INGESTER: "+publish or &{hashtag}:ticks", PAGE: "&{hashtag}:ticks"}),
+        ("resetkeys", {INGESTER: "~{hashtag}:*", PAGE: "~{hashtag}:*"}),
+        ("-publish", {INGESTER: "+publish or &{hashtag}:ticks"}),
+        ("-xadd", {INGESTER: "+xadd"}),
+        ("-subscribe", {PAGE: "+subscribe"}),
+    ],
+)
+def test_a_right_that_is_missing_is_said_until_it_is_given(
+    start_app: Callable[..., App], recording: dict[str, Any], client: "redis.Redis[bytes]",
+    redis_server: RedisServer, taken: str, missing: dict[str, str],
+) -> None:  # fmt: skip
+    """By the ingester and by the page, whoever lacks it, once; then all goes on by itself, and
+    each post is counted once."""
+    client.execute_command("ACL", "SETUSER", "pulse", *RIGHTS.split(), taken)
+    url = f"redis://pulse:pw@127.0.0.1:{redis_server.port}"
+    ingester = start_app("ingest", REDIS_URL=url, **recording)
+    web = start_app("web", REDIS_URL=url).started()
+    for name, right in missing.items():
+        app, said = ingester if name == INGESTER else web, f"{name}: {LACKS.format(right)}"
+        wait_until(lambda app=app, said=said: said in app.output, f"{said} {app.output}")
+    if PAGE in missing:
+        assert answer(web, "/readyz") == (503, {"error": LACKS.format(missing[PAGE])})
+    client.execute_command("ACL", "SETUSER", "pulse", *RIGHTS.split())
+    wait_until(lambda: ready(web) and counted(web) >= POSTS, f"all is counted: {web.output}")
+    assert counted(web) == total(client) == POSTS
+    for app in (ingester, web):
+        assert app.output.count("lacks the right") == ("lacks the right" in app.output)
+        assert app.stop() == 0 and "Traceback" not in app.output and "pw@" not in app.output
+
+
+@pytest.mark.parametrize("why", ["full", "a replica"])
+def test_a_redis_that_takes_nothing_says_why(
+    start_app: Callable[..., App], recording: dict[str, Any], client: "redis.Redis[bytes]",
+    redis_server: RedisServer, why: str,
+) -> None:  # fmt: skip
+    """The ingester names the setting, and so does the page, which hears no tick: nobody has to
+    look for an ingester that is there. Then all goes on."""
+    if why == "full":
+        client.config_set("maxmemory", "1")
+    else:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    by_ingester, by_page = (
+        (f"Redis: {FULL}.",) * 2
+        if why == "full"
+        else (f"Redis: {READ_ONLY}.", "Redis: it is a replica, and its primary is away.")
+    )
+    ingester = start_app("ingest", REDIS_URL=redis_server.url, **recording)
+    web = start_app("web", REDIS_URL=redis_server.url).started()
+    wait_until(lambda: f"app.ingest.ingester: {by_ingester}" in ingester.output, ingester.output)
+    wait_until(lambda: answer(web, "/readyz") == (503, {"error": by_page}), "the page says so")
+    checked = start_app("check", REDIS_URL=redis_server.url, **recording)
+    assert checked.wait(40) == 1
+    assert f"FAIL  {by_ingester.rstrip('.')}" in checked.output
+    if why == "full":
+        client.config_set("maxmemory", "0")
+    else:
+        client.execute_command("REPLICAOF", "NO", "ONE")
+    wait_until(lambda: ready(web) and counted(web) >= POSTS, f"all is counted: {web.output}")
+    assert counted(web) == total(client) == POSTS
+    for app in (ingester, web):
+        assert app.stop() == 0 and "Traceback" not in app.output

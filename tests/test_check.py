@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from network import settings
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 from servers import App, RedisServer, eventually, wait_until
+from test_store import as_user
 from x_server import TOKEN, x_server
 
 from app.commands import check
@@ -18,6 +21,7 @@ from app.settings import read
 from app.sources import pick
 from app.sources.bluesky import Bluesky
 from app.store.embedded import find_server
+from app.store.refusals import FULL
 from app.store.store import Store, connect
 
 
@@ -147,11 +151,68 @@ async def test_a_redis_that_will_not_do_fails(
     with RedisServer(find_server(), tmp_path / "replica", *of) as replica:
         redis = connect(replica.url)
         failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
-        assert failed == ["Redis: this server is a replica and takes no writes."]
+        assert failed == [
+            "Redis: it is a read only replica: REDIS_URL must name the primary, "
+            "unless only pages are served."
+        ]
         monkeypatch.setattr(check, "OLDEST_REDIS", (99, 0))
         failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
         assert "is too old" in failed[0]
         await redis.aclose()
+
+
+@pytest.mark.parametrize(
+    ("taken", "missing"),
+    [
+        ("resetchannels", ("+publish or &{hashtag}:ticks", "&{hashtag}:ticks")),
+        ("-publish", ("+publish or &{hashtag}:ticks",)),
+        ("-subscribe", ("+subscribe",)),
+        ("-xadd", ("+xadd",)),
+        ("resetkeys", ("~{hashtag}:*",)),
+        ("-hscan", ("+hscan",)),
+        ("-@all +@read +@connection +@transaction +time +info", ("+evalsha", "+subscribe")),
+    ],
+)
+async def test_a_right_that_is_missing_fails_and_is_named(
+    redis_server: RedisServer, start_app: Callable[..., App], taken: str, missing: tuple[str, ...]
+) -> None:
+    """With a user's whole set of rights taken together; nothing in Redis is changed, and with the
+    rights of the README it passes."""
+    async with as_user(redis_server) as limited:
+        assert [f.sentence for f in await check_redis(limited) if not f.works] == []
+    async with as_user(redis_server, *taken.split()) as limited:
+        failed = [f.sentence for f in await check_redis(limited) if not f.works]
+        assert failed == [
+            f"Redis: its user lacks the right {right} (see ACL SETUSER)." for right in missing
+        ]
+        url = f"redis://pulse:pw@127.0.0.1:{redis_server.port}"
+        app = start_app("check", REDIS_URL=url, SOURCES="demo")
+        await eventually(lambda: not app.running, "the check is over", 40)
+        assert app.wait() == 1
+        assert all(f"FAIL  {sentence}\n" in app.output for sentence in failed)
+        assert "pw" not in app.output and "Traceback" not in app.output
+    redis = connect(redis_server.url)
+    assert await redis.keys() == []
+    await redis.aclose()
+
+
+async def test_a_full_redis_fails(tmp_path: Path) -> None:
+    """With noeviction, as it must be: it keeps what it has, and takes nothing more."""
+    with RedisServer(find_server(), tmp_path / "redis", "--maxmemory", "1mb") as server:
+        redis = connect(server.url)
+        await fill(redis)
+        failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
+        assert failed == [f"Redis: {FULL}."]
+        await redis.config_set("maxmemory", "100mb")
+        assert all(each.works for each in await check_redis(Store(redis)))
+        await redis.aclose()
+
+
+async def fill(redis: "Redis[bytes]") -> None:
+    """Until it takes nothing more."""
+    with pytest.raises(OutOfMemoryError):
+        for n in range(100):
+            await redis.set(f"other:{n}", b"x" * 2**16)
 
 
 async def test_a_network_that_does_not_answer_fails() -> None:

@@ -1,6 +1,33 @@
-"""Redis's clock, as it was heard."""
+"""Redis's clock, as it was heard, and what a wrong one does."""
 
-from app.ingest.clock import JUMP, RedisClock
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from servers import App, Event, RedisServer, eventually, get
+from stored import totals_by_source
+from wall_clock import WallClock
+from world import watched, write
+from writing import DatedStore, Desk
+from x_server import TOKEN, XServer, x_server
+
+from app.ingest.clock import JUMP, RedisClock, Told
+from app.messages import Checkpoint, Message
+from app.settings import read
+from app.sources import Source
+from app.sources.demo import Demo
+from app.sources.mastodon.timelines import Pace
+from app.store.embedded import find_server
+from app.store.keys import LOG, STATES
+from app.store.store import Store, connect
 
 
 class Own:
@@ -60,3 +87,376 @@ def test_an_answer_that_was_long_under_way_is_no_other_clock() -> None:
     clock.ask()
     own.now += 60
     assert clock.hear(5_060_000 + JUMP + 1)
+
+
+class Saying(Source):
+    """A source that says what a test wants, by a clock that is wrong."""
+
+    name = "x"
+
+    def __init__(self, own: Own, wrong: float) -> None:
+        super().__init__(read({}), lambda: own.now + wrong)
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        yield Checkpoint(self.name, cursor)
+
+
+NOW = 1_700_000_000_000
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_what_a_source_does_is_dated_by_redis_s_clock(hours: int) -> None:
+    """Whatever its own says, and is set to later: ticks say the same as long as it does."""
+    clock, own = heard(NOW)
+    source, told = Saying(own, NOW / 1000 - own.now + hours * 3600), Told(clock)
+    own.now += 10
+    source.say("live")
+    own.now += 0.5
+    since = NOW + 10_000
+    first = told.tell(source)
+    assert (first.state, first.since, first.unbroken_since) == ("live", since, since)
+    own.now += 100
+    assert told.tell(source) is first
+    source.clock = lambda: own.now  # set anew, by years
+    assert told.tell(source) is first
+
+
+@pytest.mark.parametrize(
+    ("hours", "said", "dated"),
+    [(0, -600, -600), (1, -600, -600), (-1, -4200, -600), (-1, -600, 0), (1, 3000, 0)],
+)
+def test_it_is_not_said_that_more_was_counted_than_was(hours: int, said: int, dated: int) -> None:
+    """Since when nothing is missing may be by the network's clock or by the source's own, in
+    seconds from now: of the two the later one is told, and at the latest since it works."""
+    clock, own = heard(NOW)
+    source, told = Saying(own, NOW / 1000 - own.now + hours * 3600), Told(clock)
+    source.say("live", unbroken_since=NOW / 1000 + said)
+    assert told.tell(source).unbroken_since == NOW + dated * 1000
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_by_another_clock_nothing_was_counted_yet(hours: int) -> None:
+    """Redis's is set anew: what sources do is dated by it from then on, and begins with it."""
+    clock, own = heard(NOW)
+    source, told = Saying(own, NOW / 1000 - own.now), Told(clock)
+    source.say("live", unbroken_since=NOW / 1000 - 7200)
+    assert told.tell(source).unbroken_since == NOW - 7_200_000
+    own.now += 10
+    now = NOW + 10_000 + hours * 3_600_000
+    assert clock.hear(now)
+    own.now += 10
+    for _ in range(2):
+        state = told.tell(source)
+        assert (state.since, state.unbroken_since) == (now, now)
+        own.now += 10
+    source.say("down")
+    own.now += 1
+    assert told.tell(source).since == clock.now() - 1000
+
+
+def test_no_source_waits_for_an_hour_that_its_clock_was_set_back_by() -> None:
+    """Mastodon's timelines are asked for as often as before; the demo goes on."""
+    own = Own()
+    pace = Pace(own)
+    for _ in range(3):
+        pace.leave(3.2)
+        own.now += 3.2
+    assert pace.wait() < 0.01
+    pace.leave(3.2)
+    own.now -= 3600
+    assert pace.wait() == pytest.approx(3.2)
+    own.now += 3.2
+    assert pace.wait() < 0.01
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_the_demo_goes_on_where_its_clock_was_set(hours: int) -> None:
+    """With the present: neither an hour of silence, nor an hour's posts at once."""
+    ahead = 0.0
+    demo = Demo(read({}), lambda: time.monotonic() + 10_000 + ahead)
+    stream = demo.posts("")
+    first = [await slot(stream) for _ in range(3)]
+    ahead = hours * 3600
+    then = [await slot(stream) for _ in range(3)]
+    assert [n - first[0] for n in first] == [n - then[0] for n in then] == [0, 1, 2]
+    assert abs(then[0] - first[2] - hours * 36_000) < 600
+    assert not demo.catching_up
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def slot(stream: AsyncIterator[Message]) -> int:
+    """The next one that is whole."""
+    async with asyncio.timeout(5):
+        while not isinstance(message := await anext(stream), Checkpoint):
+            pass
+    return int(message.cursor)
+
+
+@pytest.fixture
+async def opened(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    redis = connect(redis_server.url)
+    yield redis
+    await redis.aclose()
+
+
+@pytest.fixture
+async def store(opened: Redis) -> DatedStore:
+    return DatedStore(opened)
+
+
+async def ids(store: DatedStore) -> list[str]:
+    entries: Any = await store.redis.xrange(LOG)
+    return [id.decode() for id, _ in entries]
+
+
+class Setting(DatedStore):
+    """Its clock is set anew after a commit was read for, and before it is stored."""
+
+    by = 0
+
+    async def commit(self, *arguments: Any) -> Any:
+        self.now, self.by = self.now + self.by, 0
+        return await super().commit(*arguments)
+
+
+@pytest.mark.parametrize("by", [-3_600_000, 3_600_000])
+async def test_a_clock_that_is_set_within_a_commit_is_noticed(opened: Redis, by: int) -> None:
+    """The tick is in the log then, with an id by the new clock and a date by the old one: the
+    next one begins the log anew."""
+    store = Setting(opened)
+    desk = await Desk(store).open()
+    await desk.write()
+    store.by = by
+    await desk.write()
+    assert store.commits[-1].oldest
+    now = await desk.write()
+    assert store.commits[-1].oldest == ""
+    assert now.at == store.now
+    await desk.write()
+    assert store.commits[-1].oldest.partition("-")[0] == str(store.now - 900_000)
+    assert len(await ids(store)) == 2
+
+
+async def test_a_log_with_ids_of_the_future_begins_anew(store: DatedStore) -> None:
+    """All that come after such an id are of its future, too, and would never be too old: with
+    Redis's clock ahead for one commit, or by somebody's hand."""
+    desk = await Desk(store).open()
+    await desk.write()
+    await store.redis.xadd(LOG, {"tick": "{}"}, id="9999999999999-5")
+    await desk.write()
+    assert (await ids(store))[-1] == "9999999999999-6"
+    await desk.write()
+    await desk.write()
+    assert len(await ids(store)) == 2
+    assert max(await ids(store)) < "9999"
+
+
+class Undated(DatedStore):
+    """By Redis's own clock."""
+
+    async def read(self, fields: Any) -> Any:
+        self.now, self.up = int(time.time() * 1000), time.monotonic()
+        return await Store.read(self, fields)
+
+    async def commit(self, *arguments: Any) -> Any:
+        self.commits.append(arguments[1])
+        return await Store.commit(self, *arguments)
+
+
+async def test_the_log_in_redis_is_bounded_in_bytes(
+    opened: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a flood of hashtags its oldest ticks go before their time: 15 minutes of ticks of a
+    megabyte, twenty a second, would be 18 GB."""
+    monkeypatch.setattr("app.store.keys.LOG_BYTES", 200_000)
+    store = Undated(opened)
+    desk = await Desk(store).open()
+    sizes: list[int] = []
+    for n in range(40):
+        await desk.write({"x": {f"tag{n}x{m}": 1 for m in range(200)}})
+        sizes.append(len(store.commits[-1].tick))
+        kept = len(await ids(store))
+        assert sum(sizes[-kept:]) <= 200_000 + sizes[-1]
+        assert kept == n + 1 or sum(sizes[-kept:]) > 150_000
+    assert kept < 30
+    assert (await store.ticks_after(""))[-1].id == desk.state.tick
+
+
+def test_a_process_can_be_given_another_clock(tmp_path: Path) -> None:
+    """Python's, as Redis's below: what it says is of the past or the future, how long it takes
+    to say it is not."""
+    clock, script = (
+        WallClock(tmp_path / "clock"),
+        "import time; print(time.time(), time.monotonic())",
+    )
+    for hours in (0, -1, 1):
+        clock.set(hours)
+        env = {**os.environ, **clock.env}
+        told = subprocess.run(
+            [sys.executable, "-c", script], env=env, capture_output=True, text=True
+        )
+        wall, monotonic = map(float, told.stdout.split())
+        assert abs(wall - time.time() - hours * 3600) < 30
+        assert 0 <= time.monotonic() - monotonic < 30
+
+
+WHOSE = ("redis", "ingester", "web")
+
+
+class Clocks:
+    """Real processes, each with a clock that is set by the test."""
+
+    def __init__(self, folder: Path, binary: str, x: XServer, start: Callable[..., App]) -> None:
+        self.of = {name: WallClock(folder / f"{name}s_clock") for name in WHOSE}
+        self.x, self.start, self.posts = x, start, 0
+        self.lines = write(folder / "posts", 200).read_bytes().splitlines()
+        self.redis = RedisServer(binary, folder / "redis", **self.of["redis"].env)
+
+    def ingest(self) -> App:
+        return self.run(
+            "ingest", SOURCES="x,demo", X_API_URL=self.x.url, X_BEARER_TOKEN=TOKEN,
+            **self.of["ingester"].env,
+        )  # fmt: skip
+
+    def serve(self) -> App:
+        return self.run("web", **self.of["web"].env).started()
+
+    def run(self, *command: str, **settings: str) -> App:
+        return self.start(
+            *command, REDIS_URL=self.redis.url, HASHTAGS="science", TICK_SECONDS=0.1, **settings
+        )
+
+    async def tell(self, store: Store, posts: int) -> None:
+        """X tells so many posts, each when the one before is counted, and the demo's go on."""
+        before = await self.total(store)
+        for _ in range(posts):
+            self.x.later.append(self.lines[self.posts])
+            self.posts += 1
+            await eventually(lambda: self.is_counted(store), "it is counted")
+        assert (await self.total(store))["x"] == self.posts
+
+        async def goes_on() -> bool:
+            return (await self.total(store)).get("demo", 0) > before.get("demo", 0)
+
+        await eventually(goes_on, "the demo's posts are counted")
+
+    async def total(self, store: Store) -> dict[str, int]:
+        return (await totals_by_source(store)).get("science", {})
+
+    async def is_counted(self, store: Store) -> bool:
+        return (await self.total(store)).get("x", 0) >= self.posts
+
+
+@pytest.fixture
+async def clocks(
+    tmp_path: Path, stack: AsyncExitStack, start_app: Callable[..., App]
+) -> AsyncIterator[Clocks]:
+    x = await stack.enter_async_context(x_server())
+    x.keep_alive = 0.02
+    started = Clocks(tmp_path, find_server(), x, start_app)
+    with started.redis:
+        yield started
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("whose", WHOSE)
+async def test_a_clock_that_is_set_by_an_hour_for_good(
+    clocks: Clocks, whose: str, hours: int
+) -> None:
+    """Of Redis's machine, the ingester's or the page's, while all of them run, and when they are
+    started anew with it: every post is counted once, ticks go on, and are dated by Redis's clock;
+    whoever watches is told the past once, if it is Redis's that was set; no source seems to be
+    down, and nothing is missing but what was never counted."""
+    redis = connect(clocks.redis.url)
+    store = Store(redis)
+    seen: list[Event] = []
+    ingester, web = clocks.ingest(), clocks.serve()
+    await eventually(lambda: clocks.x.open, "X is read")
+    async with watched(web, seen):
+        await clocks.tell(store, 10)
+        await eventually(lambda: seen, "a page sees it")
+        clocks.of[whose].set(hours)
+        if whose == "redis":
+
+            async def is_set() -> bool:
+                return abs(await time_of(store) - (time.time() + hours * 3600) * 1000) < 5000
+
+            await eventually(is_set, "Redis has the other clock")
+        await clocks.tell(store, 10)
+        await check(store, web, clocks)
+        now = await time_of(store)
+        await eventually(lambda: 0 <= seen[-1].data["at"] - now < 5000, "the page sees it")
+    assert seen[-1].data["sources"] == LIVE
+    assert [event.name for event in seen].count("history") == (whose == "redis")
+    ingester.end()
+    ingester = clocks.ingest()
+    await clocks.tell(store, 10)
+    web = clocks.serve()
+    await check(store, web, clocks)
+    assert "Traceback" not in ingester.output + web.output
+    await redis.aclose()
+
+
+LIVE = {"x": "live", "demo": "live"}
+
+
+async def check(store: Store, web: App, clocks: Clocks) -> None:
+    """What the page's process says is of now, by Redis's clock."""
+
+    async def asked(path: str) -> Any:
+        status, told = await get(f"{web.url}/{path}")
+        assert status == 200, f"{told} {web.output}"
+        return told
+
+    async def ready() -> bool:
+        return (await get(f"{web.url}/readyz"))[0] == 200
+
+    await eventually(ready, "it is ready")
+    told = await asked("api/counts?by=source")
+    now = await time_of(store)
+    assert told["sources"] == LIVE
+    assert abs(told["at"] - now) < 5000
+    assert told["counts"]["science"]["x"] == clocks.posts
+    for source in told["details"].values():
+        assert now - 120_000 < source["since"] <= now + 1000
+    assert abs((await asked("healthz"))["now"] - now) < 5000
+    for span in ("15m", "1h", "24h"):
+        told = await asked(f"api/history?range={span}&by=source")
+        assert abs(told["at"] - now) < 5000
+        line = told["series"]["science"]["x"]
+        assert line[-1][0] == told["at"]
+        # of the minute that begins just now nothing is known yet
+        assert [total for _, total in line[-2:] if total is not None][-1] == clocks.posts
+        since = max([gap["to"] for gap in told["gaps"]], default=0)
+        assert now - 5 * 60_000 < since or not told["gaps"], told["gaps"]
+        assert {gap["kind"] for gap in told["gaps"]} <= {"start", "ingester"}, told["gaps"]
+
+
+async def time_of(store: Store) -> int:
+    return (await store.load()).time
+
+
+async def test_a_clock_that_was_ahead_once_leaves_nothing_of_the_future(clocks: Clocks) -> None:
+    """What was written by it is of its future, and all that was to follow, too: the log, and what
+    the sources did, begin anew with the clock that is right again."""
+    redis = connect(clocks.redis.url)
+    store = Store(redis)
+    clocks.ingest()
+    await eventually(lambda: clocks.x.open, "X is read")
+    for ahead in (1, 0):
+        clocks.of["redis"].set(ahead)
+        await clocks.tell(store, 3)
+
+        async def is_of_now() -> bool:
+            newest = [await redis.xrevrange(key, count=1) for key in (LOG, STATES)]
+            now = (time.time() + ahead * 3600) * 1000  # noqa: B023 - used at once
+            return all(abs(int(found[0][0].split(b"-")[0]) - now) < 60_000 for found in newest)
+
+        await eventually(is_of_now, "it is dated by the new clock")
+    clocks.x.hang_up = True
+    await eventually(lambda: clocks.x.connects == 2, "X is read again")
+    await clocks.tell(store, 3)
+    told = await store.states_since(0)
+    assert [at for at, _ in told] == sorted(at for at, _ in told)
+    assert len(told) > 1 and told[-1][0] <= await time_of(store)
+    await redis.aclose()

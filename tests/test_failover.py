@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
@@ -12,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import missing
 from judge import Judge, Ledger
 from links import Link
 from servers import ROOT, App, Event, Process, RedisServer, eventually, free_port, viewing
 from test_faults import FAST, between_ticks, has
-from test_ingest import Script, counted, ingesting
+from test_ingest import Script, counted, ingesting, total
 from test_store import commit, tick
 from world import kill, state, stop, write
+from x_server import TOKEN, x_server
 
 from app.ingest import ingester
 from app.store.keys import LEASE, STATE
@@ -60,6 +64,67 @@ async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
     await eventually(lambda: "another ingester took over" in hung.output, "it stands by")
     await counted(store, 300)
     assert await store.writer() != first
+
+
+class Contained(Process):
+    """An ingester in a PID namespace of its own, as in a container of a pod: its number there is
+    the one after so many others."""
+
+    def __init__(self, folder: Path, others: int, **settings: str) -> None:
+        folder.mkdir()
+        env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **settings}
+        script = f"{'true & wait; ' * others} {sys.executable} -m app ingest; true"
+        unshare = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+        super().__init__(*unshare, "sh", "-c", script, cwd=folder, env=env)
+
+
+@pytest.fixture
+def namespaces() -> None:
+    """A kernel that gives a process a PID namespace of its own."""
+    unshare = shutil.which("unshare") or missing("unshare")
+    asked = subprocess.run([unshare, "--pid", "--fork", "true"], capture_output=True, text=True)
+    if asked.returncode:
+        pytest.skip(f"this kernel forbids PID namespaces: {asked.stderr.strip()}")
+
+
+async def test_containers_of_a_pod_do_not_take_each_other_for_dead(
+    store: Store, redis_server: RedisServer, tmp_path: Path, ending: ExitStack, namespaces: None
+) -> None:
+    """One hostname and two PID namespaces, in which neither sees a process of the other's number:
+    both counted, 461 posts in 27 s instead of 270, and X was paid twice. Now one stands by, until
+    the other one is killed and its lease has run out."""
+    async with x_server() as x:
+        x.keep_alive = 0.05
+        settings = {
+            "SOURCES": "x",
+            "X_API_URL": x.url,
+            "X_BEARER_TOKEN": TOKEN,
+            "REDIS_URL": redis_server.url,
+            "HASHTAGS": "science",
+        }
+        one, two = (
+            ending.enter_context(Contained(tmp_path / f"container{n}", 2 * n, **settings))
+            for n in (1, 2)
+        )
+        await eventually(lambda: x.open, "one of them reads X")
+        await eventually(lambda: "standing by" in one.output + two.output, "the other stands by")
+        lines = iter(write(tmp_path / "posts", 140).read_bytes().splitlines())
+
+        async def told(up_to: int) -> None:
+            """One after the other, each when the one before is counted."""
+            for posts in range(await total(store), up_to):
+                x.later.append(next(lines))
+                await eventually(partial(has, store, posts + 1), "it is counted")
+
+        await told(60)
+        assert x.connects == 1
+        assert await total(store) == 60
+        writer, other = (one, two) if "standing by" in two.output else (two, one)
+        assert "took over" not in writer.output and "x: live" not in other.output
+        kill(writer)
+        await eventually(lambda: x.connects == 2, "the other one reads X", 20)
+        await told(80)
+        assert await total(store) == 80
 
 
 async def test_an_ingester_without_network_is_replaced_and_does_no_harm_when_it_is_back(

@@ -3,14 +3,17 @@
 import asyncio
 import gc
 import json
+import tracemalloc
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from itertools import combinations, pairwise
 from typing import Any
 
+import msgspec
 import pytest
-from served import Writer
-from servers import RedisServer, eventually
+from served import Writer, serving
+from servers import App, RedisServer, eventually, get, viewing
+from test_failover import peak
 
 from app.messages import SourceState, Tick
 from app.process import beside
@@ -20,6 +23,8 @@ from app.store.store import Store, StoreLost, connect
 from app.web import fanout, sse, watched
 from app.web.fanout import JOINED_KEPT, FanOut
 from app.web.feed import Feed
+from app.web.history import Grid, short_answer
+from app.web.ticks import Ticks
 from app.web.viewer import Start, Viewer
 
 LIVE = SourceState("live", 1, "", True)
@@ -175,6 +180,88 @@ async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:
     clock.now += 4.5
     feed.beat()
     assert (await viewer.then())[0][1] == "9-0"
+
+
+UNKNOWN = {"since": 1000, "reason": "nothing was heard since the last tick"}
+
+
+async def test_a_repeat_after_three_silent_ticks_says_that_nothing_is_known() -> None:
+    """Its totals are as old as its `at`, and a source that was live then may be down now: it is
+    `unknown`, since the last tick, until the next one, of which everybody hears at once."""
+    feed, clock = feed_with(tick(1, a=1))
+    feed.hear(tick(2, a=2))
+    viewer = view(feed)
+    [(_, _, told)] = await viewer.read()
+    assert told["sources"] == {"x": "live"}
+    assert await viewer.waits()
+    clock.now += 4.5
+    feed.beat()
+    [(name, id, told)] = await viewer.then()
+    assert (name, id, told["counts"], told["at"]) == ("counts", "2-0", {"a": 2}, 1000)
+    assert (told["sources"], told["details"]) == ({"x": "unknown"}, {"x": UNKNOWN})
+    for start in ({}, {"last_id": "garbage"}):  # who comes in the meantime
+        told = (await view(feed, **start).read())[-1][2]
+        assert (told["sources"], told["details"]) == ({"x": "unknown"}, {"x": UNKNOWN})
+    assert await viewer.waits()
+    feed.hear(tick(3))
+    [(_, id, told)] = await viewer.then()
+    assert (id, told["counts"], told["sources"]) == ("3-0", {"a": 2}, {"x": "live"})
+    assert [id for _, id, _ in await view(feed, last_id="2-0").read()] == ["3-0"]
+
+
+@pytest.mark.parametrize(("lasts", "silent"), [(0.1, 1.0), (0.5, 1.5), (10.0, 30.0)])
+def test_how_long_nothing_is_heard_before_that_is_told(lasts: float, silent: float) -> None:
+    """Three ticks of the length that they have, and a second at the least."""
+    feed, clock = feed_with(tick(1, a=1))
+    feed.hear(changed(tick(2, a=2), seconds=lasts))
+    feed.seconds = feed.hearing.seconds = 0.1
+    clock.now += silent - 0.01
+    assert feed.present is feed.newest
+    clock.now += 0.02
+    assert feed.present and feed.present.sources["x"].state == "unknown"
+    assert feed.newest and feed.newest.sources["x"].state == "live"
+
+
+def test_a_web_process_that_has_just_begun_waits_for_a_tick_as_long() -> None:
+    """All that it has is old, and it has not listened for longer."""
+    feed, clock = feed_with()
+    clock.now += 100
+    for each in (tick(1, a=1), None):
+        feed.hear(each)
+    assert feed.present is feed.newest
+    clock.now += 2
+    assert feed.present and feed.present.sources["x"].state == "unknown"
+    clock.now += 100
+    assert not feed.hear(tick(9, a=9))  # the log is read anew, after an outage of Redis
+    for each in (tick(8, a=8), tick(9, a=9), None):
+        feed.hear(each)
+    assert feed.present and feed.present.sources["x"].state == "unknown"
+
+
+@pytest.mark.parametrize("lane", ["on", "off"])
+async def test_everybody_is_told_that_nothing_is_known(
+    redis_server: RedisServer, lane: str
+) -> None:
+    """Over real connections: the stream by either lane, and /api/counts."""
+    async with serving(redis_server.url, lane) as site:
+        await site.publish()
+        await site.hears()
+        url = f"http://127.0.0.1:{site.port}"
+        at = site.feed.ticks.heads[-1].at
+        async with viewing(f"{url}/events?tags=science") as stream:
+            events = [await anext(stream) for _ in range(2)]
+            assert events[1].data["sources"] == {"demo": "live"}
+            site.clock.ahead += 10
+            repeated = await anext(stream)
+            status, told = await get(f"{url}/api/counts?tags=science")
+            for data in (repeated.data, told):
+                assert (data["sources"], data["at"]) == ({"demo": "unknown"}, at)
+                assert data["details"]["demo"] == {**UNKNOWN, "since": at}
+            assert (status, told["counts"]) == (200, repeated.data["counts"])
+            await site.publish(science=0)
+            assert (await anext(stream)).data["sources"] == {"demo": "live"}
+        _, told = await get(f"{url}/api/counts?tags=science")
+        assert told["sources"] == {"demo": "live"}
 
 
 async def test_resume_gives_every_missed_change_in_order() -> None:
@@ -529,6 +616,83 @@ async def test_the_log_is_bounded_though_a_clock_stands_still() -> None:
     feed, _ = feed_with(*(tick(n, None, 1, 5, a=n) for n in range(1, 9500)))
     assert len(feed.ticks.heads) == len(feed.ticks.lines["a"].points) == 9001
     assert feed.newest and feed.newest.id == tick(9499).id
+
+
+def flood(n: int, hashtags: int = 500) -> Tick:
+    """The n-th tick, with as many hashtags that nobody has used before."""
+    return tick(n, **{f"tag{n:06}x{m:06}{'語' * 20}": 1 for m in range(hashtags)})
+
+
+@pytest.mark.parametrize("kind", ["new", "the same", "late", "forgotten", "told much of a source"])
+def test_what_the_log_takes_is_known(kind: str) -> None:
+    """As ticks come and go, it is nearly what Python says that was taken; and nothing is left of
+    it when all are gone."""
+    tags = {f"tag{m:06}": 1 for m in range(200)}
+
+    def make(n: int) -> Tick:
+        if kind == "new":
+            return flood(n, 200)
+        if kind == "late":
+            late = {tag: {"x": [(n * 500 - 30_000, 1)]} for tag in list(tags)[:20]}
+            return changed(tick(n, None, 1, n * 500, **tags), late=late if n > 80 else {})
+        if kind == "forgotten":
+            return changed(tick(n), gone=list(tags))
+        if kind == "told much of a source":
+            return changed(tick(n), sources={"x": SourceState("down", n, f"{n:06}" * 500)})
+        return tick(n, **tags)
+
+    texts = [json.dumps(msgspec.to_builtins(make(n))) for n in range(1, 101)]
+    ticks = Ticks()
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    for text in texts:
+        ticks.hear(Tick.from_json(text), 0.5, 0.0)
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert 0.75 < ticks.bytes / taken < 1.5
+    ticks.hear(tick(10_000), 0.5, 0.0)
+    assert len(ticks.heads) == 1 and not ticks.lines
+    assert ticks.bytes < 2000
+
+
+async def test_the_log_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of new hashtags: the oldest ticks go, and a history then begins later, and says so,
+    instead of the 358 MB that a log of such ticks once took. Who comes back to a tick that went
+    is told the past once."""
+    monkeypatch.setattr("app.web.ticks.LOG_BYTES", 4 * 2**20)
+    feed, _ = feed_with(tick(1, a=1))
+    watched = feed.watch(("a",), False)
+    for n in range(2, 40):
+        feed.hear(flood(n))
+    assert 3 * 2**20 < feed.ticks.bytes <= 4 * 2**20
+    assert feed.ticks.cut == feed.ticks.heads[0].at - 500
+    first = feed.ticks.heads[0].at
+    [history, _] = await view(feed, history=900).read()
+    assert history[2]["series"] == {"a": [[first, 1], [19_500, 1]]}
+    [gap] = history[2]["gaps"]
+    assert (gap["from"], gap["to"], gap["kind"]) == (19_500 - 900_000, first, "kept")
+    assert "15 minutes" in gap["reason"]
+    grid = Grid.of("15m", 20_000)
+    points, told = {"a": feed.points("a", grid.begin)}, feed.gaps(grid.begin, grid.now)
+    answer = short_answer(grid, points, told, 19_500, 0.5, False)
+    assert [(gap["kind"], gap["to"]) for gap in answer["gaps"]] == [("kept", first)]
+    assert answer["series"]["a"][-1] == (20_000, 1)
+    assert answer["series"]["a"][0][1] is None
+    assert [name for name, _, _ in await view(feed, last_id="1-0").read()] == ["history", "counts"]
+    for n in range(40, 2000):  # and when the flood is over, all is as before
+        feed.hear(tick(n, a=n))
+    [history, _] = await view(feed, history=900).read()
+    assert (history[2]["gaps"], len(feed.ticks.heads)) == ([], 1801)
+    assert watched.is_known
+
+
+def test_one_tick_that_is_larger_than_the_log_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest totals are what everybody wants."""
+    monkeypatch.setattr("app.web.ticks.LOG_BYTES", 100_000)
+    feed, _ = feed_with(*(flood(n) for n in range(1, 5)))
+    assert [head.id for head in feed.ticks.heads] == ["4-0"]
 
 
 async def test_a_hashtag_that_is_silent_for_long_costs_nothing() -> None:
@@ -895,6 +1059,32 @@ async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     opened = Store(connect(redis_server.url))
     yield opened
     await opened.redis.aclose()
+
+
+async def test_a_log_of_a_flood_is_read_with_little(
+    store: Store, redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """A real web process finds 31 MB of ticks in Redis, of hashtags that nobody used before:
+    with that it took 520 MiB, and 358 MB with another such log. Nothing that it is asked
+    meanwhile is answered with what is half read."""
+    for n in range(100):
+        text = json.dumps(msgspec.to_builtins(flood(n + 1, 3000)))
+        last = await store.redis.xadd(keys.LOG, {"tick": text}, id=f"{(n + 1) * 500}-0")
+    state = {"schema": "2", "version": "2.1", "tick": last, "networks": "x"}
+    await store.redis.hset(keys.STATE, mapping=state)
+    await store.redis.hset(keys.totals("x"), flooded := next(iter(flood(100, 1).counts)), "1 1")
+    web = await asyncio.to_thread(start_app("web", REDIS_URL=redis_server.url).started)
+    before, answers = peak(web), []
+
+    async def answered() -> bool:
+        status, told = await get(f"{web.url}/api/counts?tags={flooded}")
+        answers.append(told)
+        return status == 200
+
+    await eventually(answered, "all of it is read")
+    assert answers[-1]["counts"] == {flooded: 1}
+    assert answers[-1]["at"] == 50_000
+    assert peak(web) - before < 200  # python -X dev takes more for each object
 
 
 async def test_totals_are_learnt_again_when_the_log_begins_anew(store: Store) -> None:

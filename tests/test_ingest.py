@@ -16,6 +16,7 @@ from app.ingest.counter import MOST_ENTRIES, Cut
 from app.ingest.ingester import Ingester
 from app.ingest.writer import Writer
 from app.messages import Checkpoint, MinuteCount, Post
+from app.process import birth
 from app.settings import read
 from app.sources import Source, SourceLost
 from app.store import keys
@@ -249,7 +250,7 @@ async def test_a_redis_older_than_our_beginning_gets_all_that_we_brought(
         await counted(store, 9)
         source.give(1)
         await counted(store, 10)
-        await store.redis.set("of a dead one", f"{socket.gethostname()}/{child.pid}/dead")
+        await store.redis.set("of a dead one", f"{socket.gethostname()}/{child.pid}/{birth()}/dead")
         await bring_back(store, {**old, LEASE.encode(): await store.redis.dump("of a dead one")})
         await counted(store, 10 if replays else 8)
         source.give(1)
@@ -333,7 +334,7 @@ async def test_a_dead_neighbour_is_not_waited_for(store: Store) -> None:
     """After a kill -9 the next ingester on the machine starts at once, not when the lease ends."""
     child = await asyncio.create_subprocess_exec("true")
     await child.wait()
-    await store.redis.set(LEASE, f"{socket.gethostname()}/{child.pid}/dead")
+    await store.redis.set(LEASE, f"{socket.gethostname()}/{child.pid}/{birth()}/dead")
     source = Script("x", replays=False)
     async with ingesting(store, source) as ingester:
         assert await store.writer() == ingester.name

@@ -3,13 +3,17 @@
 import asyncio
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from servers import RedisServer, eventually
+from servers import RedisServer, eventually, wait_until
 
 from app.ingest import lease
 from app.ingest.lease import become_writer, is_dead
+from app.process import birth
 from app.store.keys import LEASE
 from app.store.store import Store, connect
 
@@ -64,9 +68,75 @@ async def test_a_lease_taken_without_an_answer_is_ours(store: Watched) -> None:
     assert store.seen == ["a"]
 
 
-def test_only_a_process_of_this_machine_is_known_to_be_dead() -> None:
-    """The name says where an ingester runs; of other machines nothing is known."""
-    here = socket.gethostname()
-    assert is_dead(f"{here}/{2**22 + 1}/x")
-    for name in (f"{here}/{os.getpid()}/x", f"{here}/1/x", f"not{here}/{2**22 + 1}/x", "?", ""):
-        assert not is_dead(name)
+@pytest.mark.parametrize("left", [None, 3_600_000])
+async def test_a_lease_that_lasts_longer_than_any_runs_out_all_the_same(
+    store: Watched, monkeypatch: pytest.MonkeyPatch, left: int | None
+) -> None:
+    """Redis's clock was set back by an hour when its writer died, or a replica took over that is
+    an hour behind; or somebody wrote a lease that never ends. Nobody waits for an hour."""
+    monkeypatch.setattr(lease, "MOST_LEASE_SECONDS", 0.2)
+    await store.redis.set(LEASE, "elsewhere/1/a", px=left)
+    await become_writer(store, "b", 5, lambda trouble: None)
+    assert await store.writer() == "b"
+    assert 4000 < await store.redis.pttl(LEASE) <= 5000
+
+
+def name(**other: str) -> str:
+    """The name of an ingester that is this very process, but for these parts."""
+    boot, namespace, began = birth().split(".")
+    parts = {
+        "host": socket.gethostname(), "process": str(os.getpid()),
+        "boot": boot, "namespace": namespace, "began": began, **other,
+    }  # fmt: skip
+    return "{host}/{process}/{boot}.{namespace}.{began}/0123abcd".format(**parts)
+
+
+NOBODY = str(2**22 + 1)
+"""More than any process has as its number, on Linux."""
+
+
+@pytest.mark.skipif(not birth(), reason="this system does not tell when a process began")
+def test_a_writer_is_dead_only_where_that_is_proven() -> None:
+    """Where no process has its number, on this very kernel and in this PID namespace; or where
+    another one has it, that began at another time."""
+    assert not is_dead(name())
+    assert is_dead(name(process=NOBODY))
+    assert is_dead(name(began="1"))
+    for part in ("host", "boot", "namespace"):
+        assert not is_dead(name(process=NOBODY, **{part: "1"})), part
+    assert not is_dead(name(process="1", began=began_at(1)))
+
+
+@pytest.mark.skipif(not birth(), reason="this system does not tell when a process began")
+def test_one_that_nobody_has_taken_leave_of_is_dead() -> None:
+    """It was killed, and its parent did not ask for it yet: its number is still its own."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    who = name(process=str(child.pid), began=began_at(child.pid))
+    assert not is_dead(who)
+    child.kill()
+    wait_until(lambda: is_dead(who), "it is dead")
+    assert Path(f"/proc/{child.pid}").exists()
+    child.wait()
+    assert is_dead(who)
+
+
+def test_nothing_is_known_of_a_name_that_is_none_of_ours() -> None:
+    """An ingester of the version before, and whatever else stands there."""
+    host = socket.gethostname()
+    for other in (f"{host}/{NOBODY}/x", f"{host}/{'9' * 40}/{birth()}/x", "?", "", "/" * 9,
+                  f"{host}/-1/{birth()}/x", f"{host}/{NOBODY}//x", f"{host}/{NOBODY}/../x"):  # fmt: skip
+        assert not is_dead(other), other
+
+
+def test_where_the_system_tells_nothing_a_lease_has_to_run_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """macOS has no /proc, and in a sandbox it may be closed."""
+    who = name(process=NOBODY) if birth() else f"{socket.gethostname()}/{NOBODY}/x"
+    monkeypatch.setattr("app.process.PROC", Path("/nowhere"))
+    assert birth() == ""
+    assert not is_dead(who)
+
+
+def began_at(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]

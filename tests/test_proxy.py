@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, ClientSession, TCPConnector
 from conftest import missing
 from proxies import Nginx, bundled, debians
 from served import Site, serving
@@ -131,3 +131,60 @@ async def test_head_leaves_a_shared_connection_usable(
             assert (await get(f"{nginx.url}/api/counts"))[0] == 200
     assert site.connections == 1, "all six requests shared one connection to the app"
     assert not site.feed.fanouts
+
+
+NAMED = {
+    "alone": "proxy_set_header X-Forwarded-For $remote_addr;",
+    "added": "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+    "not": "",
+}
+"""What nginx may say of whom it serves; without a word it passes on what the visitor says."""
+
+
+@pytest.fixture(params=["bundled", "Debian's"])
+async def ask(
+    request: pytest.FixtureRequest, redis_server: RedisServer, tmp_path: Path, stack: AsyncExitStack
+) -> Callable[..., Any]:
+    """Ask for a stream, through each nginx, from an address and with what it says of itself;
+    each address may have two. The streams are open to the end of the test."""
+    limits = {"TRUSTED_PROXIES": "127.0.0.1/32", "MAX_VIEWERS_PER_ADDRESS": "2"}
+    site = await stack.enter_async_context(serving(redis_server.url, **limits))
+    binary = bundled() if request.param == "bundled" else debians() or missing("nginx")
+    started: dict[str, Nginx] = {}
+
+    async def asked(named: str, address: str, forged: str = "") -> int:
+        if named not in started:
+            nginx = Nginx(tmp_path / named, site.port, binary=binary, options=NAMED[named])
+            started[named] = stack.enter_context(nginx)
+        connector = TCPConnector(local_addr=(address, 0))
+        asks = await stack.enter_async_context(ClientSession(connector=connector))
+        headers = {"X-Forwarded-For": forged} if forged else {}
+        answer = await asks.get(f"{started[named].url}/events", headers=headers)
+        stack.callback(answer.close)
+        return answer.status
+
+    return asked
+
+
+@pytest.mark.parametrize("named", ["alone", "added"])
+async def test_behind_a_proxy_that_names_them_each_address_has_its_limit(
+    ask: Callable[..., Any], named: str
+) -> None:
+    """Nobody gets more by naming another address, nor takes anything from its owner."""
+    assert [await ask(named, "127.0.0.66") for _ in range(3)] == [200, 200, 429]
+    assert await ask(named, "127.0.0.66", forged="203.0.113.7") == 429
+    assert await ask(named, "127.0.0.66", forged="127.0.0.67, 127.0.0.1") == 429
+    assert [await ask(named, "127.0.0.67") for _ in range(3)] == [200, 200, 429]
+
+
+async def test_behind_a_proxy_that_names_nobody_everybody_is_served(
+    ask: Callable[..., Any],
+) -> None:
+    """The plain line: no limit of an address holds, but for one who names himself."""
+    assert [await ask("not", "127.0.0.66") for _ in range(8)] == [200] * 8
+    assert [await ask("not", "127.0.0.66", forged="203.0.113.7") for _ in range(3)] == [
+        200,
+        200,
+        429,
+    ]
+    assert await ask("not", "127.0.0.66") == 200

@@ -4,6 +4,7 @@ ingester, and where a test says what was counted, without one."""
 import os
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -261,7 +262,9 @@ async def test_writing_methods_are_refused(app: App) -> None:
 
 async def test_ready_and_healthy(app: App) -> None:
     """Both while ticks arrive."""
-    assert await get(f"{app.url}/healthz") == (200, {"ok": True})
+    status, told = await get(f"{app.url}/healthz")
+    assert (status, told["ok"]) == (200, True)
+    assert abs(told["now"] - time.time() * 1000) < 60_000
     assert await get(f"{app.url}/readyz") == (200, {"ok": True})
 
 

@@ -9,6 +9,7 @@ In the order of reading; each file imports only from those above it:
     watched.py   a hashtag that somebody watches, as text
     fanout.py    the viewers of the same hashtags: a tick as bytes, once
     totals.py    totals of hashtags that are in no recent tick, read from Redis
+    hearing.py   when ticks come, and what is said while none does
     feed.py      one subscription and one log of recent ticks for all open pages
     viewer.py    what one open page is sent, from its first byte to its last
     express.py   ticks straight to a connection, past the server's layers
@@ -17,6 +18,9 @@ In the order of reading; each file imports only from those above it:
     history.py   the past of a hashtag, as an answer
     api.py       counts, history, completion of hashtags, health
     page.py      the page and its files
+    mended.py    Hypercorn's connections, without its faults
+    address.py   whose request it is
+    limits.py    who is let in
     app.py       the Quart app
     server.py    Hypercorn, on sockets of our own
     workers.py   several web processes on one port

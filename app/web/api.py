@@ -71,7 +71,7 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
 def add_health(app: Quart, feed: Feed) -> None:
     @app.get("/healthz")
     async def health() -> Response:
-        return await json({"ok": True})
+        return await json({"ok": True, "now": feed.time()})
 
     @app.get("/readyz")
     async def ready() -> Response:
@@ -95,9 +95,9 @@ def opened(feed: Feed) -> Store:
 
 
 def newest_head(feed: Feed) -> Head:
-    if not feed.newest:
+    if not (present := feed.present):
         raise Refused(503, feed.why_not_ready())
-    return feed.newest
+    return present
 
 
 async def past(

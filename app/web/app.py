@@ -15,6 +15,8 @@ from app.web.api import add_api
 from app.web.events import add_events
 from app.web.express import Express
 from app.web.feed import Feed
+from app.web.limits import Limited
+from app.web.mended import mend_hypercorn
 from app.web.page import add_page
 
 
@@ -34,9 +36,12 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
         static_folder=None,
         template_folder=str(ROOT / "templates"),
     )
+    mend_hypercorn()
     shown = app.extensions["feed"] = feed or Feed(settings.tick_seconds, settings.hashtags)
     if settings.express_lane:
         app.asgi_app = Express(app.asgi_app)  # type: ignore[method-assign]
+    app.asgi_app = Limited(app.asgi_app, settings)  # type: ignore[method-assign]
+    app.config["MAX_CONTENT_LENGTH"] = 0  # nothing here takes a body; Quart would keep 16 MiB of it
     add_page(app, settings)
     add_events(app, settings, shown)
     add_api(app, settings, shown)

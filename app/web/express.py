@@ -37,7 +37,9 @@ def transport_behind(send: Any) -> asyncio.WriteTransport | None:
     protocol = getattr(getattr(stream, "send", None), "__self__", None)
     server = getattr(getattr(protocol, "send", None), "__self__", None)
     if not (
-        type(stream) is HTTPStream and type(protocol) is H11Protocol and type(server) is TCPServer
+        type(stream) is HTTPStream
+        and type(protocol) is H11Protocol
+        and isinstance(server, TCPServer)
     ):
         return None
     transport = getattr(getattr(server, "writer", None), "transport", None)

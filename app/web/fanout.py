@@ -68,8 +68,8 @@ class FanOut:
         self.tags = tuple(watched.tag for watched in shown)
         self.lagging = lagging
         """Where a fan-out is while it has riders that are behind."""
-        self.frames: dict[int, bytes] = {}
-        """A tick's number to its event."""
+        self.frames: dict[Head, bytes] = {}
+        """A tick to its event."""
         self.joined: dict[object, bytes] = {}
         """What is longer than a tick, made for those who came since the last one."""
         self.news = asyncio.Event()
@@ -224,14 +224,14 @@ class FanOut:
 
     def frame(self, head: Head) -> bytes:
         """The tick as an event; made once, however many viewers want it."""
-        found = self.frames.get(head.number)
+        found = self.frames.get(head)
         if found is None:
             before, after = around(head)
             counts = ",".join([self.text_of(each, head) for each in self.shown])
             names = ",".join([each.name_text for each in self.shown if each.name_text])
             data = f'{before}{counts}}},"names":{{{names}{after}'
             found = sse.event(data, "counts", head.id)
-            keep(self.frames, head.number, found)
+            keep(self.frames, head, found)
         return found
 
     def text_of(self, watched: Watched, head: Head) -> str:
@@ -262,13 +262,15 @@ class FanOut:
             begin = int(head.at - seconds * 1000)
             series = {each.tag: self.series(each, begin, head) for each in shown}
             first = min((line[0][0] for line in series.values() if line), default=head.at)
-            start = [gap_of("start", begin, first)] if first - begin >= SHORTEST else []
+            gaps = self.ticks.gaps(begin, head.at)
+            if first - begin >= SHORTEST and not self.ticks.is_cut(begin):
+                gaps.insert(0, gap_of("start", begin, first))
             told = {
                 "at": head.at,
                 "tick": head.seconds,
                 "series": series,
                 "names": {each.tag: each.name for each in shown if each.name_text},
-                "gaps": start + self.ticks.gaps(begin, head.at),
+                "gaps": gaps,
             }
             event = sse.event(dumps(told), "history", head.id)
             keep(self.joined, made_for, event, JOINED_KEPT)

@@ -22,6 +22,7 @@ from app.store import keys
 from app.store.store import Store, StoreLost
 from app.web.fanout import REPEAT_SECONDS, FanOut
 from app.web.gaps import Gap
+from app.web.hearing import Hearing
 from app.web.ticks import Head, Ticks
 from app.web.totals import Totals
 from app.web.watched import Watched
@@ -40,7 +41,7 @@ LEARNT_AT_ONCE = 1000
 class Feed:
     """What the web process knows, and how its viewers hear of it.
 
-    Bounds: ticks by time and by number (ticks.py); watched, fanouts, order and lagging by the
+    Bounds: ticks by time, number and bytes (ticks.py); watched, fanouts, order and lagging by the
     viewers that there are: what nobody shows any more leaves them by itself. untold has fan-outs
     of order only.
     """
@@ -78,10 +79,8 @@ class Feed:
         """How often the log began anew."""
         self.news, self.unknown = asyncio.Event(), asyncio.Event()
         """Set, and replaced, when a tick came; set while something watched is to be read."""
-        self.heard = float("-inf")
-        """When the last tick came that was no old one, in seconds of the clock."""
-        self.trouble = ""
-        """What is wrong with the store, as a sentence."""
+        self.hearing = Hearing(seconds, clock)
+        self.complain, self.why_not_ready = self.hearing.complain, self.hearing.why_not_ready
 
     async def run(self, store: Store) -> None:
         """Follow the store until cancelled, through every outage of it."""
@@ -104,10 +103,12 @@ class Feed:
                         self.complain("")
                         if not self.hear(tick):
                             break  # and all of the log is read again
+                        if tick is None:
+                            await self.hearing.ask(store)
                         if self.loaded:  # after an outage many come at once: others get a turn
                             await asyncio.sleep(0)
             except StoreLost as lost:
-                self.complain(str(lost))
+                self.complain(str(lost), lost.told)
                 await asyncio.sleep(backoff.next())
 
     def hear(self, tick: Tick | None) -> bool:
@@ -131,7 +132,9 @@ class Feed:
         self.update(tick, anew)
         self.ring()
         if self.loaded:
-            self.heard = now
+            if self.hearing.come():
+                self.ticks.concern_all()
+                self.untold.update(self.order)
             self.tell_in_time()
         return True
 
@@ -188,12 +191,13 @@ class Feed:
     def settle(self) -> None:
         """All is known: what the viewers did not hear of until now is theirs, once."""
         self.loaded = True
+        self.hearing.begin()
         self.ring()
         self.untold.clear()
         now = self.clock()
         for fanout in list(self.fanouts.values()):
             fanout.begin_anew()
-            fanout.repeat(self.newest, now)
+            fanout.repeat(self.present, now)
 
     def tell_in_time(self) -> None:
         """Tell the newest tick; while that takes too long, not every tick."""
@@ -218,7 +222,7 @@ class Feed:
 
     def beat(self) -> None:
         """Repeat what was not told for long, and see who can read again."""
-        head, now = self.newest if self.loaded else None, self.clock()
+        head, now = self.present if self.loaded else None, self.clock()
         for fanout in list(self.lagging):
             fanout.look_behind(head)
         while self.order:
@@ -269,9 +273,9 @@ class Feed:
         """The fan-out of these hashtags, with all of its totals. Raises StoreLost."""
         found = self.watch(tags, by_source)
         for _ in range(LEARN_TRIES):
+            await self.until(lambda: self.loaded)  # what is half read is not the present
             if found.is_known:
                 return found
-            await self.until(lambda: self.loaded)
             await self.learn([each.tag for each in found.shown if each.totals is None])
         if not found.is_known:
             raise StoreLost("The log of ticks began anew just now.")
@@ -299,7 +303,7 @@ class Feed:
                     await self.learn(unknown[:LEARNT_AT_ONCE])
                     continue
             except StoreLost as lost:
-                self.complain(str(lost))
+                self.complain(str(lost), lost.told)
                 await asyncio.sleep(backoff.next())
                 continue
             backoff.reset()
@@ -328,12 +332,14 @@ class Feed:
     def newest(self) -> Head | None:
         return self.ticks.newest
 
+    @property
+    def present(self) -> Head | None:
+        """The newest tick, as it is to be told now."""
+        return self.hearing.present(self.newest)
+
     def time(self) -> int:
-        """Redis's clock, in milliseconds since 1970, by the newest tick that came as it
-        happened; our own where none did."""
-        if self.newest is None or self.heard == float("-inf"):
-            return int(time.time() * 1000)
-        return self.newest.at + int((self.clock() - self.newest.came) * 1000)
+        """Redis's clock, in milliseconds since 1970."""
+        return self.hearing.time(self.newest)
 
     @property
     def networks(self) -> tuple[str, ...]:
@@ -359,23 +365,6 @@ class Feed:
     def gaps(self, begin_ms: int, end_ms: int) -> list[Gap]:
         """When nothing, or not everything, was counted."""
         return self.ticks.gaps(begin_ms, end_ms)
-
-    def complain(self, trouble: str) -> None:
-        """Say what is wrong with the store once, and once that it is mended."""
-        if trouble != self.trouble:
-            log.warning("%s", trouble or "Redis is back; the missed ticks are read from its log")
-        self.trouble = trouble
-
-    def why_not_ready(self) -> str:
-        """A sentence about why no ticks arrive, or nothing when they do."""
-        silent = self.clock() - self.heard
-        if silent < max(3.0, 6 * self.seconds):
-            return ""
-        if self.trouble:
-            return self.trouble
-        if self.heard == float("-inf"):
-            return "No tick has come yet: is an ingester running?"
-        return f"The last tick came {silent:.0f} s ago: is an ingester running?"
 
     def close(self) -> None:
         """End every stream, each with a time of its own for coming back."""

@@ -248,8 +248,9 @@ def short_answer(
     to the newest tick, which was at `newest` and lasts so many seconds.
     """
     begin = min((line[0][0] for line in points.values() if line), default=grid.end)
-    gaps = [gap_of("start", grid.begin, begin)] if begin - grid.begin >= SHORTEST else []
-    gaps += told
+    gaps = list(told)
+    if begin - grid.begin >= SHORTEST and not any(gap["kind"] == "kept" for gap in told):
+        gaps.append(gap_of("start", grid.begin, begin))
     if is_pause(newest, grid.now, seconds):
         gaps.append(gap_of("ingester", newest, grid.now))
     dead = joined((gap["from"], gap["to"]) for gap in gaps if gap["all"])

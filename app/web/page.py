@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import json
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -94,7 +93,7 @@ async def shown(settings: Settings, embed: bool) -> Response:
         "tracked": settings.hashtags,
         "tags": tags,
         "problem": problem,
-        "now": int(time.time() * 1000),
+        "now": feed.time(),
         "tick": settings.tick_seconds * 1000,
         "embed": embed,
         "texts": texts,

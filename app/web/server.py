@@ -20,6 +20,9 @@ from app.web import ROOT
 
 UNREAD_MILLISECONDS = 30_000
 SEND_BUFFER = 64 * 1024
+ACCEPTED_AT_ONCE = 8
+"""So many connections are accepted before those that are open get their turn: a flood of new ones
+waits in the kernel, and holds up no tick."""
 
 
 class CannotStart(Exception):
@@ -29,9 +32,14 @@ class CannotStart(Exception):
 class Listener(socket.socket):
     """A listening socket that knows its open connections."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, backlog: int, **options: Any) -> None:
+        super().__init__(**options)
         self.accepted: WeakSet[socket.socket] = WeakSet()
+        self.backlog = backlog
+
+    def listen(self, _: int = 0) -> None:
+        """To asyncio the backlog is also how many it accepts at once, so it is told another one."""
+        super().listen(self.backlog)
 
     def accept(self) -> tuple[socket.socket, Any]:
         connection, address = super().accept()
@@ -60,9 +68,10 @@ class ServerConfig(Config):
         self.sockets = super().create_sockets()
         self.listeners = []
         for sockets in (self.sockets.secure_sockets, self.sockets.insecure_sockets):
-            own = [Listener(fileno=plain.detach()) for plain in sockets]
+            own = [Listener(self.backlog, fileno=plain.detach()) for plain in sockets]
             sockets[:] = own
             self.listeners += own
+        self.backlog = ACCEPTED_AT_ONCE
 
     def create_sockets(self) -> Sockets:
         return self.sockets

@@ -4,12 +4,20 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from sys import intern
+from sys import getsizeof, intern
 
 from app.messages import BySource, SourceState, Tick, is_after
 from app.store.keys import LOG_ENTRIES, LOG_SECONDS
-from app.web.gaps import SHORTEST, Gap, all_gaps, clipped, is_pause, spells_of
+from app.web.gaps import SHORTEST, Gap, all_gaps, clipped, gap_of, is_pause, spells_of
 from app.web.line import Line, Point, time_of
+
+LOG_BYTES = 64 * 2**20
+"""Of memory, that ticks and lines take at most: 15 minutes of four times what all of Bluesky
+writes. In a flood the oldest ticks go before their time."""
+HEAD_BYTES, LINE_BYTES, POINT_BYTES, CHANGE_BYTES, SOURCE_BYTES = 500, 400, 310, 9, 400
+"""What one of each takes in CPython 3.11 on a machine of 64 bits, nearly, without its texts: a
+line's are its hashtag and its name, a source's its reason."""
+CUT = "so much was counted that less than 15 minutes of it are at hand"
 
 
 @dataclass(slots=True, eq=False)
@@ -35,13 +43,14 @@ class Head:
     paused: int
     """When the tick before it was, where nobody ticked between the two; else 0."""
     concerns_all: bool
-    """Whether it is news whatever hashtags one watches: it came after a pause, or a source is
-    doing something else."""
+    """Whether it is news whatever hashtags one watches: it came after a pause, or when it was told
+    already that none comes, or a source is doing something else."""
 
 
 class Ticks:
     """What changed in 15 minutes. Bounds: heads and numbers have at most LOG_ENTRIES entries,
-    for_all fewer; lines have only hashtags that changed, or were forgotten, within the heads."""
+    for_all fewer; lines have only hashtags that changed, or were forgotten, within the heads; and
+    all together take at most LOG_BYTES, but for one tick that is larger."""
 
     def __init__(self) -> None:
         self.heads: deque[Head] = deque()
@@ -54,6 +63,11 @@ class Ticks:
         self.lines: dict[str, Line] = {}
         self.last = 0
         """The newest number given."""
+        self.bytes = 0
+        """What all of it takes, nearly."""
+        self.cut = 0
+        """When the newest tick was that went before its time, in milliseconds since 1970; 0 for
+        none."""
         self.gaps_of: tuple[int, list[Gap]] = (0, [])
         """All gaps of the 15 minutes, and the number of the head when they were looked for."""
 
@@ -66,6 +80,7 @@ class Ticks:
         self.numbers.clear()
         self.for_all.clear()
         self.lines.clear()
+        self.bytes = self.cut = 0
         self.last += 1
 
     def head(self, number: int) -> Head | None:
@@ -89,6 +104,9 @@ class Ticks:
             self.forget(intern(tag), head)
         for tag, totals in tick.counts.items():
             self.add(intern(tag), tick, head, totals)
+        while self.bytes > LOG_BYTES and len(self.heads) > 1:
+            self.cut = self.heads[0].at
+            self.drop(self.heads.popleft())
         return {*tick.gone, *(tag for tag in tick.late if tag in tick.counts)}
 
     def keep(self, tick: Tick, seconds: float, now: float) -> Head:
@@ -101,34 +119,57 @@ class Ticks:
         head = Head(self.last, tick.id, tick.at, seconds, sources, now, [], paused, concerns_all)
         self.heads.append(head)
         self.numbers[head.id] = head.number
+        self.bytes += HEAD_BYTES
+        if not before or before.sources is not sources:
+            self.bytes += bytes_of_sources(sources)
         if concerns_all:
             self.for_all.append(head)
         while self.heads[0].at < tick.at - LOG_SECONDS * 1000 or len(self.heads) > LOG_ENTRIES:
             self.drop(self.heads.popleft())
         return head
 
+    def concern_all(self) -> None:
+        """The newest tick is news for everybody, and for who comes back to one before it."""
+        head = self.heads[-1]
+        if not head.concerns_all:
+            head.concerns_all = True
+            self.for_all.append(head)
+
     def missing(self, now: int, before: Head | None) -> int:
         """Milliseconds of gaps up to this tick, as far as is known by now."""
-        gaps = self.gaps(now - LOG_SECONDS * 1000, before.at) if before else []
+        gaps = clipped(self.known_gaps(), now - LOG_SECONDS * 1000, before.at) if before else []
         return sum(gap["to"] - gap["from"] for gap in gaps)
 
     def drop(self, head: Head) -> None:
+        """Forget what belongs to the oldest head, which is out of the log already."""
+        self.bytes -= HEAD_BYTES + CHANGE_BYTES * len(head.changed)
+        if not self.heads or self.heads[0].sources is not head.sources:
+            self.bytes -= bytes_of_sources(head.sources)
         if self.numbers.get(head.id) == head.number:
             del self.numbers[head.id]
         if self.for_all and self.for_all[0] is head:
             self.for_all.popleft()
         for tag in head.changed:
             if line := self.lines.get(tag):
+                points = len(line.points)
                 line.drop(head.number)
+                self.bytes -= POINT_BYTES * (points - len(line.points))
                 if not line.points:
-                    del self.lines[tag]
+                    self.remove(tag)
+
+    def remove(self, tag: str) -> None:
+        """Forget a line."""
+        if line := self.lines.pop(tag, None):
+            self.bytes -= bytes_of_line(line, tag)
 
     def forget(self, tag: str, head: Head) -> None:
         """The hashtag's totals begin at 0 again, and what its line was is of no use."""
+        self.remove(tag)
         line = self.lines[tag] = Line({}, tag)
         line.points.append(Point(head.number, head.at, {}))
         line.rewritten = head.number
         head.changed.append(tag)
+        self.bytes += bytes_of_line(line, tag) + CHANGE_BYTES
 
     def add(self, tag: str, tick: Tick, head: Head, totals: BySource) -> None:
         """Add a point to the hashtag's line."""
@@ -137,9 +178,12 @@ class Ticks:
             added = tick.added.get(tag, {})
             before = {source: max(0, n - added.get(source, 0)) for source, n in totals.items()}
             line = self.lines[tag] = Line(before, tag)
+            self.bytes += bytes_of_line(line, tag)
         name = tick.names.get(tag, tag)
         if name != line.name:
+            self.bytes += getsizeof(name) - getsizeof(line.name)
             line.name = name
+        points = len(line.points)
         if late := tick.late.get(tag):
             line.rewritten = head.number
             oldest = tick.at - LOG_SECONDS * 1000
@@ -147,6 +191,7 @@ class Ticks:
                 if found := self.head(number):
                     found.changed.append(tag)
         line.points.append(Point(head.number, head.at, totals))
+        self.bytes += (POINT_BYTES + CHANGE_BYTES) * (len(line.points) - points)
         head.changed.append(tag)
 
     def number_at(self, at: int) -> int:
@@ -182,9 +227,29 @@ class Ticks:
         return max((self.healed, *(line.rewritten for line in lines if line)))
 
     def gaps(self, begin: int, end: int) -> list[Gap]:
-        """When nothing, or not everything, was counted; milliseconds since 1970."""
+        """When nothing, or not everything, was counted, or what was is not at hand any more;
+        milliseconds since 1970."""
+        found = clipped(self.known_gaps(), begin, end)
+        if self.heads and self.is_cut(begin):
+            found.insert(0, {**gap_of("kept", begin, self.heads[0].at), "reason": CUT})
+        return found
+
+    def is_cut(self, begin: int) -> bool:
+        """Whether ticks since then went before their time."""
+        return self.cut > 0 and self.cut >= begin
+
+    def known_gaps(self) -> list[Gap]:
         if self.gaps_of[0] != self.last:
             spells = spells_of([(head.at, head.sources) for head in self.heads])
             pauses = [(head.paused, head.at) for head in self.for_all if head.paused]
             self.gaps_of = (self.last, all_gaps(spells, pauses))
-        return clipped(self.gaps_of[1], begin, end)
+        return self.gaps_of[1]
+
+
+def bytes_of_line(line: Line, tag: str) -> int:
+    texts = getsizeof(tag) + getsizeof(line.name)
+    return LINE_BYTES + texts + POINT_BYTES * len(line.points)
+
+
+def bytes_of_sources(sources: dict[str, SourceState]) -> int:
+    return sum(SOURCE_BYTES + getsizeof(state.reason) for state in sources.values())

@@ -114,8 +114,8 @@ class Viewer:
         return self.fanout.history(head, seconds or LOG_SECONDS, tags)
 
     def now(self) -> bytes:
-        newest = self.feed.newest
-        return self.fanout.frame(newest) if newest else b""
+        present = self.feed.present
+        return self.fanout.frame(present) if present else b""
 
     def last(self) -> bytes:
         """The end: when to come back, so that not all do at once."""

@@ -38,13 +38,14 @@ class Source extends EventTarget {
   }
 }
 
-/** @param {(feed: Feed, heard: string[], pass: (ms: number) => void) => void} act */
+/** @param {(feed: Feed, heard: import("../../static/feed.js").Link[], pass: (ms: number) => void) => void} act */
 function feeding(act) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
   Source.all = [];
-  /** @type {string[]} */
+  /** @type {any[]} */
   const heard = [];
-  const listener = { history: () => heard.push("history"), counts: () => heard.push("counts"), link: (/** @type {string} */ link) => heard.push(link) };
+  const listener = { history: () => heard.push("history"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
+  globalThis.fetch = /** @type {any} */ (ask);
   const feed = new Feed("events", listener, { EventSource: Source, random: () => 0.5 });
   feed.open("science", 375);
   try {
@@ -56,6 +57,17 @@ function feeding(act) {
     feed.close();
     mock.timers.reset();
   }
+}
+
+/** What the server answers to a HEAD, and what it was asked. */
+const head = { retryAfter: "", asked: /** @type {any[]} */ ([]) };
+
+/** A fetch whose answer is there at once: a thenable that a mocked clock need not wait for.
+ * @param {string} url @param {any} options */
+function ask(url, options) {
+  head.asked.push([url, options]);
+  const answer = { headers: new Headers(head.retryAfter ? { "Retry-After": head.retryAfter } : {}) };
+  return { then: (/** @type {any} */ then) => then(answer) };
 }
 
 const newest = () => /** @type {Source} */ (Source.all.at(-1));
@@ -118,6 +130,73 @@ test("a connection on which nothing ever comes is given up sooner, a slow histor
     pass(9000);
     assert.equal(Source.all.length, 3);
   }));
+
+/** @param {string} retryAfter @param {Parameters<typeof feeding>[0]} act */
+function full(retryAfter, act) {
+  Object.assign(head, { retryAfter, asked: [] });
+  try {
+    feeding((feed, heard, pass) => {
+      newest().send("counts", "5-0", {});
+      newest().fail(Source.CLOSED);
+      act(feed, heard, pass);
+    });
+  } finally {
+    head.retryAfter = "";
+  }
+}
+
+test("a server that is full is asked again when it said, or up to half as long after that", () =>
+  full("30", (_, heard, pass) => {
+    assert.equal(heard.at(-1), Date.now() + 37_500, "when that is, for the page to say");
+    assert.deepEqual(head.asked, [["events?history=375&tags=science&last_event_id=5-0", { method: "HEAD" }]]);
+    pass(37_000);
+    assert.equal(Source.all.length, 1);
+    pass(1000);
+    assert.equal(Source.all.length, 2);
+    assert.equal(newest().query.get("last_event_id"), "5-0");
+  }));
+
+test("nothing but another choice of hashtags makes it ask a full server sooner", () =>
+  full("30", (feed, _, pass) => {
+    feed.wake();
+    sleep(20_000);
+    pass(1000);
+    assert.equal(Source.all.length, 1);
+    feed.open("football", 375);
+    assert.equal(Source.all.length, 2);
+    newest().fail(Source.CLOSED);
+    feed.wake();
+    assert.equal(Source.all.length, 2);
+    sleep(40_000);
+    feed.wake();
+    assert.equal(Source.all.length, 3, "the wait is over");
+  }));
+
+test("two minutes are the most that a server is believed, and what is no number not at all", () => {
+  full("86400", (_, heard) => assert.equal(heard.at(-1), Date.now() + 150_000));
+  for (const odd of ["", "Wed, 21 Oct 2026 07:28:00 GMT", "-5", "0", "NaN"]) {
+    full(odd, (_, heard, pass) => {
+      assert.equal(heard.at(-1), "waiting");
+      pass(1000);
+      assert.equal(Source.all.length, 2);
+    });
+  }
+});
+
+test("an answer that comes when the stream is tried again already changes nothing", () => {
+  /** @type {any} */
+  let told;
+  feeding((feed, heard, pass) => {
+    globalThis.fetch = /** @type {any} */ (() => ({ then: (/** @type {any} */ then) => (told = then) }));
+    newest().fail(Source.CLOSED);
+    pass(1000);
+    assert.equal(Source.all.length, 2);
+    told({ headers: new Headers({ "Retry-After": "30" }) });
+    assert.equal(heard.at(-1), "connecting");
+    feed.wake();
+    assert.equal(Source.all.length, 2);
+  });
+});
 
 /** The machine sleeps: time passes, and no timer runs. @param {number} ms */
 const sleep = (ms) => mock.timers.setTime(Date.now() + ms);

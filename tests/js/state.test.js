@@ -1,0 +1,86 @@
+// @ts-check
+// What the page makes of a server whose clock is another one, or that hears nothing.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+
+import { Clock } from "../../static/clock.js";
+import { PageState } from "../../static/state.js";
+import { sources, status } from "../../static/status.js";
+import { speak } from "../../static/texts.js";
+
+speak(JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8")));
+
+const HOUR = 3_600_000;
+const BEGIN = 1_700_000_000_000;
+
+/** A page whose own clock a test moves. */
+function page() {
+  const here = { now: BEGIN };
+  const state = new PageState(new Clock(0, () => here.now), 500, []);
+  state.linked("open");
+  const shown = () => status({ ...state, now: state.clock.now() });
+  /** @param {number} at @param {number} total @param {string} said */
+  const hear = (at, total, said = "live") =>
+    state.hear({ at, counts: { a: total }, sources: { x: said }, details: { x: { since: at, reason: "why" } } });
+  state.replace({ at: BEGIN, series: { a: [[BEGIN - 900_000, 1], [BEGIN, 5]] } }, 900);
+  return { here, state, shown, hear };
+}
+
+for (const hours of [-1, 1]) {
+  test(`a server's clock that is set by ${hours} hours for good does not make the page stale for ever`, () => {
+    const { here, state, shown, hear } = page();
+    hear(BEGIN, 5);
+    assert.equal(shown().level, "live");
+    here.now += 500;
+    const now = BEGIN + hours * HOUR + 500;
+    state.replace({ at: now, series: { a: [[now, 5]] } }, 900);
+    hear(now, 5);
+    for (let n = 1; n < 40; n++) {
+      here.now += 500;
+      assert.ok(hear(now + n * 500, 5 + n), "the line grows");
+      assert.deepEqual([shown().level, state.lag], ["live", 0]);
+      assert.equal(state.missing(), null);
+    }
+    assert.equal(state.live.total("a", now + 39 * 500), 44);
+  });
+}
+
+test("a page that was given another time than ticks have is not stale for ever", () => {
+  const { shown, hear } = page();
+  hear(BEGIN - HOUR, 5);
+  hear(BEGIN - HOUR + 500, 6);
+  assert.equal(shown().level, "live");
+});
+
+test("ticks that are late are told to be late", () => {
+  const { here, shown, hear } = page();
+  here.now += 20_000;
+  hear(BEGIN + 500, 5);
+  assert.deepEqual(shown(), { level: "stale", words: "no news for 20 s" });
+  hear(BEGIN + 1000, 5);
+  assert.equal(shown().level, "stale");
+});
+
+test("a repeat after silent ticks is no news: the page says how old it is, and not that nothing lives", () => {
+  const { here, state, shown, hear } = page();
+  hear(BEGIN + 500, 5);
+  for (let n = 1; n < 100; n++) {
+    here.now = BEGIN + 500 + n * 4000;
+    hear(BEGIN + 500, 5, "unknown");
+    const behind = n * 4000;
+    assert.equal(shown().level, behind <= 5000 ? "live" : behind <= 15_000 ? "late" : "stale");
+    const gap = state.missing();
+    assert.equal(gap?.reason, behind < 8000 ? undefined : "ingester was down");
+    assert.deepEqual(state.shownGaps("1m").map(({ reason }) => reason), gap ? ["ingester was down"] : []);
+  }
+  assert.ok(state.tick);
+  assert.deepEqual(sources(state.tick), [{ name: "x", level: "late", words: "x: why" }]);
+  here.now += 500;
+  state.hear({
+    at: here.now, counts: { a: 6 }, sources: { x: "live" },
+    gap: { from: BEGIN + 500, to: here.now, kind: "ingester", reason: "ingester was down", all: true },
+  });
+  assert.equal(shown().level, "live");
+  assert.deepEqual(state.shownGaps("1m").map(({ from, reason }) => [from, reason]), [[BEGIN + 500, "ingester was down"]]);
+});
