@@ -4,6 +4,7 @@ nothing of it stays. `make soak` has ten times as many."""
 import asyncio
 import os
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ from app.store.store import Store, connect
 
 ATTEMPTS, SEED = int(os.environ.get("ATTEMPTS", 10_000)), int(os.environ.get("SEED", 1))
 REQUESTS, VIEWERS = ATTEMPTS // 5, 200
+LONG = 50_000
+"""With so many, and nothing beside it, 99 of 100 ticks are there within a second."""
 LISTENS = "0A"
 """The kernel's number for a socket that listens."""
 BEAT_SECONDS = 0.25
@@ -69,6 +72,9 @@ async def test_a_hostile_visitor_disturbs_nobody(
             assert resident(web) - memory <= MEBIBYTES
             last = len(ids)
             await eventually(lambda: all(ids[last - 1] in one.ids for one in honest), "all have it")
+    late: Counter[int] = sum((each.late for each in honest), Counter())
+    if ATTEMPTS >= LONG:
+        assert sum(n for tenths, n in late.items() if tenths >= 10) <= late.total() / 100
     for each in honest:
         begin = ids.index(each.ids[0])
         assert each.ids[: last - begin] == ids[begin:last], "every tick, once, in order"
