@@ -97,8 +97,9 @@ def key(spelling: str) -> str:
 
 
 def shown(spelling: str) -> str:
-    """A hashtag as people are shown it: without its mark and what else is no part of it by the
-    rules of twitter-text, and no longer than a hashtag may be."""
+    """A hashtag as people are shown it: without its mark, spaces around it, and what is not seen or
+    turns the text around; no longer than a hashtag may be. Letters that nobody could type stay:
+    networks have hashtags such as C++."""
     if spelling.isalnum() and len(spelling) <= LONGEST:  # as nearly always
         return spelling
     return AROUND.sub("", UNSEEN.sub("", spelling))[:LONGEST]

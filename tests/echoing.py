@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
@@ -46,30 +46,20 @@ class Echo(Server):
 @asynccontextmanager
 async def listening(answers: bool) -> AsyncIterator[int]:
     """The port of a server that closes every connection at once, or else says nothing."""
-    writers = []
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
         if answers:
             writer.transport.abort()
 
-    server = await asyncio.start_server(join, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-        await server.wait_closed()
+    async with serving(join) as port:
+        yield port
 
 
 @asynccontextmanager
 async def echoing_redis() -> AsyncIterator[int]:
     """The port of a Redis that knows no command, and says so in Redis's words."""
-    writers = []
 
     async def join(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
         with suppress(OSError, asyncio.IncompleteReadError):
             while head := await reader.readline():
                 words = [await word(reader) for _ in range(int(head[1:]))]
@@ -81,7 +71,20 @@ async def echoing_redis() -> AsyncIterator[int]:
         length = int((await reader.readline())[1:])
         return (await reader.readexactly(length + 2))[:-2].decode()
 
-    server = await asyncio.start_server(join, "127.0.0.1", 0)
+    async with serving(join) as port:
+        yield port
+
+
+@asynccontextmanager
+async def serving(join: Callable[..., Awaitable[None]]) -> AsyncIterator[int]:
+    """The port of a server that does this with each connection; all of them end with it."""
+    writers = []
+
+    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await join(reader, writer)
+
+    server = await asyncio.start_server(joined, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -13,7 +13,7 @@ import struct
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -62,23 +62,11 @@ class HostileVisitor:
 
     async def run(self, attempts: float = float("inf"), seconds: float = float("inf")) -> Harm:
         """Returns once all connections are closed, those that were left half open too."""
-        loop, numbers = asyncio.get_running_loop(), count()
-        ends = loop.time() + seconds
-
-        async def one_after_the_other() -> None:
-            while (number := next(numbers)) < attempts and loop.time() < ends:
-                await self.attempt(random.Random(f"{self.seed} {number}"))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(one_after_the_other())
-        finally:
-            for writer in self.held:
-                writer.transport.abort()
+        await some_at_once(self.attempt, attempts, seconds, self.held)
         return self.harm
 
-    async def attempt(self, luck: random.Random) -> None:
+    async def attempt(self, number: int) -> None:
+        luck = random.Random(f"{self.seed} {number}")
         kind = luck.choice(KINDS)
         pieces, end = kind(luck), luck.choice(("read", "read", "look", "leave", "reset", "hold"))
         self.harm.tried[kind.__name__] += 1
@@ -129,20 +117,7 @@ class Flood:
         """Those that it was let into, open to the end."""
 
     async def run(self, requests: float = float("inf"), seconds: float = float("inf")) -> None:
-        loop, numbers = asyncio.get_running_loop(), count()
-        ends = loop.time() + seconds
-
-        async def one_after_the_other() -> None:
-            while (number := next(numbers)) < requests and loop.time() < ends:
-                await self.ask(number)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(AT_ONCE):
-                    group.create_task(one_after_the_other())
-        finally:
-            for writer in self.streams:
-                writer.transport.abort()
+        await some_at_once(self.ask, requests, seconds, self.streams)
 
     async def ask(self, number: int) -> None:
         path = (b"/events", b"/events", b"/api/history?range=30d", b"/", b"/api/counts")[number % 5]
@@ -156,6 +131,30 @@ class Flood:
                     self.streams.append(writer)
                 else:
                     writer.transport.abort()
+
+
+async def some_at_once(
+    attempt: Callable[[int], Awaitable[None]],
+    most: float,
+    seconds: float,
+    kept: Iterable[asyncio.StreamWriter],
+) -> None:
+    """Attempts by their numbers, AT_ONCE at a time, until there were so many or so long; what was
+    kept open is cut then."""
+    loop, numbers = asyncio.get_running_loop(), count()
+    ends = loop.time() + seconds
+
+    async def one_after_the_other() -> None:
+        while (number := next(numbers)) < most and loop.time() < ends:
+            await attempt(number)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(one_after_the_other())
+    finally:
+        for writer in kept:
+            writer.transport.abort()
 
 
 class Honest:

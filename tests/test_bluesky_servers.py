@@ -21,16 +21,7 @@ async def test_a_server_five_minutes_behind_brings_no_post_twice(
     counting: Counting, stack: AsyncExitStack
 ) -> None:
     """Of 600 posts, one a second, it brings 361 again: they were counted twice."""
-    network = Network(SECOND)
-    one = await stack.enter_async_context(Jetstream(network, ("cut", 600)))
-    two = await stack.enter_async_context(Jetstream(network, late=5 * MINUTES))
-    async with counting.of(source_of(one, two)):
-        await eventually(lambda: one.open, "it is connected")
-        network.put(numbered(600))
-        await eventually(lambda: two.sent >= 361, "the other one has brought them again")
-        network.put(numbered(100, begin=600))
-        await counting.reach({"science": 700})
-    assert (one.fired, two.sent) == (["cut"], 361 + 100)
+    await brought_again(counting, stack, 600, 5 * MINUTES, 361)
 
 
 async def test_after_a_server_five_minutes_behind_no_post_is_lost(
@@ -78,16 +69,24 @@ async def test_a_server_an_hour_behind_brings_no_post_twice(
 ) -> None:
     """It brings an hour again, of which 15 minutes are known by their ids: older ones by their
     commits' own times."""
+    await brought_again(counting, stack, 3600, 60 * MINUTES, 3600)
+
+
+async def brought_again(
+    counting: Counting, stack: AsyncExitStack, posts: int, late: int, again: int
+) -> None:
+    """One server is cut after so many posts, one a second; another one, whose clock says so much
+    more, brings some of them again, and then a hundred that are new: each counts once."""
     network = Network(SECOND)
-    one = await stack.enter_async_context(Jetstream(network, ("cut", 3600)))
-    two = await stack.enter_async_context(Jetstream(network, late=60 * MINUTES))
+    one = await stack.enter_async_context(Jetstream(network, ("cut", posts)))
+    two = await stack.enter_async_context(Jetstream(network, late=late))
     async with counting.of(source_of(one, two)):
         await eventually(lambda: one.open, "it is connected")
-        network.put(numbered(3600))
-        await eventually(lambda: two.sent >= 3600, "the other one has brought them again")
-        network.put(numbered(100, begin=3600))
-        await counting.reach({"science": 3700})
-    assert (one.fired, two.sent) == (["cut"], 3700)
+        network.put(numbered(posts))
+        await eventually(lambda: two.sent >= again, "the other one has brought them again")
+        network.put(numbered(100, begin=posts))
+        await counting.reach({"science": posts + 100})
+    assert (one.fired, two.sent) == (["cut"], again + 100)
 
 
 async def test_what_cannot_be_had_is_said(counting: Counting, stack: AsyncExitStack) -> None:

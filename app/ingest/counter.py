@@ -150,7 +150,7 @@ class Counter:
                     else:
                         counted[name] = 1
                         self.entries += 1
-                        self.bytes += ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
+                        self.bytes += bytes_of(tag, spelling)
         if post.cursor:
             self.cursors[post.source] = post.cursor
 

@@ -16,8 +16,8 @@
 -- now. The caller finds its own commit's name in it when the tick is stored, now or by an
 -- earlier try whose answer was lost; otherwise nothing was changed.
 -- LEASE as an error: somebody else is the writer now. FOREIGN: a key is not ours. NOPERM: a right
--- is missing. ERR: no reader would take so long a tick. Nothing was changed then either: Redis does not undo what a script
--- did, so all is looked at first.
+-- is missing. ERR: no reader would take so long a tick. Nothing was changed then either: Redis does
+-- not undo what a script did, so all is looked at first.
 
 local state, log, lease, states = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LONGEST = 2 * 2^20 - 1024 -- what readers take (connection.py), less what stands before it
