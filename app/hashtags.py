@@ -16,8 +16,8 @@ MARKS = "#＃"
 LONGEST = 100
 """Code points in a hashtag as it is written, at most; X and Mastodon cut theirs near here. A
 longer one is none, and is not looked at: NFKC over a megabyte takes minutes."""
-LONGEST_KEY = 3 * LONGEST
-"""Code points in a hashtag's key."""
+LONGEST_LOOKED_AT = 3 * LONGEST
+"""Code points of what is folded: letter and marks may become one."""
 MOST_IN_POST = 30
 """Of a post's hashtags, the first so many count."""
 MOST_LISTED = 10 * MOST_IN_POST
@@ -26,8 +26,8 @@ MOST_TAGS = 20
 """Hashtags that one request may ask for."""
 KEPT_BYTES = 16 * 2**20
 """Of what was folded lately: tens of thousands of hashtags as people write them."""
-ENTRY_BYTES = 120
-"""What a dictionary takes for an entry, beside its key and its value."""
+ENTRY_BYTES = 180
+"""What a dictionary takes for an entry with a pair in it, beside the texts."""
 
 # twitter-text's "hashtag special characters": the joiners and word marks that
 # scripts need inside a hashtag although Unicode does not call them letters.
@@ -54,31 +54,35 @@ class NotAHashtag(ValueError):
     """A typed text is no hashtag; the message is one sentence for its author."""
 
 
-class Folded(dict[str, str]):
-    """Spelling to key, of those that were asked for lately; bounded in bytes."""
+class Folded(dict[str, tuple[str, str]]):
+    """Spelling to key, and to the spelling without its mark, of those that were asked for lately;
+    bounded in bytes. Both are "" where it is none, or longer than LONGEST."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
 
-    def __missing__(self, spelling: str) -> str:
+    def __missing__(self, spelling: str) -> tuple[str, str]:
+        if len(spelling) > LONGEST:
+            return "", ""
         tag = folded(spelling)
-        size = ENTRY_BYTES + sys.getsizeof(spelling) + sys.getsizeof(tag)
+        found = tag, tag if tag == spelling else spelling.lstrip(MARKS) if tag else ""
+        size = ENTRY_BYTES + sum(map(sys.getsizeof, {spelling, *found}))
         if self.bytes + size > KEPT_BYTES:
             self.clear()
             self.bytes = 0
         self.bytes += size
-        self[spelling] = tag
-        return tag
+        self[spelling] = found
+        return found
 
 
 def folded(spelling: str) -> str:
     """The key, worked out."""
-    if len(spelling) > LONGEST_KEY or NO_TEXT.search(spelling) or not shown(spelling):
+    if len(spelling) > LONGEST_LOOKED_AT or NO_TEXT.search(spelling) or not shown(spelling):
         return ""
     once = unicodedata.normalize("NFKC", spelling).casefold()
     tag = unicodedata.normalize("NFKC", once).lstrip(MARKS)
-    return tag if len(tag) <= LONGEST_KEY else ""
+    return tag if len(tag) <= LONGEST else ""
 
 
 FOLDED = Folded()
@@ -88,12 +92,13 @@ def key(spelling: str) -> str:
     """What two spellings of one hashtag have in common: NFKC, case folded, no mark.
 
     Empty for what is no hashtag: with a control character in it, with nothing to be seen of it,
-    or with letters that fold into many times as much as is written (U+FDFA into 18).
+    or with letters that fold into more than LONGEST (U+FDFA into 18): where nobody knows how it is
+    written, the key is shown.
 
     >>> key("#Science") == key("SCIENCE") == key("＃ｓｃｉｅｎｃｅ")
     True
     """
-    return FOLDED[spelling]
+    return FOLDED[spelling][0] if len(spelling) <= LONGEST else folded(spelling)
 
 
 def shown(spelling: str) -> str:
@@ -113,10 +118,10 @@ def named(spellings: Iterable[Any]) -> dict[str, str]:
     """
     tags: dict[str, str] = {}
     for spelling in islice(spellings, MOST_LISTED):
-        if type(spelling) is str and len(spelling) <= LONGEST:
-            tag = FOLDED[spelling]
+        if type(spelling) is str:
+            tag, written = FOLDED[spelling]
             if tag and tag not in tags:
-                tags[tag] = spelling.lstrip(MARKS)
+                tags[tag] = written
                 if len(tags) == MOST_IN_POST:
                     break
     return tags
@@ -145,6 +150,8 @@ def typed(text: str) -> Typed:
             raise NotAHashtag(f"{quoted} is not a hashtag: it has {char!r} in it.")
     if extract(f"#{body}") != [body]:
         raise NotAHashtag(f"{quoted} is not a hashtag: it has no letter.")
+    if not key(body):
+        raise NotAHashtag(f"{quoted} is not a hashtag: it folds into more than {LONGEST} letters.")
     if any(map(str.isspace, key(body))):  # a few letters, such as U+037A, fold into two
         raise NotAHashtag(f"{quoted} is not a hashtag: it folds into two words.")
     tag = Typed(key(body))

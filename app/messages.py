@@ -43,6 +43,8 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     """Key (hashtags.key) to spelling; one that is repeated in the post is here once."""
     cursor: str = ""
     """Where to start reading again for what follows; empty where the place is as before."""
+    adult: bool = False
+    """Whether its author or its network says that it is not for everybody."""
 
     @property
     def time(self) -> int:

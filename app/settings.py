@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 
-from app.hashtags import typed_list
+from app.hashtags import key, typed_list
 
 SOURCE_NAMES = tuple(found.name for found in iter_modules([str(Path(__file__).parent / "sources")]))
 """Every network that there is a file, or a folder, for in app/sources/."""
@@ -50,6 +50,20 @@ def hashtags(text: str) -> tuple[str, ...]:
     if not tags:
         raise ValueError("no hashtag")
     return tags
+
+
+def blocked(text: str) -> frozenset[str]:
+    """The keys of a comma list or, after an @, of a file with one a line; also such as nobody
+    could type."""
+    try:
+        parts = (
+            Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
+            if text.startswith("@")
+            else text.split(",")
+        )
+    except OSError as error:
+        raise ValueError("no file that can be read") from error
+    return frozenset(tag for part in parts if (tag := key(part.strip())))
 
 
 def source_names(text: str) -> tuple[str, ...]:
@@ -213,6 +227,10 @@ class Settings:
     demo_seed: int = setting("1", "a whole number", int)
     max_hashtags: int = setting(
         "1000000", "a whole number of hashtags, 1000 or more", at_least(1000)
+    )
+
+    blocked_hashtags: frozenset[str] = setting(
+        "", "a comma list of hashtags, or @ and the name of a file with one a line", blocked
     )
 
     def hide(self, text: str) -> str:

@@ -121,3 +121,12 @@ def moments(end: int, minutes: int) -> Iterator[tuple[int, float]]:
         yield end - left * MINUTE, 60
     for left in range(ticks - 1, -1, -1):
         yield end - int(left * TICK_SECONDS * 1000), TICK_SECONDS
+
+
+async def fill_log(store: Store, hashtags: Sequence[str]) -> None:
+    """15 minutes of ticks that end now, in each of which all of the hashtags change."""
+    clock, end = HandClock(), time.time_ns() // 1_000_000
+    ticks = Ticks(store, await store.load(), clock, since=end - LOG_MINUTES * MINUTE)
+    for clock.date, seconds in moments(end, LOG_MINUTES):
+        await ticks.write(ticks.cut(hashtags), seconds)
+    await store.give_lease(WRITER)

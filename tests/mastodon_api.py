@@ -217,7 +217,8 @@ def source_of(
     server: MastodonServer, tracked: Any = ("science",), token: str = "", silence: float = 45.0
 ) -> Mastodon:
     chosen = settings(tracked, mastodon_url=server.url, mastodon_token=token)
-    return Mastodon(chosen, server.clock, silence=silence, pause=server.clock.pause)
+    clock = server.clock
+    return Mastodon(chosen, clock, silence=silence, pause=clock.pause, elapsed=clock)
 
 
 async def drained(source: Mastodon, cursor: str = "") -> None:

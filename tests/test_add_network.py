@@ -15,7 +15,7 @@ import app.sources
 from app import settings as module
 from app.commands.record import network
 from app.settings import SettingsError, read
-from app.sources import check_sources, names, pick
+from app.sources import check_sources, classes, pick
 from app.sources.replay import Replay
 
 TOY = '''
@@ -59,7 +59,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The one new file, as if it lay in app/sources/."""
     (tmp_path / "toy.py").write_text(TOY)
     monkeypatch.setattr(app.sources, "__path__", [*app.sources.__path__, str(tmp_path)])
-    monkeypatch.setattr(module, "SOURCE_NAMES", (*module.SOURCE_NAMES, "toy"))
+    everything = (*module.SOURCE_NAMES, "toy")
+    monkeypatch.setattr(module, "SOURCE_NAMES", everything)
+    monkeypatch.setattr(app.sources, "SOURCE_NAMES", everything)
     yield
     sys.modules.pop("app.sources.toy", None)
 
@@ -67,7 +69,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("toy")
 async def test_its_posts_are_counted(counting: Counting) -> None:
     """SOURCES may name it, what it needs is asked for, and it comes like all others."""
-    assert "toy" in names()
+    assert "toy" in [network.name for network in classes()]
     chosen = read({"SOURCES": "toy", "MASTODON_URL": "http://h"})
     check_sources(chosen)
     with pytest.raises(SettingsError, match=r"^MASTODON_URL is not set: .* has 'toy'\.$"):

@@ -206,7 +206,7 @@ async def test_data_of_another_version_is_refused_everywhere(
     assert "Traceback" not in app.output + checked.output
 
 
-RIGHTS = "reset on >pw ~{hashtag}:* &{hashtag}:* +@all -@dangerous +info"
+RIGHTS = "reset on >pw ~{hashtag}:* resetchannels &{hashtag}:* +@all -@dangerous +info"
 """What the README says that is needed."""
 LACKS = "Redis: its user lacks the right {} (see ACL SETUSER)."
 

@@ -107,6 +107,18 @@ async def test_a_flood_of_names_does_not_push_out_what_people_use(store: DatedSt
     assert max(sizes[10:]) <= 3000 + 8 * MOST, "it does not grow"
 
 
+async def test_what_one_network_hardly_uses_is_not_taken_from_another(store: DatedStore) -> None:
+    """Of a hashtag with a post on y and five on x, y's turn to look must not take x's five."""
+    desk = await Desk(store, most=3000).open()
+    used = {f"art{n}": 5 for n in range(500)}
+    await desk.write({"x": used, "y": dict.fromkeys(used, 1)})
+    for tick in range(10):
+        flood = {f"flood{tick}-{n}": 1 for n in range(MOST // 2)}
+        await desk.write({"x": flood, "y": flood})
+        await desk.later(0.01)
+    assert used.keys() <= await known(store)
+
+
 async def test_too_many_go_oldest_first_until_there_are_few_enough(
     store: DatedStore, caplog: pytest.LogCaptureFixture
 ) -> None:

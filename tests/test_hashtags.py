@@ -237,6 +237,21 @@ def test_the_longest_hashtag_is_still_one() -> None:
     assert typed("a" * LONGEST) == "a" * LONGEST
 
 
+@pytest.mark.parametrize(
+    ("letter", "folds_into"),
+    [("ß", "ss"), ("ﷲ", "الله"), ("㍍", "メートル"), ("ﷺ", "صلى الله عليه وسلم")],
+)
+def test_what_folds_into_more_than_a_hashtag_may_have_is_none(letter: str, folds_into: str) -> None:
+    """Where nobody knows how it is written, its key is shown: it had up to 300 letters, though no
+    more than 100 are written. A hundred U+FDFA were a hashtag without any letter."""
+    most = LONGEST // len(folds_into)
+    for times in (most + 1, LONGEST):
+        assert key(letter * times) == "" and named([letter * times]) == {}
+        with pytest.raises(NotAHashtag):
+            typed(letter * times)
+    assert named([letter * most]) == {key(letter * most): letter * most}
+
+
 def test_a_list_keeps_its_order_and_drops_repeats() -> None:
     """Commas, spaces around them, and marks are the writer's own affair."""
     assert typed_list(" #b, A,,＃b ,a") == ("b", "a")
@@ -261,11 +276,3 @@ def test_a_typed_hashtag_remembers_its_spelling() -> None:
     assert tags == ("fussball", "science")
     assert [spelling(tag) for tag in tags] == ["Fußball", "Ｓｃｉｅｎｃｅ"]
     assert spelling("fussball") == "fussball"
-
-
-def test_a_name_that_folds_into_much_more_than_is_written_is_none() -> None:
-    """U+FDFA alone folds into 18 letters; most scripts into about as many as are written."""
-    assert named(["\ufdfa" * 17, "ß" * 100, "\ufdfa" * 16]) == {
-        "ss" * 100: "ß" * 100,
-        key("\ufdfa" * 16): "\ufdfa" * 16,
-    }

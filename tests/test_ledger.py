@@ -41,7 +41,8 @@ class Memory:
     def write(self, writes: Iterable[Write]) -> None:
         for write in writes:
             assert write.kind == "hash"
-            pairs = zip(write.names, write.values, strict=True)
+            values = (v.encode() if isinstance(v, str) else v for v in write.values)
+            pairs = zip(write.names, values, strict=True)
             self.values.setdefault(write.key, {}).update(pairs)
             self.ends[write.key] = write.ends
 

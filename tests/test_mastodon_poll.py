@@ -209,13 +209,14 @@ def test_requests_are_spread_over_what_the_limit_leaves() -> None:
     clock = Clock()
     pace = Pace(clock)
     assert pace.wait() == 0
-    pace.sent(3.0, {})
+    pace.sent(3.0, {}, clock.now)
     assert pace.wait() == 3.0
     clock.now += 3
     reset = str(int(clock.now) + 60)
-    pace.sent(3.0, {"X-RateLimit-Remaining": "10", "X-RateLimit-Reset": reset})
+    pace.sent(3.0, {"X-RateLimit-Remaining": "10", "X-RateLimit-Reset": reset}, clock.now)
     assert pace.wait() == 6.0
     clock.now += 6
     for remaining, odd in (("x", reset), ("5", "soon"), ("5", ""), ("", reset)):
-        pace.sent(3.0, {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": odd})
+        headers = {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": odd}
+        pace.sent(3.0, headers, clock.now)
         assert pace.wait() == 3.0

@@ -271,7 +271,7 @@ def test_posts_of_late_minutes_raise_all_that_follows() -> None:
     later = fields_of({"a": {"x": {early: 2, late: 40}}}, {"a": MINUTES_BACK}, NOW)
     key = keys.hour(late // 60, "a")
     fields[key]["x"] = later[key]["x"]
-    fields[keys.totals("a")]["x"] = keys.written_posts(45, NOW // HOUR)
+    fields[keys.totals("a")]["x"] = keys.written_posts(45, NOW // HOUR).encode()
     line = read(fields, "x")[0].sources["a"]
     assert [total_at(line, at * MINUTE) for at in (early - 1, early, late - 1, late)] == [
         0,
@@ -296,7 +296,7 @@ def test_a_total_that_is_less_than_its_posts_is_never_below_zero() -> None:
     """A hashtag that was forgotten and seen again within an hour has the posts of both times."""
     minutes = {MINUTES_BACK[-9]: 50, MINUTES_BACK[-5]: 2}
     fields = fields_of({"a": {"x": minutes}}, {"a": MINUTES_BACK}, NOW)
-    fields[keys.totals("a")]["x"] = keys.written_posts(2, NOW // HOUR)
+    fields[keys.totals("a")]["x"] = keys.written_posts(2, NOW // HOUR).encode()
     key = keys.hour(NOW // HOUR, "a")
     past = keys.Past.read(fields[key]["x"])
     past.total = 2

@@ -43,6 +43,7 @@ WRONG = {
     "REPLAY_SPEED": ["-1", "fast", "nan", "1e7"],
     "DEMO_SEED": ["one", "1.5"],
     "MAX_HASHTAGS": ["999", "many", "1e6"],
+    "BLOCKED_HASHTAGS": ["@", "@/no/such/file"],
 }
 CHECKED_WHEN_USED = {"BIND", "DATA_FOLDER", "REPLAY_FILE"}
 SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN"}

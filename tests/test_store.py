@@ -313,7 +313,16 @@ async def test_a_full_or_read_only_redis_changes_nothing(store: Store) -> None:
     assert (await commit(store, state, "b", 1)).commit == "b"
 
 
-RIGHTS = ("on", ">pw", "~{hashtag}:*", "&{hashtag}:*", "+@all", "-@dangerous", "+info")
+RIGHTS = (
+    "on",
+    ">pw",
+    "~{hashtag}:*",
+    "resetchannels",
+    "&{hashtag}:*",
+    "+@all",
+    "-@dangerous",
+    "+info",
+)
 """Those of the README, of a user who has no others."""
 OWN, CHANNEL = "~{hashtag}:*", "&{hashtag}:ticks"
 TAKEN = [
@@ -598,6 +607,24 @@ async def test_a_tick_that_was_never_stored_is_not_believed(store: Store, follow
             assert after - calls <= 2, "a look after a silence, not one for each message"
             state = await commit(store, state, f"b{n}")
             await eventually(lambda n=n: count(heard) == n + 2, "the next one is heard")
+    assert [t for t in heard if t] == await store.ticks_after("")
+
+
+@pytest.mark.parametrize("id", ["its own", "another"])
+async def test_a_tick_that_was_stored_otherwise_is_not_believed(store: Store, id: str) -> None:
+    """Who may publish may be quicker than the ingester: with the id of the tick that is stored but
+    not heard yet, or with one from before it. What is told is what was stored."""
+    state = await commit(store, State(), "a")
+    async with hearing(store) as heard:
+        stored = await store.redis.xadd(LOG, {"tick": tick({"science": 5}, previous=state.tick)})
+        await store.redis.hset(STATE, "tick", stored)
+        time, _, number = state.tick.partition("-")
+        forged = stored.decode() if id == "its own" else f"{time}-{int(number) + 1}"
+        told = tick({"science": 9**9}, id=forged, previous=state.tick)
+        assert await store.redis.publish(TICKS, told) == 1
+        await eventually(lambda: store.skipped == 1, "the forged one has come")
+        await commit(store, state, "b")
+        await eventually(lambda: count(heard) == 3, "the stored one and the next are heard")
     assert [t for t in heard if t] == await store.ticks_after("")
 
 

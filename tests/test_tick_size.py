@@ -42,8 +42,8 @@ def astral(n: int) -> str:
 
 
 def expanding(n: int) -> str:
-    """Three times as many letters in the key as are written."""
-    return "\u3300" * 19 + "㍍" * 40 + f"A{n:04}"
+    """Three times as many letters in the key as are written, up to as many as one may have."""
+    return "㍍" * 23 + f"A{n:04}"
 
 
 def full(spelled: Callable[[int], str], past: bool, bytes: int, n: int) -> Counter:

@@ -14,6 +14,7 @@ from x_source import first, line, source, until_lost
 from app.messages import Post
 from app.sources import SourceLost
 from app.sources.x import stream as module
+from app.sources.x.wire import parse
 
 
 @pytest.fixture
@@ -128,23 +129,28 @@ async def test_errors_beside_a_post_and_a_rule_without_a_tag_do_no_harm(api: XSe
     assert x.bad == 0
 
 
-async def test_a_bug_of_ours_is_loud(api: XServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """tweepy by itself swallows what a handler raises; here it comes out, and nothing hangs."""
+@pytest.mark.parametrize("error", [ZeroDivisionError, OverflowError, RecursionError, MemoryError])
+async def test_whatever_the_parser_raises_is_a_counted_skip(
+    api: XServer, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """A stranger's post does not end the stream of the others, whatever it brings to light."""
 
-    def broken(message: object) -> Post:
-        raise ZeroDivisionError
+    def broken(message: bytes) -> Post | None:
+        if b'"id": "2"' in message:
+            raise error
+        return parse(message)
 
     monkeypatch.setattr(module, "parse", broken)
-    api.connections.append([line(1)])
-    with pytest.raises(ZeroDivisionError):
-        await first(source(api), 1)
-    await eventually(lambda: not api.open, "the connection is closed")
+    api.connections.append([line(1), line(2), line(3), "close"])
+    x = source(api)
+    assert (await until_lost(x))[0] == ["1", "3"]
+    assert x.bad == 1
 
 
 async def test_a_bug_inside_of_tweepy_is_loud(
     api: XServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where its own task meets it."""
+    """It swallows what a handler raises; here it comes out, and nothing hangs."""
 
     async def broken(self: object, raw_data: bytes) -> None:
         raise ZeroDivisionError
@@ -153,6 +159,7 @@ async def test_a_bug_inside_of_tweepy_is_loud(
     api.connections.append([line(1)])
     with pytest.raises(ZeroDivisionError):
         await first(source(api), 1)
+    await eventually(lambda: not api.open, "the connection is closed")
 
 
 async def test_the_longest_post_fits(api: XServer) -> None:

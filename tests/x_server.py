@@ -5,8 +5,9 @@ Forms after https://docs.x.com/x-api/posts/filtered-stream and .../posts/counts.
 
 import asyncio
 import json
+import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ middle of a line; "stall": silence, without keep-alives. Else keep-alives go on 
 """
 Failure = tuple[int, dict[str, str], Any]
 """The status, headers and body of an answer."""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TOO_MANY = {
     "title": "ConnectionException",
     "detail": "This stream is currently at the maximum allowed connection limit.",
@@ -67,6 +69,10 @@ class XServer:
     """Lines for the connection that stands, when its script is over."""
     quiet: bool = False
     """Whether it sends no keep-alives."""
+    floods: deque[tuple[str, int, str]] = field(default_factory=deque)
+    """How the path ends of which the next answer has no end, and that one's status and coding."""
+    flooded: int = 0
+    """Bytes that were written of those, before they are compressed."""
     hang_up: bool = False
     open: int = 0
     made: int = 0
@@ -197,6 +203,28 @@ class XServer:
         return web.json_response(body, status=status, headers=headers)
 
 
+@web.middleware
+async def flooding(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Instead of the answer a hundred megabytes, or as long as somebody reads it."""
+    server = request.app[SERVER]
+    if not server.floods or not request.path.endswith(server.floods[0][0]):
+        return await handler(request)
+    _, status, coding = server.floods.popleft()
+    response = web.StreamResponse(status=status, headers={"Content-Encoding": coding})
+    await response.prepare(request)
+    packer = zlib.compressobj(wbits=31)
+    try:
+        for _ in range(100):
+            part = b"[" * 2**20
+            await response.write(packer.compress(part) if coding == "gzip" else part)
+            server.flooded += len(part)
+    except ConnectionError:
+        pass
+    finally:
+        server.fired.append("flood")  # also where it is cancelled, as its client went
+    return response
+
+
 async def cut(request: web.Request) -> None:
     """Reset the connection, when what was sent before is under way."""
     transport = request.transport
@@ -217,10 +245,15 @@ def text(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
+SERVER = web.AppKey("server", XServer)
+
+
 @asynccontextmanager
-async def x_server() -> AsyncIterator[XServer]:
-    server = XServer()
-    app = web.Application()
+async def x_server(server: XServer | None = None) -> AsyncIterator[XServer]:
+    """server: another one than that with a script."""
+    server = server or XServer()
+    app = web.Application(middlewares=[flooding])
+    app[SERVER] = server
     app.router.add_get("/2/tweets/search/stream/rules", server.get_rules)
     app.router.add_post("/2/tweets/search/stream/rules", server.change_rules)
     app.router.add_get("/2/tweets/search/stream", server.stream, allow_head=False)

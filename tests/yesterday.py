@@ -48,12 +48,13 @@ def fields_of(
         for tag in tracked:
             found = posts.get(source, {}).get(tag, {})
             put_slots(fields, source, tag, found, hours, now, lambda tag, hour: True)
-            total = keys.written_posts(sum(found.values()), now // HOUR)
+            total = keys.written_posts(sum(found.values()), now // HOUR).encode()
             fields.setdefault(keys.totals(source), {})[tag] = total
     for source, tags in posts.items():
         for tag in tags.keys() - set(tracked):
             put_slots(fields, source, tag, tags[tag], {}, now, is_kept)
-            total = keys.written_posts(sum(tags[tag].values()), max(tags[tag], default=0) // 60)
+            last = max(tags[tag], default=0) // 60
+            total = keys.written_posts(sum(tags[tag].values()), last).encode()
             fields.setdefault(keys.totals(source), {})[tag] = total
     return fields
 

@@ -1,5 +1,7 @@
 """Posts in, ticks out: one process, or one part of it, writes all totals.
 
+    unusual.py     how unlikely a count is
+    usual.py       what is usual of a hashtag at an hour
     counter.py     posts to increments
     seen.py        what was counted already of a source that goes back
     spellings.py   how most posts write a hashtag
@@ -8,6 +10,8 @@
     moving.py      what is kept longer when an hour is over
     forgetting.py  which hashtags are forgotten
     popular.py     the most used of the last day
+    lately.py      who used which hashtags in the last ten minutes
+    board.py       what is rising, and most used, in them
     clock.py       Redis's clock
     writer.py      one commit, from all of the above
     commits.py     what was tried, and what Redis has of it

@@ -18,7 +18,7 @@ from app.ingest.ledger import (
 from app.messages import MINUTE, SourceState
 from app.store import keys
 
-Spans = dict[str, tuple[int, int]]
+Pieces = dict[str, tuple[int, int]]
 """Source to the first and the last minute, numbered since 1970, of what is in one piece."""
 
 
@@ -27,7 +27,7 @@ class CountedMinutes:
 
     def __init__(self, tracked: Iterable[str]) -> None:
         self.tracked = frozenset(tracked)
-        self.told: Spans = {}
+        self.told: Pieces = {}
         self.since: dict[str, int] = {}
         """Source to the minute before which something is lost for ever."""
 
@@ -37,7 +37,7 @@ class CountedMinutes:
         self.told.clear()
         self.since.update({source: minute for source, minute in since.items() if minute})
 
-    def spans(self, sources: Mapping[str, SourceState], minute: int) -> Spans:
+    def spans(self, sources: Mapping[str, SourceState], minute: int) -> Pieces:
         """What is to be told by now: of each source that works, since when it is unbroken."""
         oldest = minute - OLDEST_TRACKED_MINUTES
         return {
@@ -49,7 +49,7 @@ class CountedMinutes:
             if of.works
         }
 
-    def untold(self, spans: Spans) -> Iterable[tuple[str, int, int, int]]:
+    def untold(self, spans: Pieces) -> Iterable[tuple[str, int, int, int]]:
         """Source, hour, and the first and last minute of it, where not all of that is told."""
         for source, (first, last) in spans.items():
             begin, end = self.told.get(source, (last + 1, last))
@@ -59,7 +59,7 @@ class CountedMinutes:
                 if not begin <= low <= high <= end:
                     yield source, hour, low, high
 
-    def new_hours(self, spans: Spans) -> dict[str, list[int]]:
+    def new_hours(self, spans: Pieces) -> dict[str, list[int]]:
         """Source to the hours of which nothing was told yet."""
         found: dict[str, list[int]] = defaultdict(list)
         for source, hour, _, _ in self.untold(spans):
@@ -68,7 +68,7 @@ class CountedMinutes:
                 found[source].append(hour)
         return found
 
-    def wanted(self, spans: Spans) -> dict[str, set[str]]:
+    def wanted(self, spans: Pieces) -> dict[str, set[str]]:
         """The fields that are read before: key to names."""
         wanted: dict[str, set[str]] = defaultdict(set)
         for source, hour, _, _ in self.untold(spans):
@@ -82,7 +82,7 @@ class CountedMinutes:
                 wanted[name] |= self.tracked
         return wanted
 
-    def enter(self, spans: Spans, pages: Pages) -> None:
+    def enter(self, spans: Pieces, pages: Pages) -> None:
         """Write down the minutes; the hashtags' own posts are entered already."""
         for source, hour, low, high in self.untold(spans):
             hours_old = spans[source][1] // HOUR_MINUTES - hour
@@ -96,7 +96,7 @@ class CountedMinutes:
             for tag in self.tracked:
                 enter_tracked(pages, source, tag, hours, spans[source][1] // HOUR_MINUTES)
 
-    def stored(self, spans: Spans) -> None:
+    def stored(self, spans: Pieces) -> None:
         """Redis has it now."""
         self.told.update(spans)
 
@@ -104,7 +104,7 @@ class CountedMinutes:
 def enter_tracked(pages: Pages, source: str, tag: str, hours: list[int], present: int) -> None:
     """A field of a tracked hashtag, with its total, in each of these hours (in their order) and
     their days where there is none yet."""
-    total = pages.posts(source, tag)[0]
+    total = pages.totals(source).get(tag, 0)
     ends = totals_at_ends(pages, source, tag, total, hours[0], present)
     for hour in hours:
         field = keys.pack_total(ends[hour])

@@ -21,7 +21,7 @@ MOST_SPELLINGS = 16
 MOST_MINUTES = 7 * 24 * 60
 """Minutes that a source's posts may wait for Redis; then its oldest two become one."""
 
-BySource = dict[str, dict[str, int]]
+Counts = dict[str, dict[str, int]]
 """Source name to hashtag, or to spelling, to posts."""
 ByMinute = dict[str, dict[int, dict[str, int]]]
 """Source name to minute (since 1970) to hashtag to posts."""
@@ -35,7 +35,7 @@ class Cut:
 
     minute: int = 0
     """The minute of the present ones, numbered since 1970."""
-    present: BySource = field(default_factory=dict)
+    present: Counts = field(default_factory=dict)
     """What was counted as it came."""
     past: ByMinute = field(default_factory=dict)
     """What belongs to minutes of its own; 0 says that a minute is known and silent."""
@@ -113,7 +113,7 @@ class Counter:
         """The present one, numbered since 1970."""
         self.waited = False
         """Whether there are posts in it that no tick has taken in time."""
-        self.counted: BySource = {}
+        self.counted: Counts = {}
         """Source name to spelling to posts, of the present; the cut finds out which are one
         hashtag's."""
         self.past: ByMinute = {}
@@ -134,25 +134,35 @@ class Counter:
         everything: count every hashtag, not the tracked ones alone. past: into the minute of
         its own time, and not into the present.
         """
-        if post.hashtags:
-            if past:
-                minutes = self.past.setdefault(post.source, {})
-                counted = minutes.setdefault(post.time // MINUTE, {})
-            else:
-                counted = self.counted.setdefault(post.source, {})
+        if past:
+            self.add_past(post, everything)
+        elif post.hashtags:
+            counted = self.counted.get(post.source)
+            if counted is None:
+                counted = self.counted[post.source] = {}
             for tag, spelling in post.hashtags.items():
                 if everything or tag in self.tracked:
-                    name = tag if past else spelling
-                    if past:
-                        raise_spelling(self.spellings.setdefault(tag, {}), spelling, 1)
-                    if name in counted:
-                        counted[name] += 1
+                    if spelling in counted:
+                        counted[spelling] += 1
                     else:
-                        counted[name] = 1
+                        counted[spelling] = 1
                         self.entries += 1
                         self.bytes += bytes_of(tag, spelling)
         if post.cursor:
             self.cursors[post.source] = post.cursor
+
+    def add_past(self, post: Post, everything: bool) -> None:
+        if not post.hashtags:
+            return
+        minutes = self.past.setdefault(post.source, {})
+        counted = minutes.setdefault(post.time // MINUTE, {})
+        for tag, spelling in post.hashtags.items():
+            if everything or tag in self.tracked:
+                raise_spelling(self.spellings.setdefault(tag, {}), spelling, 1)
+                if tag not in counted:
+                    self.entries += 1
+                    self.bytes += bytes_of(tag, spelling)
+                counted[tag] = counted.get(tag, 0) + 1
 
     def add_minute(self, count: MinuteCount) -> None:
         """Count what a network told of a minute; 0 posts are a minute that is known."""
@@ -218,15 +228,19 @@ class Counter:
         taken, self.spellings = self.spellings, {}
         return taken
 
-    def by_hashtag(self) -> BySource:
+    def by_hashtag(self) -> Counts:
         """What was counted of the present, spelling by spelling, as hashtags."""
-        found: BySource = {}
+        found: Counts = {}
+        spellings = self.spellings
         for source, written in self.counted.items():
             tags = found.setdefault(source, {})
             for spelling, posts in written.items():
                 tag = key(spelling)
                 tags[tag] = tags.get(tag, 0) + posts
-                raise_spelling(self.spellings.setdefault(tag, {}), spelling, posts)
+                if tag in spellings:
+                    raise_spelling(spellings[tag], spelling, posts)
+                else:
+                    spellings[tag] = {spelling: posts}
         return found
 
     def forget(self, source: str, cursor: str) -> None:
@@ -238,6 +252,8 @@ class Counter:
 
 def bytes_of(tag: str, spelling: str = "") -> int:
     """How much of a tick a hashtag takes, nearly."""
+    if tag.isascii() and spelling.isascii():  # as nearly always
+        return ENTRY_BYTES + 4 * len(tag) + len(spelling)
     return ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
 
 

@@ -29,8 +29,9 @@ class Stale:
 
     old: set[str] = field(default_factory=set)
     """Unseen for 48 hours."""
-    excess: dict[str, int] = field(default_factory=dict)
-    """Too many, the longest unseen of those that were looked at: to the hour last seen."""
+    excess: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Too many, the longest unseen of those that were looked at: to the hour last seen, and posts,
+    both of the source that was looked at."""
 
     def wanted(self, networks: Iterable[str]) -> dict[str, set[str]]:
         names = self.old | self.excess.keys()
@@ -46,7 +47,11 @@ class Stale:
             for tag in self.old - self.excess.keys()
             if tag not in changed and is_old(pages, networks, tag, hour)
         ]
-        forced = [tag for tag in self.excess if tag not in changed]
+        forced = [
+            tag
+            for tag, known in self.excess.items()
+            if tag not in changed and not is_better_known(pages, networks, tag, known)
+        ]
         writes = [
             Write("forget", keys.totals(source), [*gone, *forced])
             for source in networks
@@ -55,14 +60,25 @@ class Stale:
         by_key: dict[str, list[str]] = {}
         for tag in forced:
             for source in networks:
-                if last := pages.posts(source, tag)[1]:
+                if last := pages.last_seen(source, tag):
                     by_key.setdefault(keys.hour(last, source), []).append(tag)
         writes += [Write("forget", key, tags) for key, tags in by_key.items()]
         return writes, [*gone, *forced]
 
 
 def is_old(pages: Pages, networks: Iterable[str], tag: str, hour: int) -> bool:
-    return all(pages.posts(source, tag)[1] < hour - keys.HOUR_HOURS for source in networks)
+    return all(pages.last_seen(source, tag) < hour - keys.HOUR_HOURS for source in networks)
+
+
+def is_better_known(
+    pages: Pages, networks: Iterable[str], tag: str, known: tuple[int, int]
+) -> bool:
+    """Whether another source saw it later, or in the same hour with more posts: as it would go
+    from all of them, it waits for that one's turn."""
+    return any(
+        (pages.last_seen(source, tag), pages.totals(source).get(tag, 0)) > known
+        for source in networks
+    )
 
 
 class Forgetting:
@@ -95,7 +111,7 @@ class Forgetting:
         stale = Stale({tag for seen, _, tag in oldest if seen < hour - keys.HOUR_HOURS})
         if excess > 0:  # of those that were looked at no more than half, so that it is a choice
             most = min(excess, (len(page) + 1) // 2)
-            stale.excess = {tag: seen for seen, _, tag in oldest[:most]}
+            stale.excess = {tag: (seen, posts) for seen, posts, tag in oldest[:most]}
         return stale
 
     def last_seen(self, page: Mapping[bytes, bytes]) -> Iterable[tuple[int, int, str]]:

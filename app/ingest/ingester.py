@@ -6,9 +6,11 @@ holds is the truth: commits.py says what happens when it is not what we believe.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 
+from app.ingest.board import Board
 from app.ingest.clock import RedisClock, Told, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
@@ -30,7 +32,7 @@ LAST_WORD_SECONDS = 0.3
 """For what a source has to tidy up: X's account of what was read is in Redis, too."""
 RUSH_SECONDS = 0.05
 """Ticks come so soon after each other at the most, when more waits than one can have."""
-MOST_HASHTAGS = 1_000_000
+BOARD_SECONDS = 5.0
 
 
 class Ingester:
@@ -42,14 +44,17 @@ class Ingester:
         store: Store,
         tracked: Sequence[str],
         seconds: float,
-        most: int = MOST_HASHTAGS,
+        most: int = sys.maxsize,
         elapsed: Callable[[], float] = seconds_up,
+        blocked: Collection[str] = (),
     ) -> None:
         self.sources = {source.name: source for source in sources}
         """By their names."""
         self.waiting = {s.name for s in sources if s.complete or s.goes_back}
         """Those that wait while the next commit has all that it may have."""
         self.store, self.tracked = store, frozenset(tracked)
+        self.blocked = frozenset(blocked)
+        """Hashtags that are never on the board."""
         self.pace = Pace(seconds, "storing a tick")
         self.name = own_name()
         """Ours among ingesters, as the lease has it."""
@@ -66,6 +71,7 @@ class Ingester:
         """Forget all but what Redis holds."""
         self.counter = Counter(self.tracked)
         self.commits = Commits(stored)
+        self.board = Board(self.writer.spellings.shown, self.blocked)
         self.seen: dict[str, Seen] = {}
         """Of each source that may bring again what was counted: what that was."""
         self.readers: dict[str, asyncio.Task[None]] = {}
@@ -85,7 +91,10 @@ class Ingester:
     async def write(self) -> None:
         """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
         async with asyncio.TaskGroup() as group:
-            recalling = group.create_task(self.recall_popular(), name="popular")
+            beside = [
+                group.create_task(self.recall_popular(), name="popular"),
+                group.create_task(self.make_boards(), name="board"),
+            ]
             for source in self.sources.values():
                 self.read(source, group)
             try:
@@ -96,7 +105,7 @@ class Ingester:
                 await self.finish(group)
                 raise
             finally:
-                for task in (recalling, *self.readers.values()):
+                for task in (*beside, *self.readers.values()):
                     task.cancel()
 
     async def finish(self, group: asyncio.TaskGroup) -> None:
@@ -129,6 +138,13 @@ class Ingester:
         with suppress(StoreLost):
             hour = keys.hour_of(stored.time)
             await self.writer.popular.recall(self.store, stored.networks, hour)
+
+    async def make_boards(self) -> None:
+        """A new board every few seconds; without Redis, the next one will do."""
+        while True:
+            await asyncio.sleep(BOARD_SECONDS)
+            with suppress(StoreLost):
+                await self.board.make(self.store, tuple(self.sources), self.clock.now())
 
     async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
         loop, this = asyncio.get_running_loop(), asyncio.current_task()
@@ -190,8 +206,9 @@ class Ingester:
         old = [(seen, name, minute) for name, seen in self.seen.items() for minute in seen.old()]
         dropped = [keys.seen(name, minute) for _, name, minute in old]
         states = {source.name: self.told.tell(source) for source in self.sources.values()}
+        board = self.board.write(self.clock.now())
         stored = await self.writer.write(
-            cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped
+            cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped, board
         )
         if stored.commit == cut.name:
             self.commits.done(cut, stored)
@@ -282,10 +299,18 @@ class Ingester:
                 message = Checkpoint(source.name, message.cursor)
         if isinstance(message, Post):
             self.counter.add(message, source.complete, source.catching_up)
+            self.show(source, message)
         elif isinstance(message, MinuteCount):
             self.counter.add_minute(message)
         elif message.cursor:
             self.counter.cursors[source.name] = message.cursor
+
+    def show(self, source: Source, post: Post) -> None:
+        """Let the post count for the board, with those of its hashtags that are counted."""
+        tags = [tag for tag in post.hashtags if source.complete or tag in self.tracked]
+        if tags:
+            now = self.clock.now()
+            self.board.lately.add(post, tags, post.time if source.catching_up else now, now)
 
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""

@@ -9,6 +9,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 
 from app.ingest.counter import Cut
 from app.messages import MINUTE
@@ -25,15 +26,6 @@ OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
 """The same for a tracked hashtag, whose minutes are kept for longer."""
 
 
-@dataclass
-class Totals:
-    """What a source's totals are, hashtag by hashtag."""
-
-    posts: dict[str, int] = field(default_factory=dict)
-    last: dict[str, int] = field(default_factory=dict)
-    """The hour last seen."""
-
-
 class Pages:
     """Fields as they were read, and as they are to be written; for one commit.
 
@@ -43,9 +35,11 @@ class Pages:
     def __init__(self, values: Values, networks: Collection[str] = ()) -> None:
         self.values, self.networks = values, networks
         self.changed: dict[str, dict[str, bytes]] = defaultdict(dict)
-        """Key to field to new value."""
-        self.known: dict[str, Totals] = {}
-        """Source to its totals as they will be."""
+        """Key to field to new value, but for totals."""
+        self.known: dict[str, dict[str, int]] = {}
+        """Source to hashtag to its total as it will be."""
+        self.totals_changed: dict[str, dict[str, str]] = defaultdict(dict)
+        """Source to hashtag to its new value."""
         self.ends: dict[str, int] = {}
         """Key to when it is forgotten, in seconds since 1970."""
         self.unreadable = 0
@@ -58,43 +52,43 @@ class Pages:
         found = self.changed[key].get(name) if key in self.changed else None
         return self.values.get(key, {}).get(name, b"") if found is None else found
 
-    def totals(self, source: str) -> Totals:
-        """Of all hashtags of the source that were read."""
+    def totals(self, source: str) -> dict[str, int]:
+        """Posts of all hashtags of the source that were read."""
         if source not in self.known:
             stored = self.values.get(keys.totals(source), {})
             try:
-                posts, last = keys.read_all_posts(stored.values())
+                posts = keys.read_all_posts(stored.values())
             except ValueError:
                 self.known[source] = self.read_one_by_one(source, stored)
             else:
-                self.known[source] = Totals(
-                    dict(zip(stored, posts, strict=True)), dict(zip(stored, last, strict=True))
-                )
+                self.known[source] = dict(zip(stored, posts, strict=True))
         return self.known[source]
 
-    def read_one_by_one(self, source: str, stored: Mapping[str, bytes]) -> Totals:
+    def read_one_by_one(self, source: str, stored: Mapping[str, bytes]) -> dict[str, int]:
         """The same where some are none of ours."""
-        found = Totals()
+        found: dict[str, int] = {}
         for tag, value in stored.items():
             try:
-                found.posts[tag], found.last[tag] = keys.read_posts(value)
+                found[tag] = keys.read_posts(value)[0]
             except ValueError:
-                found.posts[tag] = found.last[tag] = 0
+                found[tag] = 0
                 self.skip(keys.totals(source), tag)
         return found
 
-    def posts(self, source: str, tag: str) -> tuple[int, int]:
-        """Of a source, the posts with a hashtag and the hour last seen."""
-        found = self.totals(source)
-        return found.posts.get(tag, 0), found.last.get(tag, 0)
+    def last_seen(self, source: str, tag: str) -> int:
+        """The hour in which a source saw the hashtag last; 0 for never."""
+        stored = self.values.get(keys.totals(source), {}).get(tag, b"")
+        value = self.totals_changed[source].get(tag, "").encode() or stored
+        try:
+            return keys.read_posts(value)[1]
+        except ValueError:
+            return 0
 
     def put_posts(self, source: str, posts: Mapping[str, int], last: int) -> None:
         """Of a source, the posts of hashtags that were seen last in this hour."""
-        key, found = keys.totals(source), self.totals(source)
-        found.posts.update(posts)
-        found.last.update(dict.fromkeys(posts, last))
-        self.changed[key].update({tag: keys.written_posts(n, last) for tag, n in posts.items()})
-        self.ends[key] = 0
+        self.totals(source).update(posts)
+        written = map(keys.written_posts, posts.values(), repeat(last))
+        self.totals_changed[source].update(zip(posts, written, strict=True))
 
     def put(self, key: str, name: str, value: bytes, ends: int = 0) -> None:
         self.changed[key][name] = value
@@ -115,23 +109,32 @@ class Pages:
         stored, changed = self.values.get(key, {}), self.changed[key]
         self.ends[key] = ends
         for tag, n in posts.items():
-            value = changed.get(tag) or stored.get(tag, b"")
+            value = changed.get(tag) or stored.get(tag)
+            if not value:
+                changed[tag] = keys.first_posts(slot, n, totals[tag])
+                continue
             try:
                 changed[tag] = keys.with_posts(value, slot, n, totals[tag])
             except ValueError:
                 self.skip(key, tag)
-                changed[tag] = keys.with_posts(b"", slot, n, totals[tag])
+                changed[tag] = keys.first_posts(slot, n, totals[tag])
 
     def skip(self, key: str, name: str) -> None:
         self.unreadable += 1
         self.example = f"the field {name[:100]!r} of {key}"
 
     def writes(self) -> list[Write]:
-        return [
+        totals = [
+            Write("hash", keys.totals(source), [*fields], [*fields.values()])
+            for source, fields in self.totals_changed.items()
+            if fields
+        ]
+        others = [
             Write("hash", key, [*fields], [*fields.values()], self.ends[key])
             for key, fields in self.changed.items()
             if fields
         ]
+        return totals + others
 
 
 @dataclass
@@ -145,12 +148,11 @@ class Changes:
 
     def add_present(self, source: str, tags: Mapping[str, int]) -> None:
         """Hashtag to posts, of the present minute."""
-        added = self.added
+        if not self.added:  # as nearly always
+            self.added = {tag: {source: posts} for tag, posts in tags.items()}
+            return
         for tag, posts in tags.items():
-            if tag in added:
-                added[tag][source] = posts
-            else:
-                added[tag] = {source: posts}
+            self.added.setdefault(tag, {})[source] = posts
 
     def add_past(self, source: str, minute: int, tag: str, posts: int, late: bool) -> None:
         if not posts:
@@ -216,7 +218,7 @@ class Ledger:
         """Hashtag to posts, of the present minute; nearly all of a commit is this."""
         hour, slot = divmod(minute, HOUR_MINUTES)
         key = keys.hour(hour, source)
-        before = pages.totals(source).posts
+        before = pages.totals(source)
         totals = {tag: before.get(tag, 0) + posts for tag, posts in tags.items()}
         pages.put_posts(source, totals, hour)
         pages.raise_last(key, slot, tags, totals, keys.end_of_hour(hour))
@@ -234,7 +236,7 @@ class Ledger:
         """Posts of minutes that are over, minute to posts: those raise the running totals of
         all hours and days from theirs to the present one."""
         hour, first = minute // HOUR_MINUTES, min(posts) // HOUR_MINUTES
-        before, last = pages.posts(source, tag)
+        before, last = pages.totals(source).get(tag, 0), pages.last_seen(source, tag)
         after, newest = before + sum(posts.values()), max(posts) // HOUR_MINUTES
         pages.put_posts(source, {tag: after}, max(last, newest))
         ends = totals_at_ends(pages, source, tag, before, first, hour)
@@ -316,9 +318,9 @@ class Ledger:
         """Hashtag to the total of every source that ever counted it, as the commit leaves them."""
         found: dict[str, dict[str, int]] = {tag: {} for tag in tags}
         for source in networks:
-            for tag, posts in pages.totals(source).posts.items():
-                if tag in found:
-                    found[tag][source] = posts
+            posts = pages.totals(source)
+            for tag in found.keys() & posts.keys():
+                found[tag][source] = posts[tag]
         return found
 
     def say(self, pages: Pages) -> None:

@@ -53,8 +53,8 @@ class Popular:
 
     def add(self, hour: int, posts: Mapping[str, int]) -> None:
         found = self.hours.setdefault(hour, {})
-        for tag, n in posts.items():
-            found[tag] = found.get(tag, 0) + n
+        before = found.get
+        found.update({tag: before(tag, 0) + n for tag, n in posts.items()})
 
     def close(self, hour: int, posts: Mapping[str, int]) -> None:
         """An hour is over: of it, these."""

@@ -1,7 +1,7 @@
 """How most posts of the last hour write a hashtag; pure."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from app.hashtags import shown, spelling
 
@@ -18,13 +18,16 @@ TAG_BYTES, SPELLING_BYTES = 300, 100
 
 
 class Spellings:
-    """Two halves of an hour, each hashtag to spelling to posts; the older one is forgotten."""
+    """Two halves of an hour, each hashtag to spelling to posts; the older one is forgotten. Bound:
+    MOST hashtags and MOST_BYTES in each."""
 
     def __init__(self, tracked: Iterable[str] = ()) -> None:
         self.typed = {str(tag): spelling(tag) for tag in tracked}
         """How the tracked ones are typed in the settings."""
         self.now: dict[str, dict[str, int]] = {}
         self.before: dict[str, dict[str, int]] = {}
+        self.plain: set[str] = set()
+        """Those of both that are written as their key and in no other way, as most are."""
         self.half = self.bytes = 0
 
     def add(self, found: Mapping[str, Mapping[str, int]], minute: int) -> None:
@@ -32,28 +35,27 @@ class Spellings:
         too_many = len(self.now) >= MOST or self.bytes >= MOST_BYTES
         if minute // HALF_HOUR != self.half or too_many:
             self.now, self.before, self.half, self.bytes = {}, self.now, minute // HALF_HOUR, 0
+            self.plain = {tag for tag, written in self.before.items() if is_plain(tag, written)}
         for tag, written in found.items():
             counted = self.now.get(tag)
             if counted is None:
                 counted = self.now[tag] = {}
                 self.bytes += TAG_BYTES + sys.getsizeof(tag)
+                if tag not in self.before and is_plain(tag, written):
+                    self.plain.add(tag)
             for written_as, posts in written.items():
                 if written_as in counted:
                     counted[written_as] += posts
                 elif len(counted) < MOST_OF_ONE:
                     counted[written_as] = posts
                     self.bytes += SPELLING_BYTES + sys.getsizeof(written_as)
+                    if written_as != tag:
+                        self.plain.discard(tag)
 
-    def differing(self, tags: Iterable[str]) -> dict[str, str]:
+    def differing(self, tags: Collection[str]) -> dict[str, str]:
         """Of those that are shown otherwise than their key: hashtag to what is shown."""
-        now, before, found = self.now, self.before, {}
-        for tag in tags:
-            written = now.get(tag, ())
-            if tag in written and len(written) == 1 and tag not in before and tag.isalnum():
-                continue  # it is written as its key and in no other way, as most are
-            if (name := self.shown(tag)) != tag:
-                found[tag] = name
-        return found
+        others = set(tags) - self.plain
+        return {tag: name for tag in others if (name := self.shown(tag)) != tag}
 
     def shown(self, tag: str) -> str:
         """The commonest, and of that what is part of the hashtag; where nobody wrote it, as the
@@ -63,3 +65,8 @@ class Spellings:
             return shown(next(iter(now)))
         written = {s: now.get(s, 0) + before.get(s, 0) for s in (*now, *before)}
         return shown(max(written, key=lambda s: written[s], default=self.typed.get(tag, tag)))
+
+
+def is_plain(tag: str, written: Collection[str]) -> bool:
+    """Whether a hashtag that is written in these ways is shown as its key."""
+    return len(written) == 1 and tag in written and tag.isalnum()

@@ -1,13 +1,13 @@
 """One commit: what is read for it, what is worked out, and what is written."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from app.ingest.clock import JUMP, RedisClock
-from app.ingest.counted import CountedMinutes, Spans
+from app.ingest.counted import CountedMinutes, Pieces
 from app.ingest.counter import Cut
 from app.ingest.forgetting import Forgetting, Stale
 from app.ingest.ledger import Changes, Ledger, Pages
@@ -30,7 +30,7 @@ class Plan:
     """Every source that ever counted, and those that run now."""
     sources: Mapping[str, SourceState]
     """What each source is doing."""
-    spans: Spans
+    spans: Pieces
     """In which minutes the sources were counted."""
     move: Move | None
     """An hour that is over."""
@@ -82,12 +82,13 @@ class Writer:
         seconds: float,
         lease: float,
         dropped: Iterable[str] = (),
+        board: Sequence[Write] = (),
     ) -> State:
         """Store one tick, all of it or nothing; what is stored then.
 
         believed: what Redis should have; where it has something else, nothing is written.
         seconds: how long the tick lasts; lease: for how many seconds we are the writer;
-        dropped: keys that are needed no more. Raises StoreLost.
+        dropped: keys that are needed no more; board: what is to be shown. Raises StoreLost.
         """
         plan = await self.plan(cut.at(self.clock.now() // MINUTE), believed, sources)
         self.clock.ask()
@@ -96,9 +97,9 @@ class Writer:
         if (state.version, state.commit) != (believed.version, believed.commit):
             return state
         if not 0 <= self.clock.now() // MINUTE - plan.cut.minute <= 1:  # by another clock
-            return await self.write(cut, state, sources, seconds, lease, dropped)
+            return await self.write(cut, state, sources, seconds, lease, dropped, board)
         commit = self.worked_out(plan, state, Pages(values, plan.networks), seconds)
-        commit.writes.extend(Write("drop", key) for key in dropped)
+        commit.writes.extend([*board, *(Write("drop", key) for key in dropped)])
         self.clock.ask()
         stored = await self.store.commit(state, commit, self.name, lease)
         if stored.commit == cut.name:

@@ -7,11 +7,12 @@
 --       4 who commits                  5 for how many milliseconds that holds the lease
 --       6 the channel                  7 the tick, as JSON that begins with {
 --       8 the oldest id that the log keeps, or '' to begin the log anew   9 how many entries
---       then, for the fields of state, for an entry of states (none: nothing to tell), and for
---       each write: its kind, when the key is forgotten (seconds since 1970, 0 for never), names,
---       and values, each a list as MessagePack: a thousand arguments cost twice as much. Kinds
---       are: hash (names, values), forget (names), set (members as values), string (one value),
---       drop (nothing)
+--       10 fields of state, names and values in turns   11 the same of an entry of states; empty
+--       for nothing to tell; then for each write: its kind, when the key is forgotten (seconds
+--       since 1970, 0 for never), and texts. 10, 11 and texts are MessagePack, one text after the
+--       other, no more at once than Lua's stack can take: a thousand arguments cost twice as
+--       much, and so does a table of them. Kinds are: hash (names and values in turns), forget
+--       (names), set (members), string (one value), drop (nothing)
 -- Answers {version, commit, milliseconds of Redis's clock, id of the tick} of what is stored
 -- now. The caller finds its own commit's name in it when the tick is stored, now or by an
 -- earlier try whose answer was lost; otherwise nothing was changed.
@@ -21,7 +22,9 @@
 
 local state, log, lease, states = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local LONGEST = 2 * 2^20 - 1024 -- what readers take (connection.py), less what stands before it
+local FIRST = 12 -- where the writes begin in ARGV; their keys begin at 5
 local TYPES = { hash = 'hash', forget = 'hash', set = 'set', string = 'string' }
+local COMMANDS = { hash = 'HSET', forget = 'HDEL', set = 'SADD', string = 'SET', drop = 'UNLINK' }
 
 local function now()
   local time = redis.call('TIME')
@@ -36,17 +39,11 @@ local function is_other(key, wanted)
   end
 end
 
-local writes = {}
-for place = 10, #ARGV, 4 do
-  local write = { kind = ARGV[place], ends = ARGV[place + 1] }
-  write.names, write.values = cmsgpack.unpack(ARGV[place + 2]), cmsgpack.unpack(ARGV[place + 3])
-  table.insert(writes, write)
-end
-local to_state, to_states = table.remove(writes, 1), table.remove(writes, 1)
-
 local foreign = is_other(state, 'hash') or is_other(log, 'stream') or is_other(lease, 'string')
   or is_other(states, 'stream')
-for n, write in ipairs(writes) do foreign = foreign or is_other(KEYS[4 + n], TYPES[write.kind]) end
+for n = 5, #KEYS do
+  foreign = foreign or is_other(KEYS[n], TYPES[ARGV[FIRST + 3 * (n - 5)]])
+end
 if foreign then return foreign end
 
 -- Redis 7 tells what its user may do; in Redis 6.2 a right that is missing is noticed too late.
@@ -77,32 +74,11 @@ local holder = redis.call('GET', lease)
 if holder and holder ~= ARGV[4] then return redis.error_reply('LEASE is held by ' .. holder) end
 if version ~= ARGV[1] or commit ~= ARGV[2] then return { version, commit, now(), last } end
 
--- From here on only writes, and only such as cannot fail once the first has not.
+-- From here on only writes, and only such as cannot fail once the first has not. Where Redis 6.2
+-- lacks a right all the same, totals come after log and state: a commit that has some of them is
+-- found to be stored by the next try, and nothing is counted twice.
 
 redis.call('SET', lease, ARGV[4], 'PX', ARGV[5])
-
--- Names and values in turns; the names alone, or the values, where the others are not there.
-local function parts_of(write)
-  local names, values, parts = write.names, write.values, {}
-  if #names == 0 or #values == 0 then return #names == 0 and values or names end
-  for n = 1, #names do parts[2 * n - 1], parts[2 * n] = names[n], values[n] end
-  return parts
-end
-
--- Many at once, in portions that Lua's stack can take; of even length, for names and values.
-local function call(command, key, write)
-  local parts = parts_of(write)
-  for n = 1, #parts, 2000 do
-    redis.call(command, key, unpack(parts, n, math.min(n + 1999, #parts)))
-  end
-end
-
-local COMMANDS = { hash = 'HSET', forget = 'HDEL', set = 'SADD', string = 'SET' }
-for n, write in ipairs(writes) do
-  local key = KEYS[4 + n]
-  if write.kind == 'drop' then redis.call('UNLINK', key) else call(COMMANDS[write.kind], key, write) end
-  if write.ends ~= '0' then redis.call('EXPIREAT', key, write.ends) end
-end
 
 if ARGV[8] == '' then
   redis.call('DEL', log)
@@ -116,15 +92,20 @@ if ARGV[8] == '' then
   end
 end
 local previous, rest = '"previous":"' .. last .. '",', string.sub(ARGV[7], 2)
-local id = redis.call('XADD', log, '*', 'tick', '{' .. previous .. rest)
 if ARGV[8] ~= '' then
   redis.call('XTRIM', log, 'MINID', '~', ARGV[8])
   redis.call('XTRIM', log, 'MAXLEN', '~', ARGV[9])
 end
-call('HSET', state, to_state)
+local id = redis.call('XADD', log, '*', 'tick', '{' .. previous .. rest)
+redis.call('HSET', state, cmsgpack.unpack(ARGV[10]))
 redis.call('HSET', state, 'commit', ARGV[3], 'tick', id)
-if #to_states.names > 0 then
-  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*', unpack(parts_of(to_states)))
+for n = 5, #KEYS do
+  local key, place = KEYS[n], FIRST + 3 * (n - 5)
+  redis.call(COMMANDS[ARGV[place]], key, cmsgpack.unpack(ARGV[place + 2]))
+  if ARGV[place + 1] ~= '0' then redis.call('EXPIREAT', key, ARGV[place + 1]) end
+end
+if ARGV[11] ~= '' then
+  redis.call('XADD', states, 'MAXLEN', '~', 10000, '*', cmsgpack.unpack(ARGV[11]))
 end
 redis.call('PUBLISH', ARGV[6], '{"id":"' .. id .. '",' .. previous .. rest)
 return { redis.call('HGET', state, 'version'), ARGV[3], now(), id }

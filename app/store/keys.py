@@ -16,6 +16,7 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     lease                    string  seconds    which ingester is the writer
     states                   stream  ~10,000    what the sources were doing, an entry a change
     popular                  string  5 min      the most used of the last day, as JSON
+    board                    string  5 min      what is rising and most used just now, as JSON
     spent:<source> <day>     hash    3 days     reader: posts read from a network that charges
 
 <n> counts the hours, days or minutes since 1970 (UTC). In `hour`, `kept` and `day` the field
@@ -35,7 +36,7 @@ SCHEMA = 2
 PREFIX = "{hashtag}:"
 STATE, LOG, TICKS = f"{PREFIX}state", f"{PREFIX}log", f"{PREFIX}ticks"
 LEASE, STATES, SPENT = f"{PREFIX}lease", f"{PREFIX}states", f"{PREFIX}spent"
-POPULAR = f"{PREFIX}popular"
+POPULAR, BOARD = f"{PREFIX}popular", f"{PREFIX}board"
 
 LOG_SECONDS = 900
 """How far back the log of ticks reaches."""
@@ -54,6 +55,7 @@ SEEN_MINUTES = 15
 SEEN_LIFE = 48 * 3600
 """Seconds; for what an ingester that never came back has left."""
 POPULAR_SECONDS = 300
+BOARD_SECONDS = 300
 POPULAR_MOST = 5000
 """Hashtags that completion knows."""
 
@@ -133,12 +135,12 @@ class Past:
 
 
 def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
-    """The field with so many posts more in a slot, and this total; b"" is a field not there yet.
+    """The field with so many posts more in a slot, and this total.
 
     Nearly always the slot is the last one, or comes after it, so that the others need not be
     read. Raises ValueError for what is not packed so.
     """
-    begin = (1 if packed[0] < 0x80 else read_total(packed)[1]) if packed else 0
+    begin = 1 if packed and packed[0] < 0x80 else read_total(packed)[1]
     size = len(packed) - begin
     if size % ENTRY.size:
         raise ValueError("not the minutes of an hour or the hours of a day")
@@ -146,10 +148,26 @@ def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
     if last == slot and (here := posts + (packed[-2] << 8 | packed[-1])) <= MOST:
         return pack_total(total) + packed[begin : -ENTRY.size] + pack_entry(slot, here)
     if last >= slot or posts > MOST:
-        past = Past.read(packed) if packed else Past()
+        past = Past.read(packed)
         past.total, past.slots[slot] = total, past.slots.get(slot, 0) + posts
         return past.pack()
     return pack_total(total) + packed[begin:] + (pack_entry(slot, posts) if posts else b"")
+
+
+def first_posts(slot: int, posts: int, total: int) -> bytes:
+    """The field of a hashtag that has none yet."""
+    if 0 < posts <= MOST:
+        return pack_total(total) + pack_entry(slot, posts)
+    return Past(total, {slot: posts}).pack()
+
+
+def posts_in(packed: bytes) -> int:
+    """All posts of an hour's or a day's field, without reading their slots. Raises ValueError for
+    what is not packed so."""
+    begin = read_total(packed)[1]
+    if (len(packed) - begin) % ENTRY.size:
+        raise ValueError("not the minutes of an hour or the hours of a day")
+    return (sum(packed[begin + 1 :: ENTRY.size]) << 8) + sum(packed[begin + 2 :: ENTRY.size])
 
 
 @lru_cache(4096)  # most totals are small
@@ -183,21 +201,24 @@ def read_posts(value: bytes) -> tuple[int, int]:
     return int(posts), int(last)
 
 
-def read_all_posts(values: Collection[bytes]) -> tuple[list[int], list[int]]:
-    """The same of many at once, in half the time. Raises ValueError where one of them is another,
+def read_all_posts(values: Collection[bytes]) -> list[int]:
+    """The posts of many at once, in half the time. Raises ValueError where one of them is another,
     or may be: then they are to be read one by one."""
     text = b"\n".join([*values, b""])
     if text.translate(None, b"0123456789") != b" \n" * len(values):
         raise ValueError("not all are totals")
-    numbers = list(map(int, text.split()))
-    posts, last = numbers[::2], numbers[1::2]
-    if len(numbers) != 2 * len(values) or max(numbers, default=0) >= 10**9:
+    numbers = text.split()
+    posts, last = list(map(int, numbers[::2])), set(numbers[1::2])
+    if len(numbers) != 2 * len(values) or max(map(len, last), default=0) > 9:
         raise ValueError("not all are totals")
-    return posts, last
+    if max(posts, default=0) >= 10**9:
+        raise ValueError("one by one")
+    return posts
 
 
-def written_posts(posts: int, last: int) -> bytes:
-    return b"%d %d" % (posts, last)
+@lru_cache(4096)  # most totals are small
+def written_posts(posts: int, last: int) -> str:
+    return f"{posts} {last}"
 
 
 def hour_of(at: int) -> int:

@@ -7,15 +7,24 @@ its own total was. All times are milliseconds since 1970.
 
 import asyncio
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
 from app.messages import DAY, HOUR, MINUTE, SourceState
 from app.store import keys
-from app.store.keys import Past
+from app.store.slots import Slots
 from app.store.store import Store, Values
+
+VALUES_AT_ONCE = 3000
+"""That are read in one go, some 5 milliseconds' work: others want Redis, and their turn, too."""
+PLACES_AT_ONCE = 25
+"""Hours or days of a hashtag that are worked out in one go, in all sources."""
+STATES_AT_ONCE = 500
+"""Entries of what the sources did that are decoded in one go."""
 
 Spans = list[tuple[int, int]]
 """Begin and end of each stretch of time, in order, apart from each other."""
@@ -75,27 +84,44 @@ async def read_past(
     networks: Iterable[str],
     newest: Mapping[str, SourceState],
     tracked: Container[str],
+    step: int = MINUTE,
 ) -> tuple[dict[str, HashtagPast], Seen]:
     """The past of these hashtags from a time on, and what the sources did since then.
 
     by_hours: whether hours will do, as they are kept for long; networks: the sources that ever
-    counted, as far as is known; newest: what the sources do now. Raises StoreLost.
+    counted, as far as is known; newest: what the sources do now; step: in milliseconds, whole
+    minutes: the totals are exact at the ends of such steps. Raises StoreLost.
+
+    A few hashtags are read at a time, each at one moment, and worked out one by one, so that
+    others get a turn.
     """
-    seen = read_states(await store.states_since(begin))
+    seen = await read_seen(store, begin)
     where = places(begin, now, by_hours)
-    names, values = await read_values(store, tags, where, dict.fromkeys([*networks, *newest]))
-    found = Fields(store, values)
-    counted = {name: [found.counted(place, name) for place in where] for name in names}
     whole_since = complete_since([*seen, (now, dict(newest))])
-    pasts = {}
-    for tag in tags:
-        await asyncio.sleep(0)  # a week of twenty hashtags takes a while: others get a turn
-        parts = {name: [found.past(place, name, tag) for place in where] for name in names}
-        totals = {name: found.total(name, tag) for name in names}
-        past = together(where, parts, counted, totals, whole_since, tag in tracked)
-        asked = {name for name, of in newest.items() if of.complete or tag in tracked}
-        pasts[tag] = only_asked(past, asked | {name for name, n in totals.items() if n})
+    names = [*dict.fromkeys([*networks, *newest])]
+    pasts: dict[str, HashtagPast] = {}
+    while len(pasts) < len(tags):
+        at_once = max(1, VALUES_AT_ONCE // max(1, len(where) * len(names)) - 1)
+        page = tags[len(pasts) : len(pasts) + at_once]
+        names, values = await read_values(store, page, where, names)
+        found = Fields(store, values)
+        counted = {name: await found.counted(where, name) for name in names}
+        for tag in page:
+            parts = {name: await found.pasts(where, name, tag) for name in names}
+            totals = {name: found.total(name, tag) for name in names}
+            past = await together(where, parts, counted, totals, whole_since, tag in tracked, step)
+            asked = {name for name, of in newest.items() if of.complete or tag in tracked}
+            pasts[tag] = only_asked(past, asked | {name for name, n in totals.items() if n})
     return pasts, seen
+
+
+async def read_seen(store: Store, begin: int) -> Seen:
+    """What the sources did from a time on. Raises StoreLost."""
+    entries, seen = await store.states_since(begin), Seen()
+    for n in range(0, len(entries), STATES_AT_ONCE):
+        await asyncio.sleep(0)
+        seen += read_states(entries[n : n + STATES_AT_ONCE])
+    return seen
 
 
 async def read_values(
@@ -135,11 +161,11 @@ class Fields:
     def __init__(self, store: Store, values: Values) -> None:
         self.store, self.values = store, values
 
-    def past(self, place: Place, source: str, tag: str) -> Past | None:
+    def past(self, place: Place, source: str, tag: str) -> Slots | None:
         key = place.key(place.number, source)
         value = self.values.get(key, {}).get(tag)
         try:
-            return None if value is None else Past.read(value)
+            return None if value is None else Slots.read(value)
         except ValueError as error:
             self.store.skip(f"the field {tag[:100]!r} of {key}: {error}")
             return None
@@ -153,15 +179,20 @@ class Fields:
             self.store.skip(f"the field {tag[:100]!r} of {key}: {error}")
             return None
 
-    def counted(self, place: Place, source: str) -> Spans:
-        """When the source was being counted."""
-        past = self.past(place, source, "")
-        return runs(place, past.slots) if past else []
+    async def counted(self, where: Sequence[Place], source: str) -> list[Spans]:
+        """When the source was being counted, at each place."""
+        pasts = await self.pasts(where, source, "")
+        pairs = zip(where, pasts, strict=True)
+        return [runs(place, past.numbers) if past else [] for place, past in pairs]
+
+    async def pasts(self, where: Sequence[Place], source: str, tag: str) -> list[Slots | None]:
+        await asyncio.sleep(0)
+        return [self.past(place, source, tag) for place in where]
 
 
 def runs(place: Place, slots: Iterable[int]) -> Spans:
     """The time that these slots of a place make up."""
-    numbers = sorted(slots)
+    numbers = sorted(set(slots))
     if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:  # in one piece, as nearly always
         spans = [(numbers[0], numbers[-1] + 1)]
     else:
@@ -221,13 +252,14 @@ def complete_since(seen: Seen) -> dict[str, float]:
     return since
 
 
-def together(
+async def together(
     where: Sequence[Place],
-    parts: Mapping[str, Sequence[Past | None]],
+    parts: Mapping[str, Sequence[Slots | None]],
     counted: Mapping[str, Sequence[Spans]],
     totals: Mapping[str, int | None],
     whole_since: Mapping[str, float],
     is_tracked: bool,
+    step: int,
 ) -> HashtagPast:
     """The past of one hashtag, from what its sources have at each place, in their order.
 
@@ -238,14 +270,16 @@ def together(
     known: dict[str, Spans] = {name: [] for name in parts}
     all_lost: Spans = []
     for n, place in enumerate(where):
+        if n % PLACES_AT_ONCE == 0:
+            await asyncio.sleep(0)
         here = {name: past for name, of in parts.items() if (past := of[n])}
         whole = {name for name in parts if whole_since.get(name, math.inf) < place.end}
         lost = not_kept(place, here.values(), [counted[name][n] for name in whole], is_tracked)
         all_lost += lost
         for name in parts:
-            pieces[name].append(Piece.of(place, here.get(name), is_kept=not lost))
-            if past := here.get(name):  # a minute with posts was counted, whatever else is known
-                known[name] += without([*counted[name][n], *runs(place, past.slots)], lost)
+            pieces[name].append(Piece.of(place, here.get(name), step, is_kept=not lost))
+            if past := here.get(name):
+                known[name] += without(counted_with(place, past, counted[name][n]), lost)
             elif name in whole:
                 known[name] += without(counted[name][n], lost)
     return HashtagPast(
@@ -257,8 +291,16 @@ def together(
     )
 
 
+def counted_with(place: Place, past: Slots, counted: Spans) -> Spans:
+    """When it was counted: a minute with posts was, whatever else is known."""
+    ends = [place.begin + slot * place.slot for slot in past.numbers[:1] + past.numbers[-1:]]
+    if any(all(begin <= at < end for at in ends) for begin, end in counted):
+        return counted
+    return [*counted, *runs(place, past.numbers)]
+
+
 def not_kept(
-    place: Place, found: Iterable[Past], counted: Sequence[Spans], is_tracked: bool
+    place: Place, found: Iterable[Slots], counted: Sequence[Spans], is_tracked: bool
 ) -> Spans:
     """When a hashtag was counted, but is not kept; found: what is, of all sources.
 
@@ -268,12 +310,11 @@ def not_kept(
     kept = list(found)
     if place.is_whole or (kept and (place.slot == MINUTE or is_tracked)):
         return []
-    hours = runs(place, {slot for past in kept for slot in past.slots})
+    hours = runs(place, b"".join(past.numbers for past in kept))
     return without(joined(span for spans in counted for span in spans), hours)
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What one place has of a hashtag in one source."""
 
     begin: int
@@ -281,19 +322,19 @@ class Piece:
     total: int | None
     """At the end; None where there is no field."""
     posts: list[tuple[int, int]]
-    """When each minute or hour with posts began, and how many."""
+    """When the first minute or hour with posts of each step began, and how many the step has."""
     is_kept: bool
     """Whether there were no others."""
 
     @classmethod
-    def of(cls, place: Place, past: Past | None, is_kept: bool) -> "Piece":
+    def of(cls, place: Place, past: Slots | None, step: int, is_kept: bool) -> "Piece":
         if past is None:
             return cls(place.begin, place.end, None, [], is_kept)
-        posts = [(place.begin + slot * place.slot, n) for slot, n in sorted(past.slots.items())]
-        later = sum(n for at, n in posts if at >= place.end)
-        total = max(0, past.total - later)
-        within = [each for each in posts if each[0] < place.end]
-        return cls(place.begin, place.end, total, within, is_kept)
+        end, steps = (place.end - place.begin) // place.slot, max(1, step // place.slot)
+        found = past.by_steps(end, steps, place.begin // place.slot)
+        posts = [(place.begin + slot * place.slot, n) for slot, n in found]
+        later = past.posts(bisect_left(past.numbers, end), len(past.numbers))
+        return cls(place.begin, place.end, max(0, past.total - later), posts, is_kept)
 
 
 def running(pieces: Sequence[Piece], present: int | None) -> tuple[int, list[tuple[int, int]]]:

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from app.store.connection import LeaseLost as LeaseLost
 from app.store.connection import StoreLost as StoreLost
 from app.store.connection import TooLong, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
-from app.store.state import Commit, State, Write, is_id
+from app.store.state import Commit, State, is_id
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +76,16 @@ class Store:
         tick is in, by this call or by an earlier one whose answer was lost. Holds the
         writer's lease for so many seconds more; raises LeaseLost when another has it.
         """
-        writes = [
-            Write("hash", keys.STATE, [*commit.state], [*commit.state.values()]),
-            Write("entry", keys.STATES, [*commit.states], [*commit.states.values()]),
-            *commit.writes,
-        ]
         args: list[Any] = [
             seen.version, seen.commit, commit.name, writer, int(lease * 1000), keys.TICKS,
             commit.tick, commit.oldest, keys.LOG_ENTRIES,
+            *(packed(in_turns([*of], [*of.values()])) for of in (commit.state, commit.states)),
         ]  # fmt: skip
-        for write in writes:
-            args += (write.kind, write.ends, packed(write.names), packed(write.values))
-        names = [keys.STATE, keys.LOG, keys.LEASE, keys.STATES, *(w.key for w in commit.writes)]
+        names = [keys.STATE, keys.LOG, keys.LEASE, keys.STATES]
+        for write in commit.writes:
+            for part in portions(in_turns(write.names, write.values)):
+                names.append(write.key)
+                args += (write.kind, write.ends, packed(part))
         with store_lost(keys.STATE):
             answer = await self.script(keys=names, args=args)
         version, name, time, tick = (part.decode() for part in answer)
@@ -252,16 +249,17 @@ class Store:
             return id if id and await self.redis.xrange(keys.LOG, id, id) else ""
 
     async def _heard(self, text: bytes) -> Tick | None:
-        """A tick of the channel, if it was stored: who may publish there need not be the
-        ingester, and a tick with an id of the future would hide all that come before then."""
+        """A tick of the channel, if it was stored so: who may publish there need not be the
+        ingester, and neither an id of the future nor totals of anybody's choice are to be told."""
         heard = self._read(text)
         if heard is None:
             return None
-        with store_lost(keys.STATE):
-            found: Any = await self.redis.hget(keys.STATE, "tick")
-        newest = (found or b"").decode(errors="replace")
-        if is_id(newest) and not is_after(heard.id, newest):
-            return heard
+        if is_id(heard.id):
+            with store_lost(keys.LOG):
+                found: Any = await self.redis.xrange(keys.LOG, heard.id, heard.id)
+            stored = found[0][1].get(b"tick", b"") if found else b""
+            if stored and text == b'{"id":"%b",%b' % (heard.id.encode(), stored[1:]):
+                return heard
         self.skip(f"{heard.id} on the channel is no tick that was stored")
         return None
 
@@ -291,15 +289,38 @@ def checked(answers: list[Any], names: Iterable[str]) -> list[Any]:
     return answers
 
 
+MOST_TEXTS = 4000
+"""That the script takes at once, names and values in turns: Lua's stack has room for 8,000."""
 HEADS = [bytes((0xA0 | size,) if size < 32 else (0xD9, size)) for size in range(256)]
 """What stands before a text of so many bytes, in MessagePack."""
 
 
+def in_turns(names: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """A name, its value, the next name ...; the names alone, or the values, where the others are
+    not there. Names are bytes where values are: either all texts are, or none."""
+    if not (names and values):
+        return [*names, *values]
+    return alternating(map(str.encode, names) if isinstance(values[0], bytes) else names, values)
+
+
+def alternating(first: Iterable[Any], second: Sequence[Any]) -> list[Any]:
+    found = [None] * (2 * len(second))
+    found[::2], found[1::2] = first, second
+    return found
+
+
+def portions(texts: Sequence[Any]) -> list[Sequence[Any]]:
+    """As many texts as the script takes at once; of none, one portion."""
+    starts = range(0, max(1, len(texts)), MOST_TEXTS)
+    return [texts[start : start + MOST_TEXTS] for start in starts]
+
+
 def packed(texts: Sequence[str] | Sequence[bytes]) -> bytes:
-    """A list as MessagePack. Bytes are written as texts are: of what msgspec would write for them
-    (`bin`) Redis knows nothing."""
+    """Texts as MessagePack, one after the other. Bytes are written as texts are: of what msgspec
+    would write for them (`bin`) Redis knows nothing."""
     if not texts or isinstance(texts[0], str):
-        return msgspec.msgpack.encode(texts, enc_hook=str)  # a Typed hashtag is a text, too
-    heads = [HEADS[n] if n < 256 else b"\xdb" + n.to_bytes(4, "big") for n in map(len, texts)]
-    parts = chain.from_iterable(zip(heads, texts, strict=True))
-    return b"".join([b"\xdd", len(texts).to_bytes(4, "big"), *parts])  # type: ignore[list-item]
+        listed = msgspec.msgpack.encode(texts, enc_hook=str)  # a Typed hashtag is a text, too
+        return listed[1 if len(texts) < 16 else 3 :]  # without what says how many follow
+    sizes = map(len, texts)
+    heads = [HEADS[n] if n < 256 else b"\xdb" + n.to_bytes(4, "big") for n in sizes]
+    return b"".join(alternating(heads, texts))

@@ -12,6 +12,10 @@ from app.sources import Part, decoder, members
 
 COLLECTION = "app.bsky.feed.post"
 TAG = "app.bsky.richtext.facet#tag"
+ADULT = frozenset({"porn", "sexual", "nudity", "graphic-media"})
+"""Labels that a post's author may give it."""
+MOST_LABELS = 10
+"""Of a post; the protocol allows no more."""
 LATEST = 10**17
 """A time in the year 5138: what is later is no time."""
 
@@ -28,10 +32,12 @@ class Facet(Part):
 
 
 class Record(Part):
-    """What the client wrote; its hashtags stand in its facets and in its `tags`."""
+    """What the client wrote; its hashtags stand in its facets and in its `tags`, and what its
+    author says of it in its `labels`."""
 
     facets: list[Facet] | None = None
     tags: list[Any] | None = None
+    labels: Any = None
 
 
 class Commit(Part):
@@ -87,6 +93,7 @@ def post_of(event: Event) -> Post | None:
         written=event.time_us // 1000 if 0 <= event.time_us < LATEST else 0,
         author=event.did,
         hashtags=named(tags_of(commit.record)),
+        adult=commit.record.labels is not None and is_adult(commit.record.labels),
     )
 
 
@@ -96,6 +103,14 @@ def tags_of(record: Record) -> Iterator[Any]:
             if feature.type == TAG:
                 yield feature.tag
     yield from record.tags or ()
+
+
+def is_adult(labels: Any) -> bool:
+    """Whether a post's author labels it so (https://atproto.com/specs/label, "self-labels")."""
+    values = labels.get("values") if isinstance(labels, dict) else None
+    listed = values[:MOST_LABELS] if isinstance(values, list) else ()
+    said = [value.get("val") for value in listed if isinstance(value, dict)]
+    return any(isinstance(each, str) and each in ADULT for each in said)
 
 
 TID = re.compile("[2-7a-j][2-7a-z]{12}")

@@ -8,6 +8,7 @@ what one way has brought is dropped from the other.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -69,6 +70,7 @@ class Mastodon(Source):
         *arguments: Any,
         silence: float = SILENCE_SECONDS,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(*arguments)
         self.silence, self.pause = silence, pause
@@ -77,7 +79,7 @@ class Mastodon(Source):
             self.server = self.server.with_user(None)
         self.complete = bool(self.token)
         self.tracked = frozenset(self.settings.hashtags)
-        self.pace = Pace(self.clock)
+        self.pace = Pace(elapsed)
         self.windows = self.open_windows("")
         self.trouble = ""
         self.page_read: dict[str, bytes] = {}
@@ -253,9 +255,8 @@ class Mastodon(Source):
         url = self.server / "api/v1/timelines/tag" / spelling(tag)
         get = partial(session.get, timeout=timeout, allow_redirects=False)
         async with get(url, params=query) as response:
-            self.pace.sent(
-                SECONDS_A_PLAIN_REQUEST if plain else SECONDS_A_REQUEST, response.headers
-            )
+            seconds = SECONDS_A_PLAIN_REQUEST if plain else SECONDS_A_REQUEST
+            self.pace.sent(seconds, response.headers, self.clock())
             if response.status == 404 and response.content_type == "application/json":
                 return Page([], "", 0)  # a hashtag that nobody has used yet
             if response.status in REDIRECTS:

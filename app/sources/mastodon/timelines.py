@@ -129,29 +129,28 @@ def stored(server: str, cursor: str, now: float) -> tuple[int, dict[str, Window]
 
 
 class Pace:
-    """When the next request may go."""
+    """When the next request may go; by a clock that is never set."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.clock = clock
-        self.free_at = self.asked = 0.0
-        """When that is, and the longest wait that is left of those that were asked for."""
+    def __init__(self, elapsed: Callable[[], float]) -> None:
+        self.elapsed, self.free_at = elapsed, 0.0
 
     def wait(self) -> float:
-        """Seconds; no more than was asked for, though our clock may have been set back."""
-        self.free_at = min(self.free_at, self.clock() + self.asked)
-        return max(0.0, self.free_at - self.clock())
+        """Seconds."""
+        return max(0.0, self.free_at - self.elapsed())
 
-    def sent(self, seconds: float, headers: Mapping[str, str]) -> None:
-        """A request went: the next one waits so long, and as long as the server's limit needs."""
+    def sent(self, seconds: float, headers: Mapping[str, str], now: float) -> None:
+        """A request went: the next one waits so long, and as long as the server's limit needs.
+
+        now: seconds since 1970.
+        """
         self.leave(seconds)
         remaining = headers.get("X-RateLimit-Remaining", "")
-        reset = reset_in(headers, self.clock())
+        reset = reset_in(headers, now)
         if remaining.isdecimal() and reset is not None:
             self.leave(min(reset, WAIT_AT_MOST) / max(1, int(remaining)))
 
     def leave(self, seconds: float) -> None:
-        self.asked = max(self.wait(), seconds)
-        self.free_at = max(self.free_at, self.clock() + seconds)
+        self.free_at = max(self.free_at, self.elapsed() + seconds)
 
 
 class Timelines:

@@ -40,16 +40,20 @@ class Tag(Part):
 
 
 class Status(Part):
-    """As much of it as we want. reblog is the other status that this one only hands on.
-
-    created_at may be anything: a time that is none is no reason to drop a post.
-    """
+    """As much of it as we want."""
 
     id: str | int
+    """A number of 64 bits, on some servers a word or a UUID."""
     created_at: Any = ""
+    """It may be anything: a time that is none is no reason to drop a post."""
     reblog: Any = None
+    """The other status that this one only hands on."""
     account: Account | None = None
+    """Who wrote it."""
     tags: list[Tag] | None = None
+    """Its hashtags."""
+    sensitive: Any = False
+    """Whether its author, or the server, says that it is not for everybody."""
 
 
 class Numbered(Part):
@@ -131,6 +135,7 @@ def post_of(status: Status) -> Post | None:
         written=f"{status.created_at}",
         author=f"{status.account.id if status.account else ''}",
         hashtags=named(tag.name for tag in status.tags or ()),
+        adult=status.sensitive is True,
     )
 
 

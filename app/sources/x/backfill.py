@@ -21,7 +21,7 @@ from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS, ROUND_SECOND
 from app.sources.x.connection import Answer, Line, OneConnection
 from app.sources.x.counts import handed_over
 from app.sources.x.coverage import Coverage
-from app.sources.x.minutes import Asking
+from app.sources.x.minutes import MINUTE, Asking
 from app.sources.x.stream import X
 from app.sources.x.waits import XWaits
 
@@ -74,7 +74,8 @@ class XBackfill(X):
 
     def kept(self, post: Post, now: float) -> Post:
         """The post, without hashtags of which X's counts have it already."""
-        second = post.time / 1000 or now
+        # no minute of the future: each is remembered until it is over
+        second = min(post.time / 1000 or now, now + MINUTE)
         tags = post.hashtags.keys() & set(self.settings.hashtags)
         kept = {tag: post.hashtags[tag] for tag in sorted(tags) if self.coverage.add(tag, second)}
         return replace(post, hashtags=kept, cursor=self.coverage.cursor())

@@ -14,7 +14,7 @@ import aiohttp
 from tweepy.asynchronous import AsyncStreamingClient
 from yarl import URL
 
-from app.sources import SourceLost
+from app.sources import SourceLost, said
 from app.sources.x.waits import XWaits
 from app.sources.x.wire import TOLD_AT_MOST, described, printable
 
@@ -26,6 +26,13 @@ MEANING = {
 """What no waiting will mend."""
 LIMITS = (402, 420, 429)
 """Too much for now: credits used up, calm down, too many requests."""
+LONGEST_ANSWER = 2**23
+"""Bytes of an answer that is no stream: a thousand rules of 1,024 characters take 7 MB where each
+is escaped as six bytes."""
+ANSWER_SECONDS = 60.0
+"""So long may it take to come, whatever it says."""
+PLAIN = {"Accept-Encoding": "identity"}
+"""What every request asks for: of a compressed answer nobody knows how long it will be."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,24 @@ class OneConnection(AsyncStreamingClient):  # type: ignore[misc]
         self.received.put_nowait(exception)
 
 
+class BoundedResponse(aiohttp.ClientResponse):
+    """An answer of which no more than LONGEST_ANSWER is read; a stream's lines have their limit
+    from the session."""
+
+    async def read(self) -> bytes:
+        """Raises SourceLost for a longer one, TimeoutError for one that takes too long."""
+        if self._body is None:
+            found = bytearray()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async for chunk in self.content.iter_any():
+                    found += chunk
+                    if len(found) > LONGEST_ANSWER:
+                        self.close()
+                        raise SourceLost(f"X answered with more than {LONGEST_ANSWER} bytes")
+            self._body = bytes(found)
+        return self._body
+
+
 class Gateway:
     """As much of an aiohttp session as tweepy uses, with the address that we choose.
 
@@ -128,15 +153,27 @@ async def refusal(
 
     hide: takes our secrets out of a text, should something repeat what it was sent.
     """
-    if 200 <= response.status < 300:
-        return
     told = f"X answered {response.status}"
-    text = f"{told}: {hide(reason(await response.text(errors='replace')))[:TOLD_AT_MOST]}"
+    compressed = response.headers.get("Content-Encoding", "identity") != "identity"
+    if 200 <= response.status < 300:
+        if compressed:
+            raise SourceLost(f"{told}, compressed, which was not asked for", waits.error())
+        return
+    why = "compressed" if compressed else hide(reason(await body(response)))[:TOLD_AT_MOST]
+    text = f"{told}: {why}"
     if response.status in LIMITS:
         raise SourceLost(text, waits.limited(now, reset_time(response.headers)), told=told)
     if meaning := MEANING.get(response.status):
         raise SourceLost(f"{text}. {meaning}", for_good=True, told=f"{told}. {meaning}")
     raise SourceLost(text, waits.error(), told=told)
+
+
+async def body(response: aiohttp.ClientResponse) -> str:
+    """What it says of the refusal; what cannot be read does not hide the refusal itself."""
+    try:
+        return await response.text(errors="replace")
+    except (SourceLost, TimeoutError) as lost:
+        return said(lost)
 
 
 def reason(body: str) -> str:

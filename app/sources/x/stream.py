@@ -22,7 +22,14 @@ from app.messages import Message, Post
 from app.settings import showable
 from app.sources import Source, SourceLost, said
 from app.sources.x.budget import DOLLARS_A_POST, Budget
-from app.sources.x.connection import Gateway, Line, OneConnection, refusal
+from app.sources.x.connection import (
+    PLAIN,
+    BoundedResponse,
+    Gateway,
+    Line,
+    OneConnection,
+    refusal,
+)
 from app.sources.x.waits import XWaits
 from app.sources.x.wire import REMARKS, TOLD_AT_MOST, described, is_message, parse
 
@@ -31,7 +38,8 @@ RULE_LENGTH = 1024
 STALL_SECONDS = 25.0
 """X sends something, a keep-alive at the least, every 20 s."""
 LONGEST_LINE = 2**20
-"""A long post has 25,000 characters, of up to 12 bytes where they are escaped."""
+"""Bytes of a line: a long post has 25,000 characters, of up to 12 bytes where they are escaped. One
+that is more than twice as long ends the connection before all of it is read."""
 IDS_REMEMBERED = 20_000
 NO_COVERAGE = "stream"
 """A cursor that nothing can be read from: it takes the place of one that is true no more."""
@@ -125,7 +133,10 @@ class X(Source):
             await refusal(response, self.clock(), waits, self.settings.hide)
 
         return aiohttp.ClientSession(
+            headers=PLAIN,
             raise_for_status=refuse,
+            response_class=BoundedResponse,
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.stall),
             read_bufsize=LONGEST_LINE,
         )
@@ -166,11 +177,15 @@ class X(Source):
             return None
         self.tap(line)
         try:
+            if len(line) > LONGEST_LINE:
+                raise ValueError(f"a line of {len(line)} bytes")
             if post := parse(line):
                 self.waits.worked(self.clock())
             else:
                 self.hear(json.loads(line), line)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except SourceLost:
+            raise
+        except Exception as error:  # noqa: BLE001 - no post of a stranger ends the others' stream
             self.skip(f"{type(error).__name__}: {line[:80]!r}")
             return None
         return post

@@ -3,12 +3,11 @@
 https://docs.x.com/x-api/posts/filtered-stream
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from app.hashtags import named
 from app.messages import Post
-from app.sources import Part, decoder, members
+from app.sources import REFUSED, Part, members, quick_decoder, read_anyway
 
 REMARKS = frozenset({"delete", "limit", "warning"})
 """Members of messages that are of no concern to us."""
@@ -55,7 +54,7 @@ class Message(Part):
     data: PostData | None = None
 
 
-read_message = decoder(Message)
+decode = quick_decoder(Message)
 
 
 def parse(line: bytes | str) -> Post | None:
@@ -65,26 +64,28 @@ def parse(line: bytes | str) -> Post | None:
     edited post comes again under a new id: here it has the id it was first posted under.
     Raises ValueError or RecursionError for a line that is not of the wire form.
     """
-    post = read_message(line).data
+    try:
+        post = decode(line).data
+    except REFUSED:
+        post = read_anyway(line, Message).data
     if post is None:
         return None
-    versions = post.edit_history_tweet_ids
+    versions, tags = post.edit_history_tweet_ids, tags_of(post)
     return Post(
         source="x",
         id=f"{versions[0] if versions else post.id}",
         written=f"{post.created_at}",
         author=f"{post.author_id or ''}",
-        hashtags=named(tags_of(post)) if post.entities or post.note_tweet else {},
+        hashtags=named(tags) if tags else {},
     )
 
 
-def tags_of(post: PostData) -> Iterator[str]:
-    if post.entities:
-        for hashtag in post.entities.hashtags or ():
-            yield hashtag.tag
-    if post.note_tweet and post.note_tweet.entities:
-        for hashtag in post.note_tweet.entities.hashtags or ():
-            yield hashtag.tag
+def tags_of(post: PostData) -> list[str]:
+    short, note = post.entities, post.note_tweet
+    found = [hashtag.tag for hashtag in short.hashtags or ()] if short else []
+    if note and note.entities:
+        found += [hashtag.tag for hashtag in note.entities.hashtags or ()]
+    return found
 
 
 def is_message(line: bytes) -> bool:

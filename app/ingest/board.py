@@ -1,0 +1,234 @@
+"""The board: which hashtags are rising, and which are most used, in the last ten minutes."""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from heapq import nlargest
+from itertools import chain, islice
+from typing import Any
+
+from app.ingest.lately import LEAST_PEOPLE, NOBODY, Lately
+from app.ingest.unusual import log_tail
+from app.ingest.usual import read_hours, skipping, usual_at
+from app.messages import HOUR, MINUTE, dumps
+from app.store import keys
+from app.store.state import Write
+from app.store.store import Store
+
+LISTED = 20
+RISING = 6.0
+"""Likely once in a million, as a power of ten."""
+HALVES = 30 * MINUTE
+"""In so long a peak is half of what it was."""
+MOST_PEAKS = 1000
+READ_AT_ONCE = 200
+"""Hashtags of which it is read for one board what is usual: new ones first."""
+BINS_AN_HOUR = 6
+LINE_MINUTES, LINE_STEP = 60, 5
+ONE_AUTHORS = 0.5
+"""More of a hashtag's posts than this part are one author's: a bot's, as it seems."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A hashtag that may be listed."""
+
+    tag: str
+    """Its key."""
+    posts: int
+    """Of the ten minutes."""
+    people: int
+    """Who wrote them."""
+    busiest: float
+    """The part of the posts that the busiest author wrote."""
+    usual: float | None
+    """Posts that ten minutes of this hour usually have; None where nobody knows."""
+    score: float
+    """How unlikely so many people are, as a power of ten: 6 is one in a million."""
+    rank: float
+    """What is left of its highest score."""
+
+    @property
+    def is_one_authors(self) -> bool:
+        return self.busiest > ONE_AUTHORS
+
+
+@dataclass(frozen=True)
+class Usual:
+    """What ten minutes of a hashtag usually have."""
+
+    posts: float | None
+    """None where nobody knows."""
+    rises_from: float
+    """So many people are rising."""
+
+
+UNKNOWN = Usual(None, math.inf)
+
+
+class Board:
+    """Made every few seconds from what came lately and what is usual.
+
+    Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
+    Lately's uses; peaks has MOST_PEAKS.
+    """
+
+    def __init__(self, shown: Callable[[str], str], blocked: Collection[str] = ()) -> None:
+        self.shown, self.blocked = shown, frozenset(blocked)
+        self.lately = Lately()
+        self.usual: dict[str, Usual] = {}
+        self.hour = 0
+        """The one of which it is usual, numbered since 1970."""
+        self.stale: set[str] = set()
+        """Of which only that of an hour before is known."""
+        self.peaks: dict[str, tuple[float, int]] = {}
+        """Hashtag to its highest score that still counts, and when it had it."""
+        self.text = ""
+        """The newest board, as JSON, until it is written."""
+
+    async def make(self, store: Store, networks: Sequence[str], now: int) -> None:
+        """Work it out anew; now: milliseconds since 1970. Raises StoreLost."""
+        self.lately.forget(now)
+        await self.learn(store, networks, now)
+        rising = best(self.rising(now), lambda e: (e.rank, e.people))
+        used = best(self.most_used(now), lambda e: (e.people, e.posts))
+        tags = list(dict.fromkeys(entry.tag for entry in (*rising, *used)))
+        lines = await read_lines(store, tags, now // MINUTE, networks)
+        told = {
+            "at": now,
+            "since": self.lately.since,
+            "rising": [self.told(entry, lines) for entry in rising],
+            "used": [self.told(entry, lines) for entry in used],
+        }
+        self.text = dumps(told)
+
+    def write(self, now: int) -> list[Write]:
+        """The board, for a commit, once."""
+        text, self.text = self.text, ""
+        ends = now // 1000 + keys.BOARD_SECONDS
+        return [Write("string", keys.BOARD, values=[text], ends=ends)] if text else []
+
+    async def learn(self, store: Store, networks: Sequence[str], now: int) -> None:
+        """What is usual of those of which that is not known yet, or of another hour."""
+        # only when its first minute is over, Redis is sure to know that an hour is counted
+        hour, crowded = keys.hour_of(now - MINUTE), self.lately.crowded.keys()
+        for tag in self.usual.keys() - crowded:
+            del self.usual[tag]
+        if hour != self.hour:
+            self.hour, self.stale = hour, set(self.usual)
+        self.stale &= crowded
+        if wanted := list(islice(chain(crowded - self.usual.keys(), self.stale), READ_AT_ONCE)):
+            found = await read_hours(store, wanted, [hour], keys.hour_of(now), networks)
+            for tag, sources in found.items():
+                self.usual[tag] = usual_of(usual_at(hour, sources.values()))
+            self.stale -= found.keys()
+
+    def rising(self, now: int) -> list[Entry]:
+        """Those that are, by what is left of their peaks."""
+        crowded, usual = self.lately.crowded, self.usual
+        up = [tag for tag, n in crowded.items() if n >= usual.get(tag, UNKNOWN).rises_from]
+        for tag in up:
+            score = score_of(crowded[tag], usual[tag].posts)
+            if score >= self.left(tag, now):
+                self.peaks[tag] = score, now
+        left = {tag: rank for tag in self.peaks if (rank := self.left(tag, now)) >= RISING}
+        kept = nlargest(MOST_PEAKS, left, key=left.__getitem__)
+        self.peaks = {tag: self.peaks[tag] for tag in kept}
+        return self.first([tag for tag in kept if tag in crowded], left, now)
+
+    def most_used(self, now: int) -> list[Entry]:
+        """Those of the most people."""
+        crowded = self.lately.crowded
+        return self.first(sorted(crowded, key=crowded.__getitem__, reverse=True), crowded, now)
+
+    def first(self, ranked: Iterable[str], values: Mapping[str, float], now: int) -> list[Entry]:
+        """The first of these, in their order, until there are enough that are not one author's;
+        with all whose value is that of the last."""
+        found: list[Entry] = []
+        honest = 0
+        for tag in ranked:
+            if honest >= LISTED and values[tag] < values[found[-1].tag]:
+                break
+            if tag not in self.blocked:
+                found.append(self.entry(tag, now))
+                honest += not found[-1].is_one_authors
+        return found
+
+    def left(self, tag: str, now: int) -> float:
+        """What is left of the hashtag's peak; all of it where the clock went back."""
+        peak, at = self.peaks.get(tag, (0.0, now))
+        return peak * math.pow(0.5, max(0, now - at) / HALVES)
+
+    def entry(self, tag: str, now: int) -> Entry:
+        authors, usual = self.lately.tags[tag], self.usual.get(tag, UNKNOWN).posts
+        number, posts = self.lately.crowded[tag], sum(authors.values())
+        busiest = max(n for author, n in authors.items() if author != NOBODY) / posts
+        score = score_of(number, usual)
+        return Entry(tag, posts, number, busiest, usual, score, self.left(tag, now))
+
+    def told(self, entry: Entry, lines: Mapping[str, list[int]]) -> dict[str, Any]:
+        return {
+            "tag": entry.tag,
+            "name": self.shown(entry.tag),
+            "posts": entry.posts,
+            "people": entry.people,
+            "usual": None if entry.usual is None else round(entry.usual, 1),
+            "unusual": None if entry.usual is None else round(entry.score, 1),
+            "hour": lines[entry.tag],
+            "busiest_author": round(entry.busiest, 3),
+        }
+
+
+def best(entries: Iterable[Entry], order: Callable[[Entry], tuple[float, float]]) -> list[Entry]:
+    """The first of all, and the first of those that are not one author's, in their order."""
+    among = list(entries)
+
+    def ordered(entry: Entry) -> tuple[float, float, str]:
+        return *order(entry), entry.tag
+
+    honest = nlargest(LISTED, (e for e in among if not e.is_one_authors), key=ordered)
+    first = {entry.tag: entry for entry in (*honest, *nlargest(LISTED, among, key=ordered))}
+    return sorted(first.values(), key=ordered, reverse=True)
+
+
+@lru_cache(4096)
+def usual_of(hourly: float | None) -> Usual:
+    """Of so many posts an hour; None where nobody knows."""
+    if hourly is None:
+        return UNKNOWN
+    posts, below, least = hourly / BINS_AN_HOUR, 0, LEAST_PEOPLE
+    while score_of(least, posts) < RISING:
+        below, least = least, 2 * least
+    while least - below > 1:
+        middle = (below + least) // 2
+        below, least = (below, middle) if score_of(middle, posts) >= RISING else (middle, least)
+    return Usual(posts, least)
+
+
+@lru_cache(8192)  # most are as they were for the board before
+def score_of(number: int, usual: float | None) -> float:
+    """How unlikely so many people are, where so many posts are usual, as a power of ten."""
+    if usual is None or number <= usual:
+        return 0.0
+    return -log_tail(number, usual) / math.log(10)
+
+
+async def read_lines(
+    store: Store, tags: Sequence[str], minute: int, networks: Iterable[str]
+) -> dict[str, list[int]]:
+    """Hashtag to the posts of the last hour, in twelve parts of five minutes; minute: the
+    present one, numbered since 1970, which is in the last part. Raises StoreLost."""
+    first = minute - LINE_MINUTES + 1
+    hours = {first * MINUTE // HOUR, minute * MINUTE // HOUR}
+    where = {keys.hour(hour, network): hour for network in networks for hour in hours}
+    _, values = await store.read(dict.fromkeys(where, tags))
+    found = {tag: [0] * (LINE_MINUTES // LINE_STEP) for tag in tags}
+    for key, hour in where.items():
+        for tag, value in values.get(key, {}).items():
+            with skipping(store, key, tag):
+                for slot, posts in keys.Past.read(value).slots.items():
+                    place = hour * 60 + slot - first
+                    if 0 <= place < LINE_MINUTES:
+                        found[tag][place // LINE_STEP] += posts
+    return found
