@@ -3,7 +3,7 @@
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes, then strangers for an hour, as a network and as
 #             visitors; others with FAULTS=200 SEED=7 STRANGE_SECONDS=600 ATTEMPTS=20000
-# make bench  how fast it is, beside others; a part of it with ONLY=frames
+# make bench  how fast it is, beside others; parts of it with ONLY=frames,connect
 # make audit  what is known against the packages that are installed, where that can be asked
 # make setup  only set up; quick, and without the network, once it is done
 

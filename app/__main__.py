@@ -26,6 +26,7 @@ from app.store.embedded import DataInUse, store
 from app.store.store import Store, StoreLost
 from app.web.app import create_app
 from app.web.feed import Feed
+from app.web.frontdoor import open_front_door
 from app.web.server import (
     CannotStart,
     ServerConfig,
@@ -163,7 +164,12 @@ async def run(
 async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(
-        sources, opened, settings.hashtags, settings.tick_seconds, settings.max_hashtags
+        sources,
+        opened,
+        settings.hashtags,
+        settings.tick_seconds,
+        settings.max_hashtags,
+        blocked=settings.blocked_hashtags,
     )
 
     async def ingest() -> None:
@@ -189,7 +195,9 @@ async def serving(
         asyncio.get_running_loop().call_later(config.graceful_timeout / 2, config.cut)
 
     async with beside(feed.run(opened), "the feed"):
-        await serve(create_app(settings, feed), config, shutdown_trigger=drained)
+        app = create_app(settings, feed)
+        open_front_door(app, config, settings, feed)
+        await serve(app, config, shutdown_trigger=drained)
 
 
 def greeting(command: str, settings: Settings, config: ServerConfig | None) -> str:

@@ -9,12 +9,17 @@
     turns.py      one server after the other, again and again
     frames.py     what a delivered frame costs
     scene.py      200 viewers, and a post is a frame to the others
-    crowd.py      10,000 viewers for a minute, or SECONDS=600, and a restart under them
     selections.py many viewers with hashtags of their own choice
-    ingest.py     what comes before the viewers; reading.py is run by it
     workers.py    two web processes against one
+    connect.py    what a connect costs, and a viewer that is there: by each door, beside nchan
+    crowd.py      50,000 viewers for ten minutes, or CROWD=10000 CROWD_SECONDS=60
+    storm.py      10,000 viewers that come back at once
+    leaks.py      125,000 connects and ends, half of them rude
+    ingest.py     what comes before the viewers; reading.py is run by it
     ticks.py      ticks as our ingester commits them
     every.py      a day of every hashtag, and what is done to it; its insides are named there
+    board.py      what the board costs the ingester
+    unusual.py    how often what is usual is called unusual
 
 Figures of different runs or machines do not compare; the ratios within a run do, because
 the servers are measured in turns.
@@ -27,28 +32,36 @@ import time
 from pathlib import Path
 from typing import Any
 
+from app.web.limits import allowed_by_open_files
+from bench.board import board
+from bench.connect import connect
 from bench.crowd import crowd
 from bench.day import DAY_MINUTES
 from bench.every import every
 from bench.frames import frames
 from bench.ingest import ingest
+from bench.leaks import leaks
 from bench.processes import ROOT, Cannot, allow_files, elsewhere
 from bench.report import Report
+from bench.requests import requests
 from bench.scene import scene
 from bench.selections import selections
 from bench.servers import SERVERS
+from bench.storm import storm
+from bench.unusual import unusual
 from bench.workers import workers
 
-PARTS = ["frames", "scene", "selections", "workers", "crowd", "ingest", "every"]
-CONNECTIONS = 12_000
-"""As many as a server has at once; the 2014 design has two for each viewer."""
+PARTS = [
+    "frames", "scene", "selections", "workers", "connect", "crowd", "storm", "leaks", "requests",
+    "ingest", "every", "board", "unusual",
+]  # fmt: skip
 
 
 def main() -> None:
     chosen = arguments()
     report = Report()
     try:
-        allow_files(max(CONNECTIONS, 2 * max(chosen.viewers)))
+        allow_files()
         for part in chosen.parts or PARTS:
             run(part, report, chosen)
     except Cannot as cannot:
@@ -74,13 +87,19 @@ def arguments() -> argparse.Namespace:
     option("rounds", count, 5, "turns of each server")
     option("seconds", positive, None, "how long a turn is watched")
     option("viewers", counts, "500,5000", "a comma list, for frames")
-    option("crowd", count, 10_000, "how many viewers, for crowd")
+    option("subscribers", count, 18_000, "how many viewers, for connect")
+    option("crowd", count, 50_000, "how many viewers, for crowd")
+    option("crowd_rate", positive, 1, "ticks a second, for crowd")
+    option("crowd_seconds", positive, 600, "how long the crowd is watched; 800 at most")
+    option("storm", count, 10_000, "how many viewers come back, for storm")
+    option("ends", count, 125_000, "how many connects and ends, for leaks")
     option("rate", positive, 2, "frames a second, for frames")
     option("minutes", count, DAY_MINUTES, "how long the day is, for every")
-    option("before", Path, None, "a checkout of an older version to compare with, for every")
+    option("before", Path, None, "a checkout of an older version to compare with")
     option("servers", names, ",".join(SERVERS), f"a comma list of {', '.join(SERVERS)}")
     option("out", Path, ROOT / "data" / "bench.json", "where the figures go as JSON")
     chosen = parser.parse_args()
+    chosen.parts = [name for part in chosen.parts for name in part.split(",") if name]
     for name in chosen.parts:
         if name not in PARTS:
             parser.error(f"{name!r}: expected one of {', '.join(PARTS)}.")
@@ -110,27 +129,53 @@ def names(text: str) -> list[str]:
 
 def run(part: str, report: Report, chosen: argparse.Namespace) -> None:
     """One part; what it cannot measure is named, and the others go on."""
-    rounds, seconds = chosen.rounds, chosen.seconds
     begun, others = time.monotonic(), elsewhere()
     try:
-        if part == "frames":
-            frames(report, chosen.viewers, rounds, seconds or 6, chosen.rate, chosen.servers)
-        elif part == "scene":
-            scene(report, rounds, seconds or 10)
-        elif part == "selections":
-            selections(report, rounds, seconds or 6)
-        elif part == "crowd":
-            crowd(report, chosen.crowd, seconds or 60)
-        elif part == "ingest":
-            ingest(report, rounds, seconds or 5)
-        elif part == "workers":
-            workers(report, rounds, seconds or 6)
-        elif part == "every":
-            every(report, rounds, seconds or 6, chosen.minutes, chosen.before)
+        measure(part, report, chosen)
     except Cannot as cannot:
         report.note(f"{part}: left out: {cannot}")
     busy = (elsewhere() - others) / (time.monotonic() - begun)
     report.note(f"{part}: other programs kept {max(0.0, busy):.2f} cores busy meanwhile.")
+
+
+def measure(part: str, report: Report, chosen: argparse.Namespace) -> None:
+    """Raises Cannot."""
+    rounds, seconds, before = chosen.rounds, chosen.seconds, chosen.before
+    if part == "frames":
+        viewers, rate, servers = chosen.viewers, chosen.rate, chosen.servers
+        frames(report, viewers, rounds, seconds or 6, rate, servers, before)
+    elif part == "scene":
+        scene(report, rounds, seconds or 10)
+    elif part == "selections":
+        selections(report, rounds, seconds or 6)
+    elif part == "workers":
+        workers(report, rounds, seconds or 6)
+    elif part == "connect":
+        connect(report, within_files(report, chosen.subscribers), rounds, before)
+    elif part == "crowd":
+        crowd(report, chosen.crowd, chosen.crowd_rate, chosen.crowd_seconds)
+    elif part == "storm":
+        storm(report, within_files(report, chosen.storm), rounds)
+    elif part == "leaks":
+        leaks(report, chosen.ends)
+    elif part == "requests":
+        requests(report, rounds)
+    elif part == "ingest":
+        ingest(report, rounds, seconds or 5)
+    elif part == "every":
+        every(report, rounds, seconds or 6, chosen.minutes, before)
+    elif part == "board":
+        board(report, rounds)
+    elif part == "unusual":
+        unusual(report)
+
+
+def within_files(report: Report, viewers: int) -> int:
+    """As many as one server may have here."""
+    most = allowed_by_open_files()
+    if viewers > most:
+        report.note(f"{most:,} viewers instead of {viewers:,}: so many files may be open here.")
+    return min(viewers, most)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,18 @@ static long known_up_to(uint64_t key) {
   return low;
 }
 
-static long percentile(double part) {
-  long all = 0, passed = 0, delay = 0;
-  for (int i = 0; i <= SLOWEST; i++) all += delays[i];
-  for (; delay < SLOWEST && (passed += delays[delay]) < all * part; delay++);
-  return delay;
+static void tell_ids(uint64_t after) {
+  printf("\"after\":\"%lu-%lu\",\"known\":[", after >> 20, after & 0xfffff);
+  for (long i = 0; i < known_count; i++)
+    printf("%s\"%lu-%lu\"", i ? "," : "", known[i] >> 20, known[i] & 0xfffff);
+  printf("],");
+}
+
+/* [milliseconds, events], where there were any. */
+static void tell_delays(void) {
+  const char *between = "";
+  printf("\"delays\":[");
+  for (int i = 0; i <= SLOWEST; i++)
+    if (delays[i]) printf("%s[%d,%ld]", between, i, delays[i]), between = ",";
+  printf("]");
 }

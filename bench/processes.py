@@ -8,7 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -55,13 +55,15 @@ class Program:
         lines = self.log.read_text(errors="replace").splitlines()
         return Cannot(f"{self.name} ended: {lines[-1] if lines else 'without a word'}")
 
-    def listens(self, port: int, seconds: float = 30) -> None:
-        """Wait until it does, itself: not another program that took the port before it."""
+    def listens(self, port: int, seconds: float = 30, sockets: int = 1) -> None:
+        """Wait until it does, itself, with so many sockets: not another program that took the
+        port before it."""
 
         def does() -> bool:
             if self.popen.poll() is not None:
                 raise self.ended()
-            return bool(listeners(port) & {f for pid in family(self.pid) for f in open_files(pid)})
+            own = {file for pid in family(self.pid) for file in open_files(pid)}
+            return len(listeners(port) & own) >= sockets
 
         wait_until(does, f"{self.name} listens", seconds)
 
@@ -93,10 +95,13 @@ class Answering(Program):
 
     def ask(self, line: str) -> str:
         """Write a line; the line that answers."""
+        self.tell(line)
+        return self.answer()
+
+    def tell(self, line: str) -> None:
         assert self.popen.stdin
         self.popen.stdin.write(line + "\n")
         self.popen.stdin.flush()
-        return self.answer()
 
     def answer(self) -> str:
         """The next line that it says. Raises Cannot when it ends instead."""
@@ -107,11 +112,27 @@ class Answering(Program):
         return line
 
 
+LISTENS, TIME_WAIT = "0A", "06"
+"""States of a socket in /proc/net/tcp; one in the second is nobody's."""
+
+
 def listeners(port: int) -> set[str]:
     """The sockets that listen at the port, as the kernel names them."""
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{inode}]" for state, inode in sockets_at(port) if state == LISTENS}
+
+
+def connections(port: int) -> int:
+    """How many the server at the port has or has not closed yet."""
+    return sum(state not in (LISTENS, TIME_WAIT) for state, _ in sockets_at(port))
+
+
+def sockets_at(port: int) -> Iterator[tuple[str, str]]:
+    """State and inode of each, by proc_pid_net(5)."""
     at = f":{port:04X}"
-    return {f"socket:[{line[9]}]" for line in lines if line[1].endswith(at) and line[3] == "0A"}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, _, state, *_, inode = line.split()[:10]
+        if local.endswith(at):
+            yield state, inode
 
 
 def open_files(pid: int) -> set[str]:
@@ -121,6 +142,11 @@ def open_files(pid: int) -> set[str]:
             with suppress(OSError):  # it is closed already
                 found.add(str(file.readlink()))
     return found
+
+
+def descriptors(pid: int) -> int:
+    """How many files the process and its family have open."""
+    return sum(len(list(Path(f"/proc/{member}/fd").iterdir())) for member in family(pid))
 
 
 def family(pid: int) -> list[int]:
@@ -160,16 +186,25 @@ def memory(pid: int) -> float:
     return total * 1024
 
 
-def allow_files(connections: int) -> None:
-    """Let us and our children open so many. Raises Cannot."""
-    wanted = connections + FILES_AN_ENDPOINT
+def kernel_memory() -> float:
+    """Bytes that the kernel keeps for itself, sockets' buffers too, by proc_meminfo(5)."""
+    found = 0
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Slab:"):
+            found += 1024 * int(line.split()[1])
+    for line in Path("/proc/net/sockstat").read_text().splitlines():
+        if line.startswith("TCP:"):
+            found += resource.getpagesize() * int(line.split()[-1])
+    return found
+
+
+def allow_files() -> int:
+    """Let us and our children open as many as the system allows; how many that is."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft >= wanted:
-        return
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
-    except (ValueError, OSError) as error:
-        raise Cannot(f"{wanted} open files are not allowed here, only {hard}.") from error
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft
 
 
 def compiled(name: str, folder: Path) -> Path:

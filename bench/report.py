@@ -58,7 +58,7 @@ class Report:
     ) -> None:
         row = Row(part, what, unit, list(values), most, least)
         self.rows.append(row)
-        say("  ".join(cell for cell in cells(row) if cell))
+        say("  ".join(cell for cell in (part, *cells(row)) if cell))
 
     def ratio(
         self,
@@ -79,17 +79,13 @@ class Report:
             say(f"note: {sentence}")
 
     def table(self) -> str:
-        """In Markdown, which is readable as it is when the columns are aligned."""
-        head = ("part", "what", "unit", "min", "median", "max", "limit", "")
-        lines = [head, *map(cells, self.rows)]
-        widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
-        written = [
-            "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
-            for line in lines
-        ]
-        written.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        """In Markdown, one for each part, which is readable as it is: the columns are aligned."""
         about = "{cores} cores, {cpu}, Python {python}, Linux {kernel}".format(**machine())
-        return "\n".join([about, "", *written, "", *self.notes])
+        parts = {
+            row.part: [each for each in self.rows if each.part == row.part] for row in self.rows
+        }
+        tables = [line for part, rows in parts.items() for line in ("", *table_of(part, rows))]
+        return "\n".join([about, *tables, "", *self.notes])
 
     def write(self, file: Path) -> None:
         rows = [{**vars(row), "median": row.median, "verdict": row.verdict} for row in self.rows]
@@ -98,9 +94,20 @@ class Report:
         file.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
+def table_of(part: str, rows: Sequence[Row]) -> list[str]:
+    head = (part, "unit", "min", "median", "max", "limit", "")
+    lines = [head, *(cells(row) for row in rows)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(head))]
+    written = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    return [written[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *written[1:]]
+
+
 def cells(row: Row) -> tuple[str, ...]:
     low, high = shown(min(row.values)), shown(max(row.values))
-    return row.part, row.what, row.unit, low, shown(row.median), high, row.limit, row.verdict
+    return row.what, row.unit, low, shown(row.median), high, row.limit, row.verdict
 
 
 def shown(value: float | None) -> str:

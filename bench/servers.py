@@ -1,6 +1,7 @@
 """Ours and its peers as running servers: each is a context that is fed so many frames a second."""
 
 import os
+import resource
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,7 +32,11 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=2048;
-    location = /events {{ nchan_subscriber eventsource; nchan_channel_id posts; }}
+    location = /events {{
+      nchan_subscriber eventsource;
+      nchan_channel_id posts;
+      nchan_subscriber_first_message -1;
+    }}
     location = /publish {{
       nchan_publisher http;
       nchan_channel_id posts;
@@ -53,6 +58,8 @@ class Server:
 
 
 Starting = Callable[[Path, float], AbstractContextManager[Server]]
+LIMITS = {"MAX_VIEWERS": "1000000"}
+"""Of ours: only open files are to limit what is measured."""
 
 
 @contextmanager
@@ -73,15 +80,26 @@ def web(
     rate: float,
     hashtags: str,
     port: int,
-    options: str = "",
+    workers: int = 1,
+    root: Path = ROOT,
     **settings: str,
 ) -> Iterator[Program]:
-    """Our web process, at the port."""
-    settings["BIND"] = f"127.0.0.1:{port}"
-    with our_own(folder, f"web {options}", redis, rate, hashtags, **settings) as program:
-        program.listens(port)
+    """Our web process, at the port, or so many that share it."""
+    settings |= {"BIND": f"127.0.0.1:{port}", **LIMITS}
+    command = f"web --workers {workers}" if workers > 1 else "web"
+    with our_own(folder, command, redis, rate, hashtags, root, **settings) as program:
+        program.listens(port, sockets=workers)
+        answers(port)
+        yield program
+
+
+def answers(port: int) -> None:
+    """Raises Cannot when it does not within 30 s."""
+    try:
         with urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30):
-            yield program
+            pass
+    except OSError as error:
+        raise Cannot(f"A web process listens, but /healthz has no answer: {error}.") from error
 
 
 def ingester(folder: Path, redis: str, rate: float, posts: Path, speed: float = 1) -> Program:
@@ -91,16 +109,23 @@ def ingester(folder: Path, redis: str, rate: float, posts: Path, speed: float = 
 
 
 def our_own(
-    folder: Path, command: str, redis: str, rate: float, hashtags: str, **settings: str
+    folder: Path,
+    command: str,
+    redis: str,
+    rate: float,
+    hashtags: str,
+    root: Path = ROOT,
+    **settings: str,
 ) -> Program:
-    settings |= {"PYTHONPATH": str(ROOT), "REDIS_URL": redis, "HASHTAGS": hashtags}
+    """root: the checkout whose program it is."""
+    settings |= {"PYTHONPATH": str(root.resolve()), "REDIS_URL": redis, "HASHTAGS": hashtags}
     settings["TICK_SECONDS"] = f"{min(10, max(0.1, 1 / rate)):g}"
     return Program(folder, sys.executable, "-m", "app", *command.split(), **settings)
 
 
-def feeder(folder: Path, *arguments: object) -> Program:
+def feeder(folder: Path, *arguments: object, root: Path = ROOT) -> Program:
     command = [sys.executable, "-m", "bench.feeder", *map(str, arguments)]
-    return Program(folder, *command, PYTHONPATH=str(ROOT))
+    return Program(folder, *command, PYTHONPATH=str(root.resolve()))
 
 
 @contextmanager
@@ -109,16 +134,17 @@ def ours(
     rate: float,
     posts: float = 0,
     hashtags: str = HASHTAGS,
-    options: str = "",
+    workers: int = 1,
+    root: Path = ROOT,
     **settings: str,
 ) -> Iterator[Server]:
     """With a feeder that commits ticks at an exact rate as the ingester would, in each of which
-    all of the hashtags change."""
-    port = free_port()
+    all of the hashtags change. Both are of the checkout at root."""
+    port, changed = free_port(), hashtags.count(",") + 1
     with (
         redis_server(folder) as url,
-        web(folder, url, rate, hashtags, port, options, **settings) as program,
-        feeder(folder, "store", url, rate, posts, hashtags, hashtags.count(",") + 1),
+        web(folder, url, rate, hashtags, port, workers, root, **settings) as program,
+        feeder(folder, "store", url, rate, posts, hashtags, changed, root=root),
     ):
         yield Server(program.pid, port, redis=url)
 
@@ -139,8 +165,9 @@ def nchan(folder: Path, rate: float, workers: int = 1) -> Iterator[Server]:
         raise Cannot("nchan is not installed (Debian: apt-get install nginx libnginx-mod-nchan).")
     port = free_port()
     settings = folder / "nginx.conf"
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     settings.write_text(
-        NCHAN.format(module=module, folder=folder, port=port, workers=workers, files=20_000)
+        NCHAN.format(module=module, folder=folder, port=port, workers=workers, files=files)
     )
     path = os.environ.get("PATH", "") + ":/usr/sbin"
     with Program(folder, "nginx", "-p", folder, "-c", settings, PATH=path) as program:

@@ -62,8 +62,9 @@ def troubles(window: Window, is_alike: bool) -> list[str]:
         (window.missed * is_alike, "frames were missed."),
         (window.repeated * is_alike, "frames came twice."),
         (window.closed, "streams were ended by the server."),
+        (window.refused, "connects were refused at first."),
     )
     found = [f"{number:,} {what}" for number, what in counted if number]
-    if window.own > 0.8 * window.seconds:
+    if window.own > 0.8 * window.seconds * window.processes:
         found.append("the load generator was at its limit.")
     return found

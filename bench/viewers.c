@@ -1,14 +1,18 @@
 /* Many viewers of one event stream in one process; see viewers.py, which starts and asks it.
  *
- *   viewers PORT COUNT PATHS     PATHS is a file with a path a line, for the viewers in turn
+ *   viewers PORT COUNT PATHS FIRST   PATHS is a file with a path a line, for the viewers in turn;
+ *                                    FIRST is the number of our first one, of several processes'
  *
  * Commands on standard input, each answered by one line of JSON:
  *   connect RATE PENDING SECONDS open all that are closed, so many a second and so many waiting
  *                                for their first event at most; those that had events say so
  *                                with Last-Event-ID. Answers when each has had one, or in time.
+ *   leave                        hang up on the server, all of them
  *   served                       how many are connected and had an event
  *   start                        wait for a quiet moment, then count from nothing
- *   stop                         wait for a quiet moment, then tell what was counted
+ *   quiet                        wait for a quiet moment; the newest id
+ *   stop ID SECONDS              tell what was counted, once all have this id or one after it;
+ *                                who has not in time is behind
  *
  * An event's id is "NUMBER-NUMBER" (or with ":", as nchan has it). A viewer missed an id when
  * another one got it and it lies between two of its own; it is repeated when it does not rise.
@@ -30,14 +34,15 @@
 #include "answer.h"
 
 enum { VIEWERS_AN_ADDRESS = 1000 };
-static const double REFUSED_SECONDS = 0.5, STOP_SECONDS = 3;
+static const double REFUSED_SECONDS = 0.5;
 static struct viewer *viewers;
 static char **paths;
 static int *waiting_line; /* a ring of viewers that are to be opened */
-static int count, paths_count, port, poller, head, tail;
+static int count, first, paths_count, port, poller, head, tail;
 static int refused, closed_by_server;
 static long bytes, reads;
 static double heard;
+static uint64_t begun_after; /* the newest id that anybody had when we began to count */
 
 static void fail(const char *what) {
   perror(what);
@@ -59,7 +64,7 @@ static void dropped(struct viewer *v) {
 }
 
 static void begin(struct viewer *v) {
-  int number = v - viewers;
+  int number = first + (v - viewers);
   struct sockaddr_in here = {.sin_family = AF_INET}, there = here;
   here.sin_addr.s_addr = htonl(0x7f000002 + number / VIEWERS_AN_ADDRESS);
   there.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -83,7 +88,7 @@ static int ask(struct viewer *v) {
     sprintf(resume, "Last-Event-ID: %lu-%lu\r\n", v->last >> 20, v->last & 0xfffff);
   int length = snprintf(request, sizeof request,
     "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAccept: text/event-stream\r\n%s\r\n",
-    paths[(v - viewers) % paths_count], port, resume);
+    paths[(first + (v - viewers)) % paths_count], port, resume);
   struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = v};
   epoll_ctl(poller, EPOLL_CTL_MOD, v->fd, &wanted);
   v->life = WAITING;
@@ -128,6 +133,7 @@ static struct viewer *next_closed(void) {
 static void connect_all(double rate, int most, double limit) {
   double begun = now(CLOCK_MONOTONIC), passed = 0;
   int opened = 0, before = refused;
+  long events_before = events;
   struct viewer *v;
   while (served < count && (passed = now(CLOCK_MONOTONIC) - begun) < limit) {
     while (pending < most && (rate <= 0 || opened < passed * rate) && (v = next_closed())) {
@@ -137,7 +143,19 @@ static void connect_all(double rate, int most, double limit) {
     }
     turn(1);
   }
-  printf("{\"served\":%d,\"refused\":%d,\"seconds\":%.3f}\n", served, refused - before, passed);
+  printf("{\"served\":%d,\"refused\":%d,\"events\":%ld,\"seconds\":%.3f}\n", served,
+         refused - before, events - events_before, passed);
+}
+
+/* Not counted as ended by the server. */
+static void leave(void) {
+  for (struct viewer *v = viewers; v < viewers + count; v++) {
+    if (v->life == CLOSED) continue;
+    close(v->fd);
+    queue(v, 0);
+  }
+  served = pending = 0;
+  printf("{\"served\":0}\n");
 }
 
 /* Whether a moment came in which nothing was on its way. */
@@ -156,8 +174,17 @@ static void start(void) {
   events = histories = repeated = bytes = reads = known_count = 0;
   closed_by_server = refused = 0;
   memset(delays, 0, sizeof delays);
-  for (struct viewer *v = viewers; v < viewers + count; v++) v->first = v->last, v->got = 0;
+  for (struct viewer *v = viewers; v < viewers + count; v++) {
+    v->first = v->last, v->got = 0;
+    if (v->last > begun_after) begun_after = v->last;
+  }
   printf("{\"quiet\":%d,\"served\":%d}\n", silent, served);
+}
+
+static void tell_newest(void) {
+  int silent = quiet();
+  uint64_t newest = known_count ? known[known_count - 1] : begun_after;
+  printf("{\"quiet\":%d,\"newest\":\"%lu-%lu\"}\n", silent, newest >> 20, newest & 0xfffff);
 }
 
 static int behind(uint64_t newest) {
@@ -166,28 +193,21 @@ static int behind(uint64_t newest) {
   return found;
 }
 
-/* A server that rests amid its work is not done: those that are behind may get theirs yet. */
-static void stop(void) {
-  double end = now(CLOCK_MONOTONIC) + STOP_SECONDS;
-  int silent, late, slowest = SLOWEST;
+/* Those that are behind may get theirs yet. */
+static void stop(uint64_t newest, double limit) {
+  double end = now(CLOCK_MONOTONIC) + limit;
+  int late;
   long missed = 0;
-  uint64_t newest;
-  do {
-    silent = quiet();
-    newest = known_count ? known[known_count - 1] : 0;
-    late = behind(newest);
-  } while (late && now(CLOCK_MONOTONIC) < end);
+  while ((late = behind(newest)) && now(CLOCK_MONOTONIC) < end) turn(5);
   for (struct viewer *v = viewers; v < viewers + count; v++)
     missed += known_up_to(v->last) - known_up_to(v->first) - v->got;
-  while (slowest && !delays[slowest]) slowest--;
-  printf("{\"quiet\":%d,\"served\":%d,\"events\":%ld,\"ids\":%ld,\"missed\":%ld,\"behind\":%d,"
-         "\"repeated\":%ld,\"histories\":%ld,\"closed\":%d,\"refused\":%d,\"bytes\":%ld,"
-         "\"reads\":%ld,\"first\":\"%lu-%lu\",\"last\":\"%lu-%lu\",\"p50\":%ld,\"p99\":%ld,"
-         "\"slowest\":%d}\n",
-         silent, served, events, known_count, missed, late, repeated, histories,
-         closed_by_server, refused, bytes, reads, known_count ? known[0] >> 20 : 0,
-         known_count ? known[0] & 0xfffff : 0, newest >> 20, newest & 0xfffff,
-         percentile(0.5), percentile(0.99), slowest);
+  printf("{\"served\":%d,\"events\":%ld,\"missed\":%ld,\"behind\":%d,\"repeated\":%ld,"
+         "\"histories\":%ld,\"closed\":%d,\"refused\":%d,\"bytes\":%ld,\"reads\":%ld,",
+         served, events, missed, late, repeated, histories, closed_by_server, refused, bytes,
+         reads);
+  tell_ids(begun_after);
+  tell_delays();
+  printf("}\n");
 }
 
 static void read_paths(const char *name) {
@@ -204,10 +224,11 @@ static void read_paths(const char *name) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 4) return 2;
+  if (argc != 5) return 2;
   port = atoi(argv[1]);
   count = atoi(argv[2]);
   read_paths(argv[3]);
+  first = atoi(argv[4]);
   viewers = calloc(count, sizeof *viewers);
   waiting_line = calloc(count, sizeof *waiting_line);
   poller = epoll_create1(0);
@@ -216,6 +237,7 @@ int main(int argc, char **argv) {
   for (int i = 0; i < count; i++) queue(&viewers[i], 0);
   char command[200];
   double rate, limit;
+  uint64_t time, number;
   int most;
   setvbuf(stdin, NULL, _IONBF, 0); /* a buffered second command would not wake epoll */
   setvbuf(stdout, NULL, _IOLBF, 0);
@@ -224,8 +246,11 @@ int main(int argc, char **argv) {
     if (!fgets(command, sizeof command, stdin)) return 0;
     if (sscanf(command, "connect %lf %d %lf", &rate, &most, &limit) == 3)
       connect_all(rate, most, limit);
-    else if (!strcmp(command, "served\n")) printf("%d\n", served);
+    else if (sscanf(command, "stop %lu-%lu %lf", &time, &number, &limit) == 3)
+      stop(time << 20 | (number & 0xfffff), limit);
+    else if (!strcmp(command, "leave\n")) leave();
+    else if (!strcmp(command, "served\n")) printf("{\"served\":%d}\n", served);
     else if (!strcmp(command, "start\n")) start();
-    else if (!strcmp(command, "stop\n")) stop();
+    else if (!strcmp(command, "quiet\n")) tell_newest();
   }
 }

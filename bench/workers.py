@@ -21,13 +21,15 @@ def workers(report: Report, rounds: int, seconds: float) -> None:
         raise Cannot("`python -m app web` has no --workers.")
     servers = {
         ONE: Candidate(partial(ours, rate=2), VIEWERS),
-        TWO: Candidate(partial(ours, rate=2, options="--workers 2"), VIEWERS),
+        TWO: Candidate(partial(ours, rate=2, workers=2), VIEWERS),
     }
     seen = in_turns(report, servers, rounds, seconds)
     for name, windows in seen.items():
         what = f"{VIEWERS:,} viewers, {name}"
         report.add("workers", what, "µs/frame", [window.microseconds for window in windows])
-        report.add("workers", f"{what}: 99 % within", "ms", [window.p99 for window in windows])
+        report.add(
+            "workers", f"{what}: 99 % within", "ms", [window.within(0.99) for window in windows]
+        )
     if len(seen) == 2:
         costs = [[window.microseconds for window in seen[name]] for name in (TWO, ONE)]
         report.ratio("workers", f"a frame, {TWO} / {ONE}", *costs, most=1.15)

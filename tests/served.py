@@ -19,7 +19,9 @@ from app.store.state import Commit, State, Write
 from app.store.store import Store, connect
 from app.web.app import create_app
 from app.web.feed import Feed
+from app.web.frontdoor import open_front_door
 from app.web.server import ServerConfig, server_config
+from app.web.taken import Taken
 from app.web.viewer import Viewer
 
 
@@ -116,6 +118,7 @@ class Site:
             self.feed.close()
             asyncio.get_running_loop().call_later(0.1, self.config.cut)
 
+        open_front_door(self.app, self.config, self.settings, self.feed)
         await serve(self.app, self.config, shutdown_trigger=stopped)
 
     async def publish(self, science: int = 1, **more: Any) -> None:
@@ -129,16 +132,16 @@ class Site:
         )
 
     @property
-    def riders(self) -> list[Viewer]:
-        """The viewers on the express lane."""
-        found = [fanout.riders | fanout.behind for fanout in self.feed.fanouts.values()]
-        return [rider for riders in found for rider in riders if isinstance(rider, Viewer)]
+    def taken(self) -> list[Viewer]:
+        """The viewers whose connection is ours."""
+        found: Taken = self.app.extensions["taken"]
+        return list(found.viewers.values())
 
     @property
     def connections(self) -> int:
-        """How many are open; closed ones may stay in memory for a while."""
+        """How many are open, Hypercorn's and ours; closed ones may stay in memory for a while."""
         accepted = [one for listener in self.config.listeners for one in listener.accepted]
-        return sum(one.fileno() >= 0 for one in accepted)
+        return sum(one.fileno() >= 0 for one in accepted) + len(self.taken)
 
 
 @asynccontextmanager

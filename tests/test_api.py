@@ -205,6 +205,7 @@ async def test_a_day_of_a_hashtag_is_one_transaction(site: Site) -> None:
     await write(site.store.redis, fields_of({}, {}, now()))
     site.hear(now() - 500)
     await site.history(tags="rare", range="24h")
+    site.hear(now() - 400)
     before = await asked_of(site.store.redis)
     await site.history(tags="rare", range="24h")
     after = await asked_of(site.store.redis)

@@ -1,5 +1,6 @@
 """The bench counts what viewers really got and what is read; what it costs is not judged here."""
 
+import os
 import shutil
 import socket
 import threading
@@ -20,11 +21,14 @@ from app.store import keys
 from app.store.store import Store, connect
 from bench import reading
 from bench.day import LOG_MINUTES, Stream, fill, name
-from bench.processes import wait_until
+from bench.leaks import CLIENTS, Client, come_and_go, hear, talking
+from bench.processes import Cannot, connections, wait_until
 from bench.servers import ours, redis_server
 from bench.steady import different
 from bench.viewers import Viewers
 
+PATIENCE = 0.3
+CLOSING = "\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -33,9 +37,15 @@ def compiler() -> str:
     return shutil.which("cc") or missing("a C compiler")
 
 
-def events(*numbers: int, name: str = "counts") -> bytes:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all, where the load generator is compiled once."""
+    return tmp_path_factory.mktemp("bench")
+
+
+def events(*numbers: int, name: str = "counts", at: int = 1) -> bytes:
     """Chunked as nobody would: the borders fall anywhere."""
-    told = "".join(f'id: {n}-0\nevent: {name}\ndata: {{"at":{n}}}\n\n' for n in numbers).encode()
+    told = "".join(f'id: {n}-0\nevent: {name}\ndata: {{"at":{at}}}\n\n' for n in numbers).encode()
     parts = [told[n : n + 27] for n in range(0, len(told), 27)]
     return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts)
 
@@ -74,6 +84,7 @@ class FakeServer:
         self.hang_up()
 
 
+@pytest.mark.parametrize("most", [1, 2])
 @pytest.mark.parametrize(
     ("told", "counted"),
     [
@@ -86,26 +97,31 @@ class FakeServer:
     ],
 )
 def test_viewers_count_what_was_missed_and_what_was_repeated(
-    tmp_path: Path, told: list[tuple[int, ...]], counted: dict[str, int]
+    folder: Path, told: list[tuple[int, ...]], counted: dict[str, int], most: int
 ) -> None:
-    """By the ids that others had, whatever the order and wherever chunks begin."""
-    with FakeServer() as server, Viewers(tmp_path, server.port, len(told), ["/a", "/b"]) as viewers:
+    """By the ids that others had, whatever the order and wherever chunks begin, also where the
+    others are in another process."""
+    with (
+        FakeServer() as server,
+        Viewers(folder, server.port, len(told), ["/a", "/b"], most) as viewers,
+    ):
+        assert len(viewers.parts) == len(told) / most
         viewers.connect()
-        viewers.start(viewers.pid)
+        viewers.start(os.getpid())
         for client, numbers in zip(server.clients, told, strict=True):
             client.sendall(events(*numbers))
-        window = viewers.stop_counting()
+        window = viewers.stop_counting(PATIENCE)
     nothing = {"missed": 0, "repeated": 0, "behind": 0, "histories": 0, "closed": 0, "refused": 0}
-    expected = nothing | counted
+    expected = nothing | counted | {"quiet": True}
     assert {name: getattr(window, name) for name in expected} == expected
     assert sorted(request.split()[1] for request in server.requests) == [b"/a", b"/b"]
 
 
-def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
+def test_viewers_come_back_with_their_last_id(folder: Path) -> None:
     """What they missed meanwhile is counted, and a history instead of it too."""
-    with FakeServer() as server, Viewers(tmp_path, server.port, 2, ["/events"]) as viewers:
+    with FakeServer() as server, Viewers(folder, server.port, 2, ["/events"]) as viewers:
         viewers.connect()
-        viewers.start(viewers.pid)
+        viewers.start(os.getpid())
         for client in server.clients:
             client.sendall(events(2))
         wait_until(lambda: viewers.stop_counting().events == 2, "the events are there")
@@ -119,6 +135,33 @@ def test_viewers_come_back_with_their_last_id(tmp_path: Path) -> None:
         window = viewers.stop_counting()
     assert (window.ids, window.missed, window.closed) == (3, 0, 2)
     assert (window.histories, window.repeated) == (1, 1)
+
+
+def test_viewers_that_leave_come_back_as_after_an_end(folder: Path) -> None:
+    """They hang up, which is not counted as the server's doing, and have their last ids."""
+    with FakeServer() as server, Viewers(folder, server.port, 2, ["/events"]) as viewers:
+        viewers.connect()
+        viewers.start(os.getpid())
+        viewers.leave()
+        assert viewers.served() == 0
+        assert [client.recv(1) for client in server.clients] == [b"", b""]
+        server.first = 3
+        viewers.connect()
+        window = viewers.stop_counting()
+    assert all(b"Last-Event-ID: 1-0\r\n" in request for request in server.requests[2:])
+    assert (window.events, window.missed, window.behind, window.closed) == (2, 0, 0, 0)
+
+
+def test_lateness_is_of_all_frames(folder: Path) -> None:
+    """Of every process's, by the time in the event; one in the future counts as just in time."""
+    with FakeServer() as server, Viewers(folder, server.port, 2, ["/events"], 1) as viewers:
+        viewers.connect()
+        viewers.start(os.getpid())
+        for client, at in zip(server.clients, (2, 4_000_000_000_000), strict=True):
+            client.sendall(events(2, at=at))
+        window = viewers.stop_counting()
+    assert window.delays == {0: 1, 60_000: 1}
+    assert (window.within(0.5), window.within(0.99), window.slowest) == (0, 60_000, 60_000)
 
 
 def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
@@ -138,11 +181,11 @@ def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
     assert counted == truth(recordings, *(folder.name for folder in folders))
 
 
-def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
+def test_a_tiny_bench_of_ours(folder: Path) -> None:
     """Every viewer gets every tick that Redis has, once."""
     with (
-        ours(tmp_path, rate=10) as server,
-        Viewers(tmp_path, server.port, 20, ["/events"]) as viewers,
+        ours(folder, rate=10) as server,
+        Viewers(folder, server.port, 20, ["/events"]) as viewers,
         Redis.from_url(server.redis) as redis,
     ):
         viewers.connect()
@@ -155,6 +198,21 @@ def test_a_tiny_bench_of_ours(tmp_path: Path) -> None:
     assert window.events == 20 * window.ids
     assert (window.missed, window.repeated, window.behind, window.closed) == (0, 0, 0, 0)
     assert window.server > 0
+
+
+def test_rude_clients_are_answered_and_gone(tmp_path: Path) -> None:
+    """Each kind of them, by each door; and what answers otherwise than they wait for is told."""
+    with ours(tmp_path, rate=10, hashtags="tag1,tag2") as server:
+        come_and_go(server.port, 2 * len(CLIENTS))
+        wait_until(lambda: connections(server.port) == 0, "all is let go")
+        with pytest.raises(Cannot, match=r"There is nothing at /none.* and no more"):
+            hear_one(server.port, Client("/none", reads=b"absent", ends=CLOSING))
+
+
+def hear_one(port: int, client: Client) -> None:
+    (opened,) = talking(port, "127.0.0.1", [client])
+    with opened:
+        hear(client, opened)
 
 
 def test_a_stream_has_as_many_different_hashtags_as_are_calculated() -> None:

@@ -20,12 +20,13 @@ from app.process import beside
 from app.store import keys
 from app.store.state import State
 from app.store.store import Store, StoreLost, connect
-from app.web import fanout, sse, watched
-from app.web.fanout import JOINED_KEPT, FanOut
+from app.web import fanout, shared, sse, watched
+from app.web.fanout import FanOut
 from app.web.feed import Feed
 from app.web.history import Grid, short_answer
+from app.web.sse import PIECE
 from app.web.ticks import Ticks
-from app.web.viewer import Start, Viewer
+from app.web.viewer import TICKS_AT_ONCE, Start, Viewer
 
 LIVE = SourceState("live", 1, "", True)
 
@@ -67,9 +68,16 @@ class Reader:
         self.stream, self.raw = stream, b""
 
     async def read(self) -> list[tuple[str, str, Any]]:
-        """The next piece, as events."""
+        """What is sent at once, in pieces where it is long, as events."""
+        self.raw = b""
         async with asyncio.timeout(5):
-            self.raw = await anext(self.stream)
+            return await self.read_on()
+
+    async def read_on(self) -> list[tuple[str, str, Any]]:
+        piece = self.raw
+        while not piece or len(piece) == PIECE:
+            piece = await anext(self.stream)
+            self.raw += piece
         return events(self.raw)
 
     async def waits(self) -> bool:
@@ -82,7 +90,8 @@ class Reader:
     async def then(self) -> list[tuple[str, str, Any]]:
         """What the read that waits() began comes to."""
         async with asyncio.timeout(5):
-            return events(await self.pending)
+            self.raw = await self.pending
+            return await self.read_on()
 
 
 def events(raw: bytes) -> list[tuple[str, str, Any]]:
@@ -329,15 +338,18 @@ async def test_a_viewer_that_knows_more_than_we_resumes_when_we_have_caught_up()
 
 
 async def test_a_tick_that_nobody_else_has_is_not_awaited_for_long() -> None:
-    """An id from the future, or of a tick that Redis forgot: after a moment the past once."""
+    """An id from the future, or of a tick that Redis forgot: after a moment what was asked, and
+    no more than that."""
     feed, clock = feed_with(*(tick(n, a=n) for n in range(5, 8)))
-    viewer = view(feed, last_id="99-0")
-    assert await viewer.read() == []
-    assert await viewer.waits()
+    viewer, other = view(feed, last_id="99-0"), view(feed, last_id="99-0", history=60)
+    for each in (viewer, other):
+        assert await each.read() == []
+        assert await each.waits()
     clock.now += 4.5
     feed.beat()
-    got = await viewer.then()
+    got = await other.then()
     assert [(name, id) for name, id, _ in got] == [("history", "7-0"), ("counts", "7-0")]
+    assert [(name, id) for name, id, _ in await viewer.then()] == [("counts", "7-0")]
     assert await viewer.waits()
 
 
@@ -364,6 +376,9 @@ async def test_a_burst_of_ticks_reaches_a_viewer_whole() -> None:
     for n in range(2, 302):
         feed.hear(tick(n, a=n))
     got = [id for _, id, _ in await viewer.then()]
+    for _ in range(2):  # so many at a time
+        assert len(got) % TICKS_AT_ONCE == 0
+        got += [id for _, id, _ in await viewer.read()]
     assert got == [f"{n}-0" for n in range(2, 302)]
 
 
@@ -676,7 +691,7 @@ async def test_the_log_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     assert "15 minutes" in gap["reason"]
     grid = Grid.of("15m", 20_000)
     points, told = {"a": feed.points("a", grid.begin)}, feed.gaps(grid.begin, grid.now)
-    answer = short_answer(grid, points, told, 19_500, 0.5, False)
+    answer = await short_answer(grid, points, told, 19_500, 0.5, False)
     assert [(gap["kind"], gap["to"]) for gap in answer["gaps"]] == [("kept", first)]
     assert answer["series"]["a"][-1] == (20_000, 1)
     assert answer["series"]["a"][0][1] is None
@@ -745,17 +760,20 @@ async def test_viewers_that_come_back_after_long_share_the_bytes(
     feed, _ = feed_with(*(tick(n, a=n) for n in range(1, 1001)))
     encode, encoded = sse.event, []
     monkeypatch.setattr(sse, "event", lambda *told: encoded.append(told) or encode(*told))
-    shared = feed.watch(("a",), False)
     for _ in range(20):
-        got = await view(feed, last_id="100-0").read()
-        assert [id for _, id, _ in got] == [f"{n}-0" for n in range(101, 1001)]
+        viewer = view(feed, last_id="100-0")
+        got = [id for _ in range(9) for _, id, _ in await viewer.read()]
+        assert got == [f"{n}-0" for n in range(101, 1001)]
         assert (await view(feed, history=900).read())[0][0] == "history"
     assert len(encoded) <= 902
+    kept = feed.shared.kept
+    assert len(kept) == 10 and feed.shared.size == sum(map(len, kept.values()))
+    monkeypatch.setattr(shared, "MOST_KEPT", feed.shared.size)
     for n in range(200, 300):
         await view(feed, last_id=f"{n}-0").read()
-    assert len(shared.joined) == JOINED_KEPT
+    assert 0 < sum(map(len, kept.values())) == feed.shared.size <= shared.MOST_KEPT
     feed.hear(tick(1001, a=1001))
-    assert not shared.joined
+    assert not kept and not feed.shared.size
 
 
 @pytest.mark.parametrize("by_source", [False, True])
@@ -773,8 +791,9 @@ def test_many_fanouts_share_the_texts_of_a_tick(
             wrote.append(told)
             return json.dumps(told)
 
-        for module in (fanout, watched):
-            monkeypatch.setattr(module, "dumps", write)
+        monkeypatch.setattr(fanout, "dumps", write)
+        for name in ("added_up", "by_source"):
+            monkeypatch.setattr(watched, name, write)
         feed.hear(tick(2, **dict.fromkeys(tags, 8)))
         assert feed.newest
         assert len({each.frame(feed.newest) for each in chosen}) == many
@@ -784,28 +803,14 @@ def test_many_fanouts_share_the_texts_of_a_tick(
 
 
 class Sink:
-    """A viewer on the express lane that takes everything."""
-
-    chunked, position, unread, start = True, 0, 0, None
+    """A connection that takes everything."""
 
     def __init__(self) -> None:
-        self.transport, self.got = self, Counter[bytes]()
+        self.got = Counter[bytes]()
 
     def send(self, data: bytes) -> int:
         self.got[data] += 1
         return len(data)
-
-    def due(self) -> bytes:
-        return b""
-
-    def is_over(self) -> bool:
-        return False
-
-    def is_closing(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
 
 
 def test_a_tick_costs_by_what_changed_and_who_watches_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -815,7 +820,10 @@ def test_a_tick_costs_by_what_changed_and_who_watches_it(monkeypatch: pytest.Mon
     fanouts = [feed.watch([tag], False) for tag in tags]
     sinks: list[Any] = [Sink() for _ in tags]
     for each, sink in zip(fanouts, sinks, strict=True):
-        each.join(sink, feed.newest)
+        viewer = Viewer(feed, each)
+        viewer.connection = sink
+        each.join(viewer)
+        sink.got.clear()
     counted: Counter[str] = Counter()
     for name in ("hear", "frame", "catch_up", "begin_anew", "look_behind", "repeat"):
         real = getattr(FanOut, name)

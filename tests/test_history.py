@@ -1,5 +1,6 @@
 """Totals of the past as a page asks for them: points, steps, and what explains a gap."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def told(
     newest = newest or {"a": LIVE}
     seen = [(AGO - HOUR, dict.fromkeys(newest, LIVE))] if seen is None else seen
     named = dict(zip("xyz", pasts, strict=False))
-    return long_answer(Grid.of("1h", NOW), named, seen, newest, by_source)
+    return asyncio.run(long_answer(Grid.of("1h", NOW), named, seen, newest, by_source))
 
 
 def one(running: Running, name: str = "a") -> HashtagPast:
@@ -139,10 +140,19 @@ def test_who_counted_before_the_range_was_down_in_its_beginning(before: int) -> 
     assert minutes(answer, "start") == []
 
 
+def test_time_before_the_range_touches_none_of_its_steps() -> None:
+    """The hour in which a range begins has minutes before it, with pauses between them; and time
+    after it is no part of it either."""
+    grid = Grid.of("1h", NOW)
+    outside = [(AGO - 9 * MINUTE, AGO - 5 * MINUTE), (NOW + MINUTE, NOW + 5 * MINUTE)]
+    assert grid.touched(outside) == [False] * 60
+    assert grid.touched([outside[0], (AGO - 3 * MINUTE, AGO + 1)]) == [True] + [False] * 59
+
+
 def test_a_gap_up_to_now_ends_now() -> None:
     """Not where its last step will end."""
     grid = Grid.of("24h", NOW + 30_000)
-    answer = long_answer(grid, {"x": one(running(before=4))}, [], {"a": LIVE}, False)
+    answer = asyncio.run(long_answer(grid, {"x": one(running(before=4))}, [], {"a": LIVE}, False))
     assert [gap["to"] for gap in answer["gaps"]] == [NOW + 30_000]
 
 
@@ -266,7 +276,8 @@ def test_the_points_sum_up_to_the_posts(posts: dict[int, int], span: str) -> Non
         total += n
         changes.append((AGO + (minute + 1) * MINUTE, total))
     past = one(Running(1000, changes, [(grid.begin, grid.end)]))
-    line = long_answer(grid, {"x": past}, [], {"a": LIVE}, False)["series"]["x"]
+    told = asyncio.run(long_answer(grid, {"x": past}, [], {"a": LIVE}, False))
+    line = told["series"]["x"]
     assert line[-1][1] - line[0][1] == sum(
         n for minute, n in posts.items() if AGO + (minute + 1) * MINUTE >= grid.begin + grid.step
     )
@@ -274,7 +285,7 @@ def test_the_points_sum_up_to_the_posts(posts: dict[int, int], span: str) -> Non
 
 
 def short(points: Mapping[str, Any], gaps: Sequence[Any] = (), newest: int = NOW) -> Any:
-    return short_answer(Grid.of("15m", NOW), points, gaps, newest, 0.5, False)
+    return asyncio.run(short_answer(Grid.of("15m", NOW), points, gaps, newest, 0.5, False))
 
 
 def test_the_last_15_minutes_come_from_the_feed() -> None:
@@ -293,7 +304,7 @@ def test_the_last_15_minutes_come_from_the_feed() -> None:
 def test_the_last_15_minutes_by_source() -> None:
     """Each from 0 where it had none yet."""
     points = {"x": [(NOW - 900_000, {"a": 5}), (NOW - 30_000, {"a": 5, "b": 2})]}
-    answer = short_answer(Grid.of("15m", NOW), points, [], NOW, 0.5, True)
+    answer = asyncio.run(short_answer(Grid.of("15m", NOW), points, [], NOW, 0.5, True))
     line = answer["series"]["x"]
     assert [line["a"][n][1] for n in (0, -1)] == [5, 5]
     assert [line["b"][n][1] for n in (0, -1)] == [0, 2]
@@ -307,14 +318,18 @@ def test_an_ingester_that_is_gone_leaves_null_up_to_now() -> None:
     assert [total for _, total in answer["series"]["x"]][-41:] == [5] + [None] * 40
 
 
+def table(answer: Mapping[str, Any]) -> str:
+    return asyncio.run(as_csv(dict(answer))).decode()
+
+
 def test_a_table_for_a_spreadsheet() -> None:
     """A row a time, empty where there is no total; a column for each hashtag and source."""
     past, none = one(running((0, 20), (30, 60), before=3)), HashtagPast({}, [])
-    rows = as_csv(told(past, none)).split("\r\n")
+    rows = table(told(past, none)).split("\r\n")
     assert rows[0] == "time,x,y"
     assert rows[1] == f"{AGO + MINUTE},3,"
     assert rows[21] == f"{AGO + 21 * MINUTE},,"
     assert rows[61:] == [""]
-    parts = as_csv(told(past, one(running((0, 60)), "b"), by_source=True)).split("\r\n")
+    parts = table(told(past, one(running((0, 60)), "b"), by_source=True)).split("\r\n")
     assert parts[0] == "time,x/a,y/b"
     assert parts[1] == f"{AGO + MINUTE},3,0"

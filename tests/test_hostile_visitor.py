@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from hostile_visitor import KINDS, Flood, HostileVisitor, watching
+import h2.config
+import h2.connection
+from hostile_visitor import Flood, HostileVisitor, heads_of_http2, watching
+from malformed import KINDS
 from served import Writer
 from servers import App, RedisServer, eventually, get
 from test_shutdown import COMPLAINTS
@@ -78,10 +81,12 @@ async def test_a_hostile_visitor_disturbs_nobody(
     for each in honest:
         begin = ids.index(each.ids[0])
         assert each.ids[: last - begin] == ids[begin:last], "every tick, once, in order"
+        assert each.visits == 1, "nobody was disconnected"
     assert visitor.harm.errors == []
     assert visitor.harm.tried.total() >= ATTEMPTS
     assert set(visitor.harm.tried) - {"cut off"} == {kind.__name__ for kind in KINDS}
     assert {200, 400, 404, 431} <= set(visitor.harm.statuses)
+    assert {200, 404} <= set(visitor.harm.http2)
     assert 0 < len(flood.streams) <= 100 and flood.statuses[429] > REQUESTS / 10
     assert set(flood.statuses) <= {200, 429, 503}
     assert (await get(f"{web.url}/healthz"))[0] == 200
@@ -119,3 +124,22 @@ def test_attempts_are_the_same_for_the_same_seed() -> None:
     for kind in KINDS:
         one, two = (kind(random.Random("7 1")) for _ in range(2))
         assert one == two
+
+
+def test_an_answer_of_http2_is_judged_like_any_other() -> None:
+    """A 500 is an error, and a 503 that does not say when to come back."""
+    for head, is_wrong in (
+        ([(":status", "200")], False),
+        ([(":status", "500")], True),
+        ([(":status", "503")], True),
+        ([(":status", "503"), ("retry-after", "2")], False),
+    ):
+        visitor = HostileVisitor(0, 1)
+        server = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        server.initiate_upgrade_connection(b"")
+        server.send_headers(1, head, end_stream=True)
+        sent = server.data_to_send()
+        for received in (sent, b"HTTP/1.1 101 \r\nUpgrade: h2c\r\n\r\n" + sent):
+            visitor.judge(b"", received)
+            assert [dict(head)] == [*heads_of_http2(received)]
+        assert len(visitor.harm.errors) == 2 * is_wrong

@@ -27,7 +27,7 @@ from servers import App, RedisServer, eventually, get
 from app.settings import read
 from app.web import limits
 from app.web.address import address_of, forwarded_for, shown
-from app.web.limits import A_SECOND, AT_ONCE, MOST_ADDRESSES, Limited, Limits, path_of
+from app.web.limits import A_SECOND, AT_ONCE, MOST_ADDRESSES, Limited, Limits, limits_of, path_of
 
 ONE, OTHER = b"\x01\x02\x03\x04", b"\x05\x06\x07\x08"
 ATTACKER, VISITOR = "127.0.0.66", "127.0.0.67"
@@ -208,8 +208,8 @@ def test_open_files_bound_the_viewers(
 ) -> None:
     """A tenth of them, and 150 at least, are for all else, if MAX_VIEWERS is not fewer."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
-    assert Limited(None, read({"MAX_VIEWERS": str(2**31)})).limits.most == most
-    assert Limited(None, read({"MAX_VIEWERS": "7"})).limits.most == min(7, most)
+    assert limits_of(read({"MAX_VIEWERS": str(2**31)})).most == most
+    assert limits_of(read({"MAX_VIEWERS": "7"})).most == min(7, most)
 
 
 # over real sockets
@@ -246,9 +246,9 @@ async def connect(stack: AsyncExitStack) -> Callable[..., Awaitable[Opened]]:
 
 
 def counted(site: Site) -> Limits:
-    limited = site.app.asgi_app
-    assert isinstance(limited, Limited)
-    return limited.limits
+    limits = site.app.extensions["limits"]
+    assert isinstance(limits, Limits)
+    return limits
 
 
 @asynccontextmanager
@@ -528,7 +528,7 @@ async def test_who_reads_slowly_holds_no_turn() -> None:
     async def send(message: Any) -> None:
         await taken.wait()
 
-    limited = Limited(app, read({}))
+    limited = Limited(app, read({}), Limits(10, 10))
     scope = {
         "type": "http",
         "path": "/api/history",

@@ -46,3 +46,32 @@ def test_a_page_that_finds_no_room_says_so_and_comes_back(
             page.wait_for_function(
                 "() => document.getElementById('badge').textContent.startsWith('live')"
             )
+
+
+def test_a_page_that_finds_the_server_full_waits_as_long_as_it_is_told(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """503 and half a minute: it says so, counts down, and asks no more meanwhile."""
+    with (
+        App(tmp_path, MAX_VIEWERS=1).started() as app,
+        socket.create_connection(("127.0.0.1", app.port)) as other,
+    ):
+        other.sendall(b"GET /events HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert other.recv(4096).startswith(b"HTTP/1.1 200")
+        with opened(browser, "about:blank", "() => true") as page:
+            page.add_init_script("delete window.SharedWorker")
+            asked: list[int] = []
+            page.on(
+                "response", lambda got: asked.append(got.status) if "/events" in got.url else None
+            )
+            page.goto(f"{app.url}/")
+            page.wait_for_function(SAID)
+            words, before = page.inner_text("#badge"), len(asked)
+            seconds = FULL.fullmatch(words)
+            assert seconds and 25 <= int(seconds[1]) <= 45, words
+            page.wait_for_function(
+                "left => /(\\d+) s$/.exec(document.getElementById('badge').textContent)[1] <= left",
+                arg=int(seconds[1]) - 2,
+            )
+            assert set(asked) == {503}
+            assert len(asked) == before

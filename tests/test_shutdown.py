@@ -11,6 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import h2.connection
+import h2.events
+import h2.settings
 import pytest
 import redis
 from pythons import environment, versions
@@ -90,8 +93,25 @@ def assert_said_goodbye(received: bytes) -> None:
     assert found and 500 <= int(found[1]) <= 4000, received[-200:]
 
 
+def closed_window(port: int) -> socket.socket:
+    """A viewer by HTTP/2 that allows no byte of its stream."""
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    head = [(":method", "GET"), (":path", "/events"), (":scheme", "http"), (":authority", "h")]
+    client.send_headers(1, head, end_stream=True)
+    opened = socket.create_connection(("127.0.0.1", port), 10)
+    opened.sendall(client.data_to_send())
+    while not any(
+        isinstance(e, h2.events.ResponseReceived) for e in client.receive_data(opened.recv(4096))
+    ):
+        pass
+    return opened
+
+
 def end_with_streams(app: App, number: int) -> None:
-    """End an app that has three viewers, one that went away, and one that does not read."""
+    """End an app that has three viewers, one that went away, and two that take nothing."""
+    closed = closed_window(app.port)
     Viewer(app.port, reads=False).socket.close()
     viewers = [Viewer(app.port, query) for query in ("", "history=900", "tags=" + MANY[:94])]
     stalled = Viewer(app.port, "history=900", reads=False)
@@ -105,6 +125,7 @@ def end_with_streams(app: App, number: int) -> None:
 
     for viewer in (*viewers, beside):
         assert_said_goodbye(viewer.ended())
+    closed.close()
     unread = stalled.ended()
     assert b"retry: 2000" in unread, "it had a stream"
     assert len(unread) < enough / 2, "it was blocked"

@@ -99,11 +99,15 @@ async def test_a_stream_is_resumed_by_id(app: App, how: str) -> None:
     assert seen[0].id not in ids
 
 
-async def test_an_unknown_id_gets_a_history(app: App) -> None:
-    """Never an error."""
-    async with viewing(f"{app.url}/events", **{"Last-Event-ID": "garbage"}) as events:
+@pytest.mark.parametrize(("id", "query"), [("garbage", ""), ("1-1", ""), ("garbage", "?history=2")])
+async def test_an_unknown_id_is_no_error(app: App, id: str, query: str) -> None:
+    """One that is too old gets a history; one that is none gets what was asked for."""
+    async with viewing(f"{app.url}/events{query}", **{"Last-Event-ID": id}) as events:
         await anext(events)
-        assert (await anext(events)).name == "history"
+        if id == "1-1" or query:
+            told = await anext(events)
+            assert told.name == "history"
+            assert not query or min(told.data["series"]["science"])[0] >= told.data["at"] - 2000
         assert (await anext(events)).name == "counts"
 
 

@@ -2,28 +2,36 @@
 
 In the order of reading; each file imports only from those above it:
 
-    sse.py       a server-sent event as bytes
-    gaps.py      when nothing, or not everything, was counted
-    line.py      the totals of one hashtag in 15 minutes, and late posts put where they belong
-    ticks.py     the ticks of 15 minutes, and the lines of what changed in them
-    watched.py   a hashtag that somebody watches, as text
-    fanout.py    the viewers of the same hashtags: a tick as bytes, once
-    totals.py    totals of hashtags that are in no recent tick, read from Redis
-    hearing.py   when ticks come, and what is said while none does
-    feed.py      one subscription and one log of recent ticks for all open pages
-    viewer.py    what one open page is sent, from its first byte to its last
-    express.py   ticks straight to a connection, past the server's layers
-    answers.py   JSON, a refusal in one sentence, the hashtags of a query
-    events.py    the event stream
-    history.py   the past of a hashtag, as an answer
-    api.py       counts, history, completion of hashtags, health
-    page.py      the page and its files
-    mended.py    Hypercorn's connections, without its faults
-    address.py   whose request it is
-    limits.py    who is let in
-    app.py       the Quart app
-    server.py    Hypercorn, on sockets of our own
-    workers.py   several web processes on one port
+    sse.py        a server-sent event as bytes
+    gaps.py       when nothing, or not everything, was counted
+    line.py       the totals of one hashtag in 15 minutes, and late posts put where they belong
+    ticks.py      the ticks of 15 minutes, and the lines of what changed in them
+    watched.py    a hashtag that somebody watches, as text
+    series.py     the totals of a hashtag in 15 minutes as JSON, written once
+    shared.py     what is longer than a tick: made once, bounded in sum
+    fanout.py     the viewers of the same hashtags: a tick as bytes, once
+    totals.py     totals of hashtags that are in no recent tick, read from Redis
+    hearing.py    when ticks come, and what is said while none does
+    feed.py       one subscription and one log of recent ticks for all open pages
+    address.py    whose request it is
+    viewer.py     what one open page is sent, from its first byte to its last
+    taken.py      the viewers whose connection is ours: one epoll for all
+    takeover.py   a viewer's connection, taken from Hypercorn
+    answers.py    JSON, a refusal in one sentence, the hashtags of a query
+    events.py     the event stream
+    bodies.py     bodies of answers: compressed once, some kept for who asks the same
+    history.py    the past of a hashtag, as an answer
+    band.py       what is usual, around the line of the past
+    board.py      what is rising, and most used, as the ingester wrote it
+    api.py        counts, history, completion of hashtags, health
+    page.py       the page and its files
+    mended.py     Hypercorn's connections, without its faults
+    limits.py     who is let in
+    app.py        the Quart app
+    server.py     Hypercorn, on sockets of our own
+    plain.py      which requests need no server to be read
+    frontdoor.py  new connections, before Hypercorn has them
+    workers.py    several web processes on one port
 """
 
 from pathlib import Path

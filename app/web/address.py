@@ -11,6 +11,9 @@ from typing import Any
 
 HOPS, LONGEST_HOP = 16, 64
 """So many entries of X-Forwarded-For are looked at, from the right, of so many bytes."""
+ADDRESS, TAKEN = "hashtag_pulse.address", "hashtag_pulse.taken"
+"""What is said of a request in its ASGI scope: whose it is, and that its connection was taken from
+the server, so that its end is none of the request's."""
 
 Address = bytes
 """4 bytes of IPv4, 8 of IPv6."""
@@ -19,16 +22,21 @@ Networks = Iterable[IPv4Network | IPv6Network]
 
 
 def address_of(scope: Any, trusted: Networks) -> Address | None:
-    """Whose request it is; none where that is not known.
-
-    Who comes by a Unix socket is such a proxy.
-    """
+    """Whose request an ASGI scope is; none where that is not known."""
     client = scope.get("client")
-    peer = read_address(client[0]) if client else None
-    if not peer or is_in(peer, trusted):
-        lines = [value for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
-        peer = forwarded_for(b",".join(lines), trusted)
-    return peer.packed[:8] if peer else None
+    lines = [value for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
+    return whose(client[0] if client else "", b",".join(lines), trusted)
+
+
+def whose(peer: str, forwarded: bytes, trusted: Networks) -> Address | None:
+    """Whose request it is, by who sent it and by its X-Forwarded-For.
+
+    Who comes by a Unix socket has no address, and is such a proxy.
+    """
+    address = read_address(peer)
+    if not address or is_in(address, trusted):
+        address = forwarded_for(forwarded, trusted) if forwarded else None
+    return address.packed[:8] if address else None
 
 
 def forwarded_for(line: bytes, trusted: Networks) -> IP | None:

@@ -1,10 +1,10 @@
 """What every answer has in common: JSON, one sentence for what is refused, the hashtags of a
 query."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from quart import Response, make_response, request
+from quart import Response, make_response
 
 from app.hashtags import MOST_TAGS, NotAHashtag, typed_list
 from app.messages import dumps
@@ -20,29 +20,36 @@ class Refused(Exception):
         self.status = status
 
 
-def selected(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], bool]:
+def selected(
+    query: Mapping[str, str], settings: Settings, feed: Feed
+) -> tuple[tuple[str, ...], bool]:
     """The hashtags that the query asks for (all that are tracked where it names none), and
     whether their totals are wanted by source.
 
     Raises Refused: 400 for what is no hashtag, for too many, or for another grouping, 404 for
     a hashtag that nobody counts here.
     """
-    by = request.args.get("by", "")
-    if by not in ("", "source"):
-        raise Refused(400, f"by={by!r}: expected source, or nothing.")
-    tags = typed_tags("tags")
+    tags, by_source = typed_tags(query, "tags"), grouped(query)
     for tag in tags:
         check_is_counted(tag, settings, feed)
-    return tags or settings.hashtags, by == "source"
+    return tags or settings.hashtags, by_source
 
 
-def typed_tags(name: str) -> tuple[str, ...]:
+def grouped(query: Mapping[str, str]) -> bool:
+    """Whether totals are wanted by source. Raises Refused."""
+    by = query.get("by", "")
+    if by not in ("", "source"):
+        raise Refused(400, f"by={by!r}: expected source, or nothing.")
+    return by == "source"
+
+
+def typed_tags(query: Mapping[str, str], name: str) -> tuple[str, ...]:
     """The keys of the hashtags that this part of the query names, each once.
 
     Raises Refused for what is no hashtag, and for too many.
     """
     try:
-        tags = typed_list(request.args.get(name, ""))
+        tags = typed_list(query.get(name, ""))
     except NotAHashtag as error:
         raise Refused(400, str(error)) from error
     if len(tags) > MOST_TAGS:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
 from itertools import islice
 
@@ -14,9 +14,12 @@ from app.settings import Settings
 from app.store import keys
 from app.store.past import read_past
 from app.store.store import Store, StoreLost
-from app.web.answers import Refused, json, respond, selected
+from app.web.answers import Refused, json, selected
+from app.web.band import bands
+from app.web.board import Boards
+from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import Feed
-from app.web.history import RANGES, Answer, Grid, as_csv, long_answer, short_answer
+from app.web.history import RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
 from app.web.ticks import Head
 
 log = logging.getLogger(__name__)
@@ -29,11 +32,12 @@ POPULAR_SECONDS = 5.0
 
 def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
     add_health(app, feed)
-    popular = Popular()
+    add_history(app, settings, feed)
+    add_hashtags(app, settings, feed)
 
     @app.get("/api/counts")
     async def counts() -> Response:
-        tags, by_source = selected(settings, feed)
+        tags, by_source = selected(request.args, settings, feed)
         newest_head(feed)
         fanout = await feed.fanout(tags, by_source)
         head = newest_head(feed)
@@ -47,25 +51,56 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
         }
         return await json({"at": head.at, "counts": fanout.totals(), **about})
 
+    @app.errorhandler(StoreLost)
+    async def lost(error: StoreLost) -> Response:
+        return await json({"error": error.told}, 503, {"Retry-After": "2"})
+
+
+def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
+    kept = Kept()
+
     @app.get("/api/history")
     async def history() -> Response:
-        tags, by_source = selected(settings, feed)
+        tags, by_source = selected(request.args, settings, feed)
         span = one_of("range", *RANGES)
-        is_table = one_of("format", "json", "csv") == "csv"
-        told = await past(feed, settings, tags, Grid.of(span, feed.time()), by_source)
-        if is_table:
-            headers = {"Content-Type": "text/csv; charset=utf-8", "Cache-Control": "no-store"}
-            return await respond(as_csv(told).encode(), 200, headers)
-        return await json(told)
+        form = one_of("format", "json", "csv")
+        has_band = one_of("band", "0", "1") == "1"
+        if has_band and form == "csv":
+            raise Refused(400, "band=1 is for format=json: a table has no place for it.")
+
+        def moment() -> tuple[str, int]:
+            """Until when an answer is right: the next tick, and where there is none, a second."""
+            return feed.newest.id if feed.newest else "", feed.time() // 1000
+
+        async def make() -> Body:
+            grid = Grid.of(span, feed.time())
+            told = await past(feed, settings, tags, grid, by_source)
+            if has_band:
+                told["usual"] = await bands(opened(feed), tags, grid, feed.networks)
+            if form == "csv":
+                return await packed("text/csv; charset=utf-8", await as_csv(told))
+            return await packed("application/json; charset=utf-8", await as_json(told))
+
+        body = await kept.get((tags, by_source, span, form, has_band), moment, make)
+        return respond_with(body, "no-store")
+
+
+def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
+    """Which hashtags there are: completion, and the board."""
+    popular, boards = Popular(), Boards()
 
     @app.get("/api/hashtags")
     async def completion() -> Response:
         prefix = typed_prefix(request.args.get("q", ""))
-        return await json({"hashtags": completed(await popular.read(opened(feed)), prefix)})
+        found = await popular.read(opened(feed))
+        return await json({"hashtags": completed(found, prefix, settings.blocked_hashtags)})
 
-    @app.errorhandler(StoreLost)
-    async def lost(error: StoreLost) -> Response:
-        return await json({"error": error.told}, 503, {"Retry-After": "2"})
+    @app.get("/api/board")
+    async def board() -> Response:
+        whole = one_of("all", "0", "1") == "1"
+        if not (newest := await boards.read(opened(feed))):
+            raise Refused(503, "There is no board yet: the ingester makes one every few seconds.")
+        return await json(newest.answer(whole))
 
 
 def add_health(app: Quart, feed: Feed) -> None:
@@ -111,7 +146,7 @@ async def past(
         del fanout
         head = newest_head(feed)
         gaps = feed.gaps(grid.begin, grid.now)
-        return short_answer(grid, points, gaps, head.at, head.seconds, by_source)
+        return await short_answer(grid, points, gaps, head.at, head.seconds, by_source)
     sources = feed.newest.sources if feed.newest else {}
     pasts, seen = await read_past(
         opened(feed),
@@ -122,8 +157,9 @@ async def past(
         networks=feed.networks,
         newest=sources,
         tracked=settings.hashtags,
+        step=grid.step,
     )
-    return long_answer(grid, pasts, seen, sources, by_source)
+    return await long_answer(grid, pasts, seen, sources, by_source)
 
 
 def typed_prefix(text: str) -> str:
@@ -168,9 +204,12 @@ class Popular:
         return self.found
 
 
-def completed(popular: Sequence[Used], prefix: str) -> list[dict[str, str | int]]:
+def completed(
+    popular: Sequence[Used], prefix: str, blocked: Container[str] = ()
+) -> list[dict[str, str | int]]:
     """Those that begin so and that tags= takes, at most 20, the most used first."""
-    found = (used for used in popular if used[0].startswith(prefix) and can_be_typed(used[0]))
+    begun = (used for used in popular if used[0].startswith(prefix) and used[0] not in blocked)
+    found = (used for used in begun if can_be_typed(used[0]))
     return [
         {"tag": tag, "name": name, "posts": posts} for tag, name, posts in islice(found, COMPLETED)
     ]

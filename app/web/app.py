@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from quart import Quart, Response, request
 from werkzeug.exceptions import MethodNotAllowed
@@ -13,11 +14,13 @@ from app.web import ROOT
 from app.web.answers import Refused, json
 from app.web.api import add_api
 from app.web.events import add_events
-from app.web.express import Express
 from app.web.feed import Feed
-from app.web.limits import Limited
+from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
 from app.web.page import add_page
+from app.web.taken import Taken
+from app.web.takeover import Takeover
+from app.web.viewer import Viewer
 
 
 def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Quart:
@@ -38,17 +41,27 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
     )
     mend_hypercorn()
     shown = app.extensions["feed"] = feed or Feed(settings.tick_seconds, settings.hashtags)
-    if settings.express_lane:
-        app.asgi_app = Express(app.asgi_app)  # type: ignore[method-assign]
-    app.asgi_app = Limited(app.asgi_app, settings)  # type: ignore[method-assign]
+    limits = app.extensions["limits"] = limits_of(settings)
+    taken = app.extensions["taken"] = Taken(shown, partial(end, limits))
+    taking = taken if settings.express_lane else None
+    app.asgi_app = Takeover(app.asgi_app, taking)  # type: ignore[method-assign]
+    app.asgi_app = Limited(app.asgi_app, settings, limits)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = 0  # nothing here takes a body; Quart would keep 16 MiB of it
     add_page(app, settings)
     add_events(app, settings, shown)
     add_api(app, settings, shown)
     add_errors(app)
+    app.after_serving(taken.close)
     if feed is None:
         add_own_feed(app, settings, shown)
     return app
+
+
+def end(limits: Limits, viewer: Viewer) -> None:
+    """The end of a viewer whose connection was taken."""
+    limits.go(viewer.address)
+    if viewer.visit:
+        viewer.visit.tell()
 
 
 def add_errors(app: Quart) -> None:
@@ -76,4 +89,3 @@ def add_own_feed(app: Quart, settings: Settings, feed: Feed) -> None:
     async def run_feed() -> AsyncGenerator[None, None]:
         async with store(settings, join=True) as opened, beside(feed.run(opened), "the feed"):
             yield
-            feed.close()

@@ -1,15 +1,21 @@
 """The event stream."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from functools import lru_cache
+from math import ceil
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from quart import Quart, Response, request
+from werkzeug.datastructures import MIMEAccept
+from werkzeug.http import parse_accept_header
 
+from app.messages import parse_id
 from app.settings import Settings
 from app.store.keys import LOG_SECONDS
-from app.web.answers import Refused, respond, selected, typed_tags
-from app.web.express import board
+from app.web.answers import Refused, check_is_counted, grouped, respond, typed_tags
 from app.web.feed import Feed
+from app.web.takeover import note_viewer
 from app.web.viewer import Start, Viewer
 
 HEADERS = {
@@ -17,54 +23,107 @@ HEADERS = {
     "Cache-Control": "no-store, no-transform",  # a proxy that compresses would also wait
     "X-Accel-Buffering": "no",  # nginx otherwise holds events back until a buffer is full
 }
+KEPT_QUERIES, KEPT_LENGTH = 1024, 512
+"""Of so many queries, none of more characters, is remembered what they say: at most a few MB."""
+
+
+class Wanted(NamedTuple):
+    """What a request for the stream wants."""
+
+    tags: tuple[str, ...]
+    """Those of the query in alphabetical order, so that who asks for the same shares it; where
+    it names none, all that are tracked, in their order."""
+    by_source: bool
+    start: Start
 
 
 def add_events(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/events")
     async def events() -> Response:
-        tags, by_source = selected(settings, feed)
-        start = asked_start(tags)
-        wants = request.accept_mimetypes
-        if wants and wants["text/event-stream"] <= 0:
-            raise Refused(406, "This is an event stream: accept text/event-stream.")
+        last_id, accept = (request.headers.get(name, "") for name in ("Last-Event-ID", "Accept"))
+        wants = wanted(request.query_string.decode(), last_id, accept, settings, feed)
         # HEAD must not start the stream: it would run for ever with nobody to read it
         body: bytes | AsyncIterator[bytes] = b""
         if request.method != "HEAD":
             # before the log is read nothing can be learnt: the stream begins and waits
-            fanout = await feed.fanout(tags, by_source) if feed.loaded else None
-            fanout = fanout or feed.watch(tags, by_source)
-            body = streamed(Viewer(feed, fanout, start), request.scope)
+            fanout = await feed.fanout(wants.tags, wants.by_source) if feed.loaded else None
+            fanout = fanout or feed.watch(wants.tags, wants.by_source)
+            body = streamed(Viewer(feed, fanout, wants.start), request.scope)
         response = await respond(body, 200, HEADERS)
         response.timeout = None  # Quart would cut the stream after a minute
         return response
 
 
-def asked_start(tags: tuple[str, ...]) -> Start:
-    """What the request wants first. Raises Refused."""
-    last_id = request.headers.get("Last-Event-ID") or request.args.get("last_event_id", "")
-    new = typed_tags("new")
+def wanted(query: str, last_id: str, accept: str, settings: Settings, feed: Feed) -> Wanted:
+    """What a request wants: by its query, still encoded, and the values of its headers
+    Last-Event-ID and Accept, empty where it has none. Raises Refused: 400, 404 or 406."""
+    ask = asked if len(query) <= KEPT_LENGTH else asked.__wrapped__
+    wants = ask(query)
+    for tag in wants.tags:
+        check_is_counted(tag, settings, feed)
+    if not is_welcome(accept[:KEPT_LENGTH]):
+        raise Refused(406, "This is an event stream: accept text/event-stream.")
+    tags = wants.tags or settings.hashtags
+    check_is_shown(wants.start.new, tags)
+    start = wants.start._replace(last_id=an_id(last_id)) if last_id else wants.start
+    return wants._replace(tags=tags, start=start)
+
+
+@lru_cache(KEPT_QUERIES)
+def asked(query: str) -> Wanted:
+    """What the query alone says; no tags where it names none. Raises Refused."""
+    parts: dict[str, str] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"):
+        parts.setdefault(name, value)
+    tags, new = typed_tags(parts, "tags"), typed_tags(parts, "new")
+    start = Start(an_id(parts.get("last_event_id", "")), seconds_of_history(parts), new)
+    return Wanted(tuple(sorted(tags)), grouped(parts), start)
+
+
+def check_is_shown(new: tuple[str, ...], tags: tuple[str, ...]) -> None:
+    """Raises Refused for what is to be new and is not among the hashtags of the stream."""
     for tag in new:
         if tag not in tags:
             raise Refused(400, f"new names #{tag}, which tags does not.")
-    return Start(last_id, seconds_of_history(), new)
 
 
-def seconds_of_history() -> float:
-    """Raises Refused when the query's history is no number of seconds from 0 to 900."""
-    text = request.args.get("history", "") or "0"
+def seconds_of_history(parts: dict[str, str]) -> int:
+    """In whole seconds, none of those asked for is missing.
+
+    Raises Refused when the query's history is no number of seconds from 0 to 900.
+    """
+    text = parts.get("history", "") or "0"
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1
     if not 0 <= seconds <= LOG_SECONDS:
         raise Refused(400, f"history={text!r}: expected seconds from 0 to {LOG_SECONDS}.")
-    return seconds
+    return ceil(seconds)
+
+
+def an_id(text: str) -> str:
+    """The id of an event, or nothing: what is no id names no event."""
+    try:
+        parse_id(text)
+    except ValueError:
+        return ""
+    return text
+
+
+@lru_cache(64)
+def is_welcome(accept: str) -> bool:
+    """Whether an event stream is an answer to a request with this Accept."""
+    wants = parse_accept_header(accept, MIMEAccept)
+    return not wants or wants["text/event-stream"] > 0
 
 
 def streamed(viewer: Viewer, scope: Any) -> AsyncIterator[bytes]:
-    """The stream's body: its first bytes where the rest goes by the express lane, else all."""
-    return opening(viewer) if board(scope, viewer) else viewer.stream()
+    """The stream's body: nothing where its connection is taken after the head, else all."""
+    return nothing() if note_viewer(scope, viewer) else viewer.stream()
 
 
-async def opening(viewer: Viewer) -> AsyncGenerator[bytes, None]:
-    yield viewer.first()
+async def nothing() -> AsyncGenerator[bytes, None]:
+    """A body of which no length is told, and no byte sent."""
+    for piece in list[bytes]():
+        yield piece

@@ -1,18 +1,21 @@
-"""The viewers of the same hashtags, and each recent tick as bytes for them.
+"""The viewers of the same hashtags, and each tick as bytes for them.
 
 What a tick costs is shared as far as it can be: a total is written as text once for all
-fan-outs, an event is joined from those texts once for all viewers of a fan-out, and viewers on
-the express lane (express.py) are handed the very same bytes.
+fan-outs, an event is joined from those texts once for all viewers of a fan-out, and viewers whose
+connection is ours (taken.py) are handed the very same bytes.
 """
 
 import asyncio
-from collections.abc import Callable, MutableSet, Sequence
+import socket
+from collections.abc import MutableSet, Sequence
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from app.messages import BySource, SourceState, added_up, dumps
 from app.web import sse
 from app.web.gaps import SHORTEST, Spell, gap_of, pause
+from app.web.series import AllSeries
+from app.web.shared import Shared
 from app.web.ticks import Head, Ticks
 from app.web.watched import Watched
 
@@ -20,40 +23,58 @@ REPEAT_SECONDS = 4.0
 """Unchanged totals are sent again after this long, well within the promised 5 s."""
 LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
-FRAMES_KEPT = 16
-JOINED_KEPT = 4
+BEATS_LOST = 60
+"""So many looks in a row at a connection that takes nothing: its viewer is let go. 30 s."""
 
 
-class Rider(Protocol):
-    """A viewer on the express lane, as a fan-out sees it (viewer.py)."""
+PREPARED_AT_ONCE = 4000
+"""So many points of the past are written before others get their turn: some 4 ms."""
 
-    transport: asyncio.WriteTransport
-    """Its connection."""
-    send: Callable[[bytes], int]
-    """Of the connection's socket: how many of these bytes it took."""
+
+class Direct(Protocol):
+    """A viewer whose connection is ours, as a fan-out sees it (viewer.py)."""
+
+    connection: socket.socket
+    """Not blocking."""
     chunked: bool
     """Whether its body is sent in chunks (HTTP/1.1)."""
     position: int
     """The number of the newest tick that it has."""
     start: Any
     """What it wants first; None once that was sent."""
+    owed: bytes
+    """What it is being sent and has not taken whole; empty where it has all."""
     unread: int
-    """How many looks in a row found its connection full."""
+    """How many looks in a row found that it took nothing."""
 
-    def due(self) -> bytes: ...
+    @property
+    def has_all(self) -> bool: ...
+    def begin(self, head: bytes) -> None: ...
+    def owe(self, data: bytes, sent: int) -> None: ...
+    def flush(self) -> bool: ...
+    def take_due(self) -> None: ...
     def is_over(self) -> bool: ...
     def end(self) -> None: ...
+    def let_go(self) -> None: ...
+
+
+class Due(NamedTuple):
+    """What a viewer is to be sent."""
+
+    past: tuple[Head, float, tuple[str, ...]] | None
+    """So many seconds up to this tick, of these hashtags or, where it names none, of all."""
+    ticks: tuple[int, int] | None
+    """Then the ticks after one number and up to another, or, for None, the present totals."""
 
 
 class FanOut:
-    """The viewers of the same hashtags. Bounds: frames and joined forget their oldest; what is
-    in joined is forgotten at the next tick that is told, too; riders and behind have one entry
-    for each open connection.
+    """The viewers of the same hashtags. Bounds: viewers and behind have one entry for each open
+    connection.
     """
 
     __slots__ = (
-        "__weakref__", "behind", "by_source", "frames", "joined", "lagging", "looked", "news",
-        "number", "rewritten", "riders", "shown", "tags", "ticks", "told",
+        "__weakref__", "behind", "by_source", "goes_on", "lagging", "looked", "newest", "number",
+        "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -61,41 +82,55 @@ class FanOut:
         shown: Sequence[Watched],
         by_source: bool,
         ticks: Ticks,
+        past: AllSeries,
+        shared: Shared,
         lagging: MutableSet["FanOut"],
         now: float,
     ) -> None:
-        self.shown, self.by_source, self.ticks = shown, by_source, ticks
-        self.tags = tuple(watched.tag for watched in shown)
-        self.lagging = lagging
-        """Where a fan-out is while it has riders that are behind."""
-        self.frames: dict[Head, bytes] = {}
-        """A tick to its event."""
-        self.joined: dict[object, bytes] = {}
-        """What is longer than a tick, made for those who came since the last one."""
-        self.news = asyncio.Event()
-        """Set, and replaced, when there may be something to send."""
+        self.shown, self.by_source, self.ticks, self.shared = tuple(shown), by_source, ticks, shared
+        self.past, self.lagging = past, lagging
+        """Where a fan-out is while it has viewers that are behind."""
+        self.goes_on = False
+        """Whether it will soon come back to those."""
+        self.newest: tuple[Head, bytes] | None = None
+        """The tick that was made last, and its event."""
+        self.waiting: asyncio.Event | None = None
+        """Set, and forgotten, when there may be something to send; none while nobody waits."""
         self.told = self.looked = now
         """When a tick was told last, and when was looked for streams that are over; in seconds
         of the feed's clock."""
         self.number = ticks.last
-        """The newest tick that all riders have, or that had nothing new for them."""
+        """The newest tick that all viewers have, or that had nothing new for them."""
         self.rewritten = ticks.rewritten(self.tags)
         """A viewer at an earlier tick has to be told the past anew."""
-        self.riders: set[Rider] = set()
+        self.viewers: set[Direct] = set()
         """Those that have all, and whose connection has taken all."""
-        self.behind: set[Rider] = set()
+        self.behind: dict[Direct, None] = {}
         """Those that lack a tick, or whose connection is full; their position says from where."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple([watched.tag for watched in self.shown])
 
     @property
     def is_known(self) -> bool:
         """Whether all of its totals are known."""
-        return all(watched.totals is not None for watched in self.shown)
+        for watched in self.shown:  # noqa: SIM110 - twice as fast as all(), for every viewer
+            if watched.totals is None:
+                return False
+        return True
+
+    @property
+    def news(self) -> asyncio.Event:
+        """Set when there may be something to send, for viewers whose connection is not ours."""
+        if self.waiting is None:
+            self.waiting = asyncio.Event()
+        return self.waiting
 
     def hear(self, head: Head, now: float) -> None:
         """Hand the newest tick to all viewers."""
-        self.joined.clear()
         self.tell(head, now)
-        self.catch_up(head)
+        self.catch_up()
 
     def repeat(self, head: Head | None, now: float) -> None:
         """Nothing was told for long: do it again, if there is anything to tell."""
@@ -111,97 +146,110 @@ class FanOut:
         self.told, self.number = now, head.number
         self.wake()
         self.look(now)
-        if not self.riders:
+        if not self.viewers:
             return
         plain = self.frame(head)
         chunk = sse.chunk(plain)
         full = []
-        for rider in self.riders:  # nothing here that need not be: this is what a viewer costs
-            data = chunk if rider.chunked else plain
+        for viewer in self.viewers:  # nothing here that need not be: this is what a viewer costs
+            data = chunk if viewer.chunked else plain
             try:
-                sent = rider.send(data)
-            except OSError:  # it takes nothing now, or is gone: its transport finds out which
+                sent = viewer.connection.send(data)
+            except OSError:  # it takes nothing now, or is gone, which its end tells (taken.py)
                 sent = 0
             if sent < len(data):
-                full.append(rider)
-                if not rider.transport.is_closing():
-                    rider.transport.write(data[sent:])
-        self.fall_behind(full)
+                full.append((viewer, data, sent))
+        if full:
+            self.fall_behind([viewer for viewer, _, _ in full])
+            for viewer, data, sent in full:
+                if viewer in self.behind:  # to owe so much to one may be the end of another
+                    viewer.owe(data, sent)
 
     def wake(self) -> None:
-        """Let every viewer that is not on the express lane look for what is new to it."""
-        self.news, news = asyncio.Event(), self.news
-        news.set()
+        """Let every viewer whose connection is not ours look for what is new to it."""
+        if self.waiting:
+            self.waiting.set()
+            self.waiting = None
 
     def look(self, now: float) -> None:
         """End the streams whose time is over."""
         if now - self.looked >= LOOK_SECONDS:
             self.looked = now
-            for rider in [*self.riders, *self.behind]:
-                if rider.is_over():
-                    rider.end()
+            for viewer in [*self.viewers, *self.behind]:
+                if viewer.is_over():
+                    self.finish(viewer)
 
     def begin_anew(self) -> None:
-        """What the riders have leads to nothing that follows: each is to be told the past."""
-        self.frames.clear()
-        self.joined.clear()
+        """What the viewers have leads to nothing that follows: each is to be told the past."""
+        self.newest = None
+        self.shared.forget()
         self.rewritten = self.ticks.rewritten(self.tags)
-        self.fall_behind(list(self.riders))
+        self.fall_behind(list(self.viewers))
 
-    def fall_behind(self, riders: Sequence[Rider]) -> None:
-        for rider in riders:
-            rider.position, rider.unread = self.number, 0
-        self.riders.difference_update(riders)
-        self.behind.update(riders)
+    def fall_behind(self, viewers: Sequence[Direct]) -> None:
+        for viewer in viewers:
+            viewer.position, viewer.unread = self.number, 0
+        self.viewers.difference_update(viewers)
+        self.behind.update(dict.fromkeys(viewers))
         self.note_lagging()
 
     def note_lagging(self) -> None:
         if self.behind:
             self.lagging.add(self)
         else:
+            self.behind = {}  # the one that had entries keeps their room
             self.lagging.discard(self)
 
-    def look_behind(self, head: Head | None) -> None:
-        """See which of those that are behind can read again."""
-        for rider in self.behind:
-            rider.unread += rider.transport.get_write_buffer_size() > 0
-        self.catch_up(head)
+    def look_behind(self) -> None:
+        """See which of those that are behind can read again, and let go who cannot for long."""
+        for viewer in list(self.behind):
+            viewer.unread += bool(viewer.owed)
+            if viewer.unread > BEATS_LOST:
+                viewer.let_go()
+        self.catch_up()
 
-    def catch_up(self, head: Head | None) -> None:
-        for rider in list(self.behind):
-            self.bring_up(rider, head)
+    def catch_up(self) -> None:
+        for viewer in list(self.behind):
+            self.bring_up(viewer)
 
-    def bring_up(self, rider: Rider, head: Head | None) -> None:
-        """Hand a rider what it lacks, if it can take it."""
-        transport = rider.transport
-        if transport.is_closing():
-            # the server may not know: while a further request waits for its turn, it reads nothing
-            rider.end()
+    def bring_up(self, viewer: Direct) -> None:
+        """Hand a viewer what it lacks, if it can take it, and its last words when it is over."""
+        if viewer not in self.behind or (viewer.owed and not viewer.flush()):
             return
-        if not head or transport.get_write_buffer_size():
+        if viewer.is_over():
+            viewer.end()
             return
-        if due := rider.due():
-            transport.write(sse.chunk(due) if rider.chunked else due)
-        rider.unread = 0
-        if rider.start is None and not transport.get_write_buffer_size():
-            self.behind.discard(rider)
-            self.riders.add(rider)
+        if not viewer.has_all:
+            viewer.take_due()
+        viewer.unread = 0
+        if viewer in self.behind and not viewer.owed and viewer.has_all:
+            del self.behind[viewer]
+            self.viewers.add(viewer)
             self.note_lagging()
+
+    def finish(self, viewer: Direct) -> None:
+        """End a stream, once all that it is owed is taken."""
+        if viewer in self.viewers:
+            self.fall_behind([viewer])
+        self.bring_up(viewer)
 
     def close(self) -> None:
         """End every stream."""
         self.wake()
-        for rider in self.riders | self.behind:
-            rider.end()
+        for viewer in [*self.viewers, *self.behind]:
+            self.finish(viewer)
 
-    def join(self, rider: Rider, head: Head | None) -> None:
-        self.behind.add(rider)
-        self.note_lagging()
-        self.bring_up(rider, head)
+    def join(self, viewer: Direct, head: bytes = b"") -> None:
+        """Send a viewer its first bytes, after the head of the answer."""
+        self.behind[viewer] = None
+        viewer.begin(head)
+        self.bring_up(viewer)
+        if self.behind:
+            self.note_lagging()
 
-    def leave(self, rider: Rider) -> None:
-        self.riders.discard(rider)
-        self.behind.discard(rider)
+    def leave(self, viewer: Direct) -> None:
+        self.viewers.discard(viewer)
+        self.behind.pop(viewer, None)
         self.note_lagging()
 
     def totals(self) -> dict[str, int | BySource]:
@@ -223,69 +271,88 @@ class FanOut:
         return {each.tag: each.name for each in self.shown if each.name_text}
 
     def frame(self, head: Head) -> bytes:
-        """The tick as an event; made once, however many viewers want it."""
-        found = self.frames.get(head)
-        if found is None:
-            before, after = around(head)
-            counts = ",".join([self.text_of(each, head) for each in self.shown])
-            names = ",".join([each.name_text for each in self.shown if each.name_text])
-            data = f'{before}{counts}}},"names":{{{names}{after}'
-            found = sse.event(data, "counts", head.id)
-            keep(self.frames, head, found)
-        return found
+        """The tick as an event; the newest is made once, however many viewers want it."""
+        if self.newest and self.newest[0] is head:
+            return self.newest[1]
+        before, after = around(head)
+        counts = ",".join([self.text_of(each, head) for each in self.shown])
+        names = ",".join([each.name_text for each in self.shown if each.name_text])
+        event = sse.event(f'{before}{counts}}},"names":{{{names}{after}', "counts", head.id)
+        if head.number == self.ticks.last:
+            self.newest = (head, event)
+        return event
 
     def text_of(self, watched: Watched, head: Head) -> str:
         line = self.ticks.lines.get(watched.tag)
         totals = line.totals_of(head.number) if line else watched.totals
         return watched.written(totals or {}, head.sources if self.by_source else None)
 
-    def missed(self, position: int) -> bytes | None:
-        """The ticks after this one in which something changed, as events; None where they
-        cannot be had: it is too old, or the past was told anew since."""
-        head, newest = self.ticks.head(position), self.ticks.newest
-        if not head or not newest or position < self.rewritten:
-            return None
-        if head is newest:
-            return b""
-        made_for = (position, newest.number)
-        if made_for not in self.joined:
-            heads = map(self.ticks.head, self.ticks.changes(self.tags, position))
-            whole = b"".join([self.frame(each) for each in heads if each])
-            keep(self.joined, made_for, whole, JOINED_KEPT)
-        return self.joined[made_for]
+    def written(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
+        """What is due as a part of a body, after these bytes; made once for all to whom the
+        same is due at this tick. Empty where nothing is."""
+        key = (self.tags, self.by_source, self.ticks.last, due, present, first, chunked)
+        return self.shared.made(key, lambda: self.write(due, present, first, chunked))
+
+    def write(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
+        parts = [first]
+        if due.past:
+            parts.append(self.history(*due.past))
+        if due.ticks is None:
+            parts.append(self.frame(present))
+        else:
+            heads = map(self.ticks.head, self.ticks.changes(self.tags, *due.ticks))
+            parts += [self.frame(each) for each in heads if each]
+        data = b"".join(parts)
+        return sse.body(data, chunked) if data else b""
+
+    def reaches(self, position: int) -> bool:
+        """Whether the ticks after this one can be had: it is not too old, and the past was not
+        told anew since."""
+        return self.ticks.head(position) is not None and position >= self.rewritten
+
+    def prepare(self) -> bool:
+        """Write the past of the hashtags, a part of it at a time, and come back to who waits for
+        it; whether all of it is written."""
+        left, sources = PREPARED_AT_ONCE, self.told_sources
+        for watched in self.shown:
+            left -= self.past.prepare(watched, sources, left)
+            if left <= 0:
+                self.go_on_soon()
+                return False
+        return True
+
+    def go_on_soon(self) -> None:
+        """Come back to those who are behind when others had their turn."""
+        if not self.goes_on:
+            self.goes_on = True
+            asyncio.get_running_loop().call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        self.goes_on = False
+        self.wake()
+        self.catch_up()
+
+    @property
+    def told_sources(self) -> dict[str, SourceState] | None:
+        """The sources by which totals are told."""
+        head = self.ticks.newest
+        return head.sources if head and self.by_source else None
 
     def history(self, head: Head, seconds: float, tags: Sequence[str] = ()) -> bytes:
         """The totals of so many seconds up to a tick as one event; of all hashtags, or these."""
-        made_for = (head.number, self.ticks.last, seconds, tags)
-        if made_for not in self.joined:
-            shown = [each for each in self.shown if not tags or each.tag in tags]
-            begin = int(head.at - seconds * 1000)
-            series = {each.tag: self.series(each, begin, head) for each in shown}
-            first = min((line[0][0] for line in series.values() if line), default=head.at)
-            gaps = self.ticks.gaps(begin, head.at)
-            if first - begin >= SHORTEST and not self.ticks.is_cut(begin):
-                gaps.insert(0, gap_of("start", begin, first))
-            told = {
-                "at": head.at,
-                "tick": head.seconds,
-                "series": series,
-                "names": {each.tag: each.name for each in shown if each.name_text},
-                "gaps": gaps,
-            }
-            event = sse.event(dumps(told), "history", head.id)
-            keep(self.joined, made_for, event, JOINED_KEPT)
-        return self.joined[made_for]
-
-    def series(self, watched: Watched, begin: int, head: Head) -> list[tuple[int, Any]]:
-        """The first point, each in which the value changed, and the last one."""
-        line: list[tuple[int, Any]] = []
-        for at, totals in self.ticks.points(watched.tag, watched.totals or {}, begin):
-            value = self.value(watched, totals, head.sources)
-            if at <= head.at and (not line or value != line[-1][1]):
-                line.append((at, value))
-        if line and line[-1][0] < head.at:
-            line.append((head.at, line[-1][1]))
-        return line
+        shown = [each for each in self.shown if not tags or each.tag in tags]
+        begin, sources = int(head.at - seconds * 1000), self.told_sources
+        found = [self.past.written(each, sources, begin, head.at) for each in shown]
+        first = min((at for at, _ in found), default=head.at)
+        gaps = self.ticks.gaps(begin, head.at)
+        if first - begin >= SHORTEST and not self.ticks.is_cut(begin):
+            gaps.insert(0, gap_of("start", begin, first))
+        pairs = zip(shown, found, strict=True)
+        series = ",".join([f"{each.quoted}:{text}" for each, (_, text) in pairs])
+        names = ",".join([each.name_text for each in shown if each.name_text])
+        about = f'"at":{head.at},"tick":{dumps(head.seconds)},"series":{{{series}}}'
+        told = f'{{{about},"names":{{{names}}},"gaps":{dumps(gaps)}}}'
+        return sse.event(told, "history", head.id)
 
 
 @lru_cache(maxsize=256)
@@ -301,10 +368,3 @@ def around(head: Head) -> tuple[str, str]:
     ):
         about["gap"] = gaps[0]
     return before, f"}},{dumps(about)[1:]}"
-
-
-def keep(cache: dict[Any, Any], key: object, value: Any, most: int = FRAMES_KEPT) -> None:
-    """Put into a dictionary that forgets its oldest."""
-    cache[key] = value
-    if len(cache) > most:
-        del cache[next(iter(cache))]

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from random import random
-from weakref import WeakSet, WeakValueDictionary, finalize, ref
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from app.hashtags import spelling
 from app.messages import BySource, Tick, parse_id
@@ -23,6 +23,8 @@ from app.store.store import Store, StoreLost
 from app.web.fanout import REPEAT_SECONDS, FanOut
 from app.web.gaps import Gap
 from app.web.hearing import Hearing
+from app.web.series import AllSeries
+from app.web.shared import Shared
 from app.web.ticks import Head, Ticks
 from app.web.totals import Totals
 from app.web.watched import Watched
@@ -34,6 +36,8 @@ WAIT_SECONDS = 1.0
 """So long a request waits for the ticks to come as far as what was read from Redis."""
 LEARN_TRIES = 3
 """So often the totals of a request's hashtags are read, while the log begins anew each time."""
+LEARNERS = 8
+"""So many read totals from Redis at a time, each by a connection of its own; others wait."""
 LEARNT_AT_ONCE = 1000
 """Hashtags that are read from Redis at once."""
 
@@ -62,17 +66,20 @@ class Feed:
         """The hashtags that some fan-out shows, by their keys."""
         self.fanouts: WeakValueDictionary[object, FanOut] = WeakValueDictionary()
         """By their hashtags, and whether totals are shown by source."""
-        self.order: OrderedDict[ref[FanOut], None] = OrderedDict()
-        """All fan-outs, the one first that was told something longest ago."""
+        self.order: OrderedDict[ref[FanOut], tuple[str, ...]] = OrderedDict()
+        """All fan-outs and their hashtags, the one first that was told something longest ago."""
+        self.forgetting = self.forget
+        """One object for all fan-outs."""
         self.untold: set[ref[FanOut]] = set()
         """Those with a change that they were not told yet."""
         self.lagging: WeakSet[FanOut] = WeakSet()
-        """Those with riders that are behind."""
+        """Those with viewers that are behind."""
+        self.shared, self.past = Shared(), AllSeries(self.ticks)
         self.due = float("-inf")
         """When the next tick is told, in seconds of the clock; later than now in an overload."""
         self.store: Store | None = None
         """None until we run."""
-        self.totals = Totals()
+        self.totals, self.turns = Totals(), asyncio.Semaphore(LEARNERS)
         self.is_read = self.loaded = self.closing = False
         """The log is read to its end; all that is watched is known, too; the process ends."""
         self.begun = 0
@@ -129,6 +136,8 @@ class Feed:
         seconds = max(tick.seconds, self.pace.lasts) if self.pace.is_stretched else tick.seconds
         now = self.clock()
         anew = self.ticks.hear(tick, seconds, now)
+        self.shared.forget()
+        self.past.forget()
         self.update(tick, anew)
         self.ring()
         if self.loaded:
@@ -224,7 +233,7 @@ class Feed:
         """Repeat what was not told for long, and see who can read again."""
         head, now = self.present if self.loaded else None, self.clock()
         for fanout in list(self.lagging):
-            fanout.look_behind(head)
+            fanout.look_behind()
         while self.order:
             first = next(iter(self.order))
             found = first()
@@ -235,19 +244,19 @@ class Feed:
                 found.repeat(head, now)
 
     def watch(self, tags: Sequence[str], by_source: bool) -> FanOut:
-        """The fan-out of these hashtags, the same one for all who ask; it may not know all of
-        its totals yet."""
-        key = (tuple(map(str, tags)), by_source)
+        """The fan-out of these hashtags, in whatever order, the same one for all who ask; it may
+        not know all of its totals yet."""
+        key = (tuple(sorted(map(str, tags))), by_source)
         found = self.fanouts.get(key)
         if found is None:
-            shown = [self.watch_one(tag) for tag in key[0]]
-            found = FanOut(shown, by_source, self.ticks, self.lagging, self.clock())
+            shown = [self.watch_one(str(tag)) for tag in tags]
+            now = self.clock()
+            found = FanOut(shown, by_source, self.ticks, self.past, self.shared, self.lagging, now)
             self.fanouts[key] = found
-            shown_by = ref(found)
-            self.order[shown_by] = None
+            shown_by = ref(found, self.forgetting)
+            self.order[shown_by] = key[0]
             for watched in shown:
                 watched.fanouts.add(shown_by)
-            finalize(found, self.forget, shown_by, key[0]).atexit = False
         return found
 
     def watch_one(self, tag: str) -> Watched:
@@ -258,11 +267,10 @@ class Feed:
                 found.totals = line.now
         return found
 
-    def forget(self, shown_by: ref[FanOut], tags: Sequence[str]) -> None:
+    def forget(self, shown_by: ref[FanOut]) -> None:
         """A fan-out is gone, and hashtags that no other shows go with it."""
-        self.order.pop(shown_by, None)
         self.untold.discard(shown_by)
-        for tag in tags:
+        for tag in self.order.pop(shown_by, ()):
             watched = self.watched.get(tag)
             if watched:
                 watched.fanouts.discard(shown_by)
@@ -285,8 +293,9 @@ class Feed:
         """Read the totals of hashtags that are in none of our ticks; nothing is learnt where
         the log began anew meanwhile. Raises StoreLost."""
         assert self.store
-        begun = self.begun
-        tick, totals = await self.totals.read(self.store, tags)
+        async with self.turns:
+            begun = self.begun
+            tick, totals = await self.totals.read(self.store, tags)
         await self.until(lambda: self.has(tick))
         for tag in tags if begun == self.begun else ():
             watched = self.watched.get(tag)

@@ -1,13 +1,18 @@
-"""Totals of the past as a page asks for them: steps of a range, points, gaps; pure.
+"""Totals of the past as a page asks for them: steps of a range, points, gaps; pure, but that
+others get a turn between the hashtags of an answer.
 
 What the points are made of comes from Redis (app/store/past.py) or, for the last 15 minutes,
 from the feed. All times are milliseconds since 1970.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cached_property
+from itertools import groupby, islice
 from typing import Any
+
+import msgspec
 
 from app.messages import HOUR, MINUTE, BySource, SourceState
 from app.store.past import HashtagPast, Running, Seen, Spans, joined, without
@@ -22,6 +27,8 @@ from app.web.gaps import (
 )
 
 MOST_POINTS = 600
+ROWS_AT_ONCE = 50
+"""Of a table, that are written in one go; each may have 100 columns and more."""
 RANGES = {
     "15m": (900, 500),
     "1h": (3_600, MINUTE),
@@ -60,13 +67,18 @@ class Grid:
         """When each step begins."""
         return range(self.begin, self.end, self.step)
 
+    @cached_property
+    def times(self) -> list[int]:
+        """Of the points; the last step is not over: its point is of now."""
+        return [min(at + self.step, self.now) for at in self.steps]
+
     def touched(self, spans: Spans) -> list[bool]:
         """Which of the steps have a part of that time in them."""
         found = [False] * len(self.steps)
         for begin, end in spans:
             first = max(0, (begin - self.begin) // self.step)
-            last = min(len(found), -(-(end - self.begin) // self.step))
-            found[first:last] = [True] * max(0, last - first)
+            last = max(first, min(len(found), -(-(end - self.begin) // self.step)))
+            found[first:last] = [True] * (last - first)
         return found
 
     def filled(self, spans: Spans) -> list[bool]:
@@ -89,11 +101,8 @@ class Grid:
         return [*found[:-1], changes[-1][1] if changes else total]
 
     def points(self, values: Iterable[int], known: Iterable[bool]) -> Points:
-        """The last step is not over: its point is of now."""
-        return [
-            (min(at + self.step, self.now), total if is_so else None)
-            for at, total, is_so in zip(self.steps, values, known, strict=True)
-        ]
+        pairs = zip(self.times, values, known, strict=True)
+        return [(at, total if is_so else None) for at, total, is_so in pairs]
 
 
 class Line:
@@ -120,7 +129,7 @@ class Line:
         }
 
 
-def long_answer(
+async def long_answer(
     grid: Grid,
     pasts: Mapping[str, HashtagPast],
     seen: Seen,
@@ -131,7 +140,10 @@ def long_answer(
 
     seen: what the sources did, and since when; newest: what they do now.
     """
-    lines = {tag: Line(grid, past) for tag, past in pasts.items()}
+    lines: dict[str, Line] = {}
+    for tag, past in pasts.items():
+        lines[tag] = Line(grid, past)
+        await asyncio.sleep(0)
     asked = {name for past in pasts.values() for name in past.sources}
     told = [*seen, (max(grid.now, *(at for at, _ in seen[-1:]), grid.begin), dict(newest))]
     of_asked = [
@@ -146,8 +158,15 @@ def long_answer(
         *lost_gaps(grid, lines),
         *partly(grid, lines.values(), of_asked),
     ]
-    series = {tag: line.by_source() if by_source else line.points() for tag, line in lines.items()}
-    return answer(grid, series, gaps)
+    return answer(grid, await series_of(lines, by_source), gaps)
+
+
+async def series_of(lines: Mapping[str, Line], by_source: bool) -> dict[str, Any]:
+    series: dict[str, Any] = {}
+    for tag, line in lines.items():
+        await asyncio.sleep(0)
+        series[tag] = line.by_source() if by_source else line.points()
+    return series
 
 
 def answer(grid: Grid, series: Mapping[str, Any], gaps: Iterable[Gap]) -> Answer:
@@ -234,7 +253,7 @@ def when_worked(name: str, seen: Seen) -> Spans:
     )
 
 
-def short_answer(
+async def short_answer(
     grid: Grid,
     points: Mapping[str, Sequence[tuple[int, BySource]]],
     told: Sequence[Gap],
@@ -254,12 +273,11 @@ def short_answer(
     if is_pause(newest, grid.now, seconds):
         gaps.append(gap_of("ingester", newest, grid.now))
     dead = joined((gap["from"], gap["to"]) for gap in gaps if gap["all"])
-    lines = {
-        tag: Line(grid, HashtagPast(of_sources(line, without([(begin, grid.end)], dead)), []))
-        for tag, line in points.items()
-    }
-    series = {tag: line.by_source() if by_source else line.points() for tag, line in lines.items()}
-    return answer(grid, series, gaps)
+    alive, lines = without([(begin, grid.end)], dead), dict[str, Line]()
+    for tag, line in points.items():
+        await asyncio.sleep(0)
+        lines[tag] = Line(grid, HashtagPast(of_sources(line, alive), []))
+    return answer(grid, await series_of(lines, by_source), gaps)
 
 
 def of_sources(line: Sequence[tuple[int, BySource]], counted: Spans) -> dict[str, Running]:
@@ -270,14 +288,29 @@ def of_sources(line: Sequence[tuple[int, BySource]], counted: Spans) -> dict[str
     return found
 
 
-def as_csv(told: Answer) -> str:
+async def as_json(told: Answer) -> bytes:
+    """The answer as it is sent, each hashtag's line encoded in a turn of its own."""
+    series = {}
+    for tag, line in told["series"].items():
+        series[tag] = msgspec.Raw(msgspec.json.encode(line))
+        await asyncio.sleep(0)
+    whole = {**told, "series": series}
+    return msgspec.json.encode(whole, enc_hook=str) + b"\n"  # a Typed hashtag is a text, too
+
+
+async def as_csv(told: Answer) -> bytes:
     """The series as a table: a row for each time, a column for each hashtag (and source)."""
     columns: dict[str, Points] = {}
     for tag, line in told["series"].items():
         named = line if isinstance(line, dict) else {"": line}
         columns |= {f"{tag}/{name}" if name else tag: points for name, points in named.items()}
-    rows = [",".join(["time", *columns])]
-    for line in zip(*columns.values(), strict=True):
-        totals = ("" if total is None else str(total) for _, total in line)
-        rows.append(",".join([str(line[0][0]), *totals]))
-    return "\r\n".join(rows) + "\r\n"
+    rows, written = zip(*columns.values(), strict=True), [",".join(["time", *columns])]
+    while page := [row_of(line) for line in islice(rows, ROWS_AT_ONCE)]:
+        written += page
+        await asyncio.sleep(0)
+    return "\r\n".join([*written, ""]).encode()
+
+
+def row_of(line: Sequence[tuple[int, int | None]]) -> str:
+    totals = ("" if total is None else str(total) for _, total in line)
+    return ",".join([str(line[0][0]), *totals])

@@ -1,8 +1,9 @@
 """Who is let in: so many viewers in all and of one address, so many requests of one a second.
 
-The limits are ASGI middleware in front of everything else, so no way to an answer goes around
-them; a viewer counts until its request is over, by whatever way its stream goes. They hold for
-this process: of several web processes each has its own.
+The limits are ASGI middleware in front of everything else, and the front door (frontdoor.py) asks
+the very same ones, so no way to an answer goes around them; a viewer counts until its stream is
+over, by whatever way that goes. They hold for this process: of several web processes each has its
+own.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ import h11
 
 from app.messages import dumps
 from app.settings import Settings
-from app.web.address import Address, address_of, shown
+from app.web.address import ADDRESS, TAKEN, Address, address_of, shown
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,10 @@ A_SECOND, AT_ONCE = 50.0, 1000.0
 """What an address may ask for: in the long run, and at once after a pause. A request is 1, which
 is about a millisecond of CPU; at once is enough for a hundred pages behind one address that are
 opened together or come back together."""
+COST = 1.0
 COSTS = {"/api/history": 10.0, "/healthz": 0.0, "/readyz": 0.0}
-"""Of paths that cost more or less than 1. To refuse a probe would cost as much as to answer it,
-and a balancer that is refused ends a process that works."""
+"""Of a request, and of paths that cost more or less. To refuse a probe would cost as much as to
+answer it, and a balancer that is refused ends a process that works."""
 FILE_COST = 0.2
 """Of a file under /static/: a page loads some 25."""
 MOST_ADDRESSES = 10_000
@@ -124,13 +126,16 @@ class Limits:
             del self.watching[address]
 
 
+def limits_of(settings: Settings) -> Limits:
+    most = min(settings.max_viewers, allowed_by_open_files())
+    return Limits(most, settings.max_viewers_per_address)
+
+
 class Limited:
     """ASGI middleware: the app behind it, for those who are let in."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
-        self.app, self.trusted = app, settings.trusted_proxies
-        most = min(settings.max_viewers, allowed_by_open_files())
-        self.limits = Limits(most, settings.max_viewers_per_address)
+    def __init__(self, app: Any, settings: Settings, limits: Limits) -> None:
+        self.app, self.trusted, self.limits = app, settings.trusted_proxies, limits
         self.turns, self.waiting = asyncio.Semaphore(PASTS), 0
         self.refused, self.say_next = 0, -math.inf
 
@@ -150,7 +155,7 @@ class Limited:
         """What is to be done with the request."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         address = address_of(scope, self.trusted)
-        cost = COSTS.get(path, FILE_COST if path.startswith("/static/") else 1.0)
+        cost = COSTS.get(path, FILE_COST if path.startswith("/static/") else COST)
         refusal = self.limits.ask(address, cost, time.monotonic())
         if not refusal and path == "/events":
             refusal = self.limits.room(address)
@@ -164,12 +169,15 @@ class Limited:
         return going_on
 
     async def watch(self, address: Address | None, scope: Any, receive: Any, send: Any) -> None:
-        """A viewer is here until the app is done with its request; by the express lane, too."""
+        """A viewer is here until the app is done with its request; one whose connection was
+        taken meanwhile, until that ends (takeover.py)."""
+        scope[ADDRESS] = address
         self.limits.come(address)
         try:
             await self.app(scope, receive, send)
         finally:
-            self.limits.go(address)
+            if TAKEN not in scope:
+                self.limits.go(address)
 
     async def tell_past(self, address: Address | None, scope: Any, receive: Any, send: Any) -> None:
         """In its turn; which is over when the answer is made, however slowly it is read."""
@@ -234,11 +242,17 @@ async def refuse(scope: Any, send: Any, refusal: Refusal) -> None:
 
 
 def allowed_by_open_files() -> int:
-    """Viewers; a tenth of the files, and OTHER_FILES at least, are for all else."""
+    """Viewers; the other files are for all else: a tenth, and OTHER_FILES at least."""
+    return max(1, open_files() - files_for_others())
+
+
+def files_for_others() -> int:
+    return max(open_files() // 10, OTHER_FILES)
+
+
+def open_files() -> int:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(1, files - max(files // 10, OTHER_FILES))
+    return sys.maxsize if files == resource.RLIM_INFINITY else files
 
 
 def path_of(scope: Any) -> str | None:

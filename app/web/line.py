@@ -62,10 +62,11 @@ class Line:
     def points_after(self, at: int) -> list[Point]:
         return self.points[bisect_right(self.points, at, key=time_of) :]
 
-    def numbers_after(self, number: int) -> Iterable[int]:
-        """The numbers of the later ticks in which the totals changed."""
+    def numbers_between(self, number: int, last: int) -> Iterable[int]:
+        """The numbers of the ticks after one and up to another in which the totals changed."""
         first = bisect_right(self.points, number, key=number_of)
-        return (point.number for point in self.points[first:])
+        end = bisect_right(self.points, last, lo=first, key=number_of)
+        return (point.number for point in self.points[first:end])
 
     def drop(self, number: int) -> None:
         """Forget the points up to the tick with this number."""

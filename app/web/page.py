@@ -3,9 +3,12 @@
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from app.settings import Settings
 from app.store.store import StoreLost
 from app.web import ROOT
 from app.web.answers import Refused, check_is_counted, typed_tags
+from app.web.bodies import Body, accepts_gzip, respond_with
 from app.web.feed import Feed
 
 STATIC, TEXTS = ROOT / "static", ROOT / "templates" / "texts.json"
@@ -38,38 +42,81 @@ COMPRESSIBLE = frozenset({"text/html", "application/json"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
+LOOK_SECONDS = 2.0
+"""Whoever edits a file sees it by then."""
+KEPT_PAGES, KEPT_LENGTH = 100, 32 * 1024
+"""So many pages are kept, none of more characters than that: with a query of 30 KB each would be
+another one."""
+NOW = '"now": 0'
+"""What of a page is another with each request."""
+
+
 @dataclass(frozen=True)
 class File:
     """One file of static/ as it is sent."""
 
-    type: str
-    plain: bytes
-    gzipped: bytes
+    body: Body
+    mark: str
+    """Of its content, by which a browser asks whether it is still the same."""
 
     @classmethod
     def read(cls, path: Path) -> "File":
         plain = path.read_bytes()
-        return cls(TYPES[path.suffix], plain, gzip.compress(plain, 9, mtime=0))
+        body = Body(TYPES[path.suffix], plain, gzip.compress(plain, 9, mtime=0))
+        return cls(body, hashlib.sha256(plain).hexdigest()[:16])
+
+
+@dataclass(frozen=True)
+class Edition:
+    """The files of static/ and the page's words as they are now.
+
+    One name for all of them, as a folder in their addresses: so modules can import each
+    other by plain relative names and still be kept for ever by every cache.
+    """
+
+    name: str
+    files: dict[str, File]
+    texts: dict[str, str]
+    pages: OrderedDict[tuple[Any, ...], tuple[str, str]] = field(default_factory=OrderedDict)
+    """What a page was made of to what is before and after its time, KEPT_PAGES of them."""
+
+
+class Folder:
+    """static/ and the page's words, looked at again and again: those who edit them need no
+    restart, and a crowd of visitors no look for each."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.due = clock, -math.inf
+        self.looks = 0
+        self.found: Edition
+
+    def newest(self) -> Edition:
+        if self.clock() >= self.due:
+            self.looks += 1
+            self.found = edition(tuple((path, path.stat().st_mtime_ns) for path in listed()))
+            self.due = self.clock() + LOOK_SECONDS
+        return self.found
 
 
 def add_page(app: Quart, settings: Settings) -> None:
     """Serve the page, its frame for other sites, and what both load."""
+    folder = Folder()
 
     @app.get("/")
     async def page() -> Response:
-        return await shown(settings, embed=False)
+        return await shown(settings, folder.newest(), embed=False)
 
     @app.get("/embed")
     async def embed() -> Response:
-        return await shown(settings, embed=True)
+        return await shown(settings, folder.newest(), embed=True)
 
     @app.get("/static/<path:name>")
     async def static(name: str) -> Response:
-        edition, files = newest()
+        newest = folder.newest()
         asked, _, rest = name.rpartition("/")
-        if rest not in files:
+        if rest not in newest.files:
             abort(404)
-        response = sent(files[rest], FOR_EVER if asked == edition else "no-cache")
+        response = sent(newest.files[rest], FOR_EVER if asked == newest.name else "no-cache")
         if rest == "worker.js":  # it is no part of a page
             response.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}'none'"
         return response
@@ -83,41 +130,66 @@ def add_page(app: Quart, settings: Settings) -> None:
         return await compressed(response)
 
 
-async def shown(settings: Settings, embed: bool) -> Response:
+async def shown(settings: Settings, newest: Edition, embed: bool) -> Response:
     """The page for the hashtags that its query chooses."""
-    texts = json.loads(TEXTS.read_bytes())
     feed: Feed = current_app.extensions["feed"]
     tags, problem = await chosen(settings, feed)
-    edition, files = newest()
+    named = ", ".join(f"#{feed.name_of(tag)}" for tag in tags or settings.hashtags)
+    query = request.query_string.decode() if embed else ""  # a frame has a link to the whole page
+    made_of = embed, tags, problem, named, address(), query
+    if made_of not in newest.pages:
+        newest.pages[made_of] = await rendered(settings, newest, *made_of)
+    newest.pages.move_to_end(made_of)
+    before, after = newest.pages[made_of]
+    if len(newest.pages) > KEPT_PAGES:
+        newest.pages.popitem(last=False)
+    if len(before) + len(after) > KEPT_LENGTH:
+        del newest.pages[made_of]
+    # not stored: the page tells the browser what time it is
+    headers = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
+    headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY + ("*" if embed else "'none'")
+    return Response(f"{before}{NOW[:-1]}{feed.time()}{after}", headers=headers)
+
+
+async def rendered(
+    settings: Settings,
+    newest: Edition,
+    embed: bool,
+    tags: tuple[str, ...],
+    problem: str,
+    named: str,
+    address: str,
+    query: str,
+) -> tuple[str, str]:
+    """The page, what is before its time and what is after it."""
     config = {
         "tracked": settings.hashtags,
         "tags": tags,
         "problem": problem,
-        "now": feed.time(),
+        "now": 0,
         "tick": settings.tick_seconds * 1000,
         "embed": embed,
-        "texts": texts,
+        "texts": newest.texts,
     }
     html = await render_template(
         "index.html",
-        t=texts,
+        t=newest.texts,
         config=config,
-        static=f"static/{edition}",
-        modules=[name for name in files if name.endswith(".js") and name != "smoothie.js"],
-        named=", ".join(f"#{feed.name_of(tag)}" for tag in tags or settings.hashtags),
-        address=address(),
-        query=request.query_string.decode(),
+        static=f"static/{newest.name}",
+        modules=[name for name in newest.files if name.endswith(".js") and name != "smoothie.js"],
+        named=named,
+        address=address,
+        query=query,
     )
-    # not stored: the page tells the browser what time it is
-    headers = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
-    headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY + ("*" if embed else "'none'")
-    return Response(html, headers=headers)
+    before, now, after = html.partition(NOW)  # nothing else has such quotes: they are escaped
+    assert now
+    return before, after
 
 
 async def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
     """The hashtags of the query that can be shown, and a sentence about those that cannot."""
     try:
-        tags = typed_tags("tags")
+        tags = typed_tags(request.args, "tags")
     except Refused as error:
         return (), str(error)
     if not feed.loaded and not set(tags) <= set(settings.hashtags):
@@ -142,20 +214,12 @@ def address() -> str:
 
 
 def sent(file: File, caching: str) -> Response:
-    """The file, compressed where that is welcome; or that it is still the same."""
-    gzipped = accepts_gzip()
-    response = Response(
-        file.gzipped if gzipped else file.plain,
-        content_type=file.type,
-        headers={"Cache-Control": caching, "Vary": "Accept-Encoding"},
-    )
-    if gzipped:
-        response.headers["Content-Encoding"] = "gzip"
+    """The file; or that it is still the same."""
+    response = respond_with(file.body, caching)
     if caching == FOR_EVER:
         return response  # nobody will ask whether it is still the same
-    mark = hashlib.sha256(file.plain).hexdigest()[:16]
-    response.set_etag(mark, weak=True)
-    if request.if_none_match.contains_weak(mark):
+    response.set_etag(file.mark, weak=True)
+    if request.if_none_match.contains_weak(file.mark):
         return Response(b"", 304, headers=response.headers)
     return response
 
@@ -163,6 +227,7 @@ def sent(file: File, caching: str) -> Response:
 async def compressed(response: Response) -> Response:
     """The response compressed, if it is one whole text of some length, and the client can."""
     whole = isinstance(response.response, DataBody) and response.mimetype in COMPRESSIBLE
+    whole = whole and "Content-Encoding" not in response.headers
     if whole and accepts_gzip() and (response.content_length or 0) > 1000:
         response.set_data(gzip.compress(await response.get_data(as_text=False), 5))
         response.headers["Content-Encoding"] = "gzip"
@@ -170,27 +235,18 @@ async def compressed(response: Response) -> Response:
     return response
 
 
-def accepts_gzip() -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
-
-
-def newest() -> tuple[str, dict[str, File]]:
-    """The files of static/ and the name of this edition of them; read again when one changed.
-
-    One name for all of them, as a folder in their addresses: so modules can import each
-    other by plain relative names and still be kept for ever by every cache.
-    """
-    return edition(tuple(sorted((path, path.stat().st_mtime_ns) for path in listed())))
-
-
 def listed() -> Iterator[Path]:
-    return (path for path in STATIC.iterdir() if path.suffix in TYPES)
+    """In the order of their names, and last the page's words."""
+    yield from sorted(path for path in STATIC.iterdir() if path.suffix in TYPES)
+    yield TEXTS
 
 
 @lru_cache(maxsize=1)
-def edition(files: tuple[tuple[Path, int], ...]) -> tuple[str, dict[str, File]]:
-    read: dict[str, Any] = {path.name: File.read(path) for path, _ in files}
+def edition(paths: tuple[tuple[Path, int], ...]) -> Edition:
+    """Of these files, each with the time of its last change, which is looked at and not read."""
+    files = {path.name: File.read(path) for path, _ in paths[:-1]}
     contents = hashlib.sha256()
-    for name, file in read.items():
-        contents.update(f"{name}\0{len(file.plain)}\0".encode() + file.plain)
-    return contents.hexdigest()[:12], read
+    for name, file in files.items():
+        plain = file.body.plain
+        contents.update(f"{name}\0{len(plain)}\0".encode() + plain)
+    return Edition(contents.hexdigest()[:12], files, json.loads(TEXTS.read_bytes()))

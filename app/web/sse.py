@@ -4,8 +4,13 @@ The format is the HTML standard's: https://html.spec.whatwg.org/multipage/server
 """
 
 import re
+from collections.abc import Iterator
 
 LINE_END = re.compile(r"\r\n|\r|\n")
+PIECE = 16 * 1024
+"""Bytes of a chunk at most. Each holds memory once more while it is on its way through a server."""
+LAST_CHUNK = b"0\r\n\r\n"
+"""Ends a chunked body."""
 
 
 def event(data: str, name: str = "", id: str = "") -> bytes:
@@ -20,7 +25,8 @@ def event(data: str, name: str = "", id: str = "") -> bytes:
     if LINE_END.search(name) or LINE_END.search(id) or "\0" in id:
         raise ValueError("a line end in an event's name or id")
     lines = [f"event: {name}"] if name else []
-    lines += [f"data: {line}" for line in LINE_END.split(data)]
+    has_line_end = "\n" in data or "\r" in data  # which is looked for faster than it is cut there
+    lines += [f"data: {line}" for line in (LINE_END.split(data) if has_line_end else [data])]
     if id:
         lines.append(f"id: {id}")
     return ("\n".join(lines) + "\n\n").encode()
@@ -29,6 +35,20 @@ def event(data: str, name: str = "", id: str = "") -> bytes:
 def chunk(data: bytes) -> bytes:
     """The data as one chunk of a chunked body (RFC 9112, section 7.1); not for no data."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def pieces(data: bytes) -> Iterator[bytes]:
+    """The data in its order, as no more than so many bytes at a time."""
+    if len(data) <= PIECE:
+        yield data
+        return
+    for begin in range(0, len(data), PIECE):
+        yield data[begin : begin + PIECE]
+
+
+def body(data: bytes, chunked: bool) -> bytes:
+    """The data as a part of a body, which is chunked or not; not for no data."""
+    return b"".join(map(chunk, pieces(data))) if chunked else data
 
 
 def retry(milliseconds: int) -> bytes:

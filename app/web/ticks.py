@@ -212,14 +212,21 @@ class Ticks:
         later = line.points_after(first)
         return [(first, line.totals_at(first)), *((point.at, point.totals) for point in later)]
 
-    def changes(self, tags: Iterable[str], number: int) -> list[int]:
-        """The numbers of the ticks after this one in which one of these changed, or that came
-        after a pause."""
-        found = {head.number for head in self.for_all if head.number > number}
+    def changes(self, tags: Iterable[str], number: int, last: int) -> list[int]:
+        """The numbers of the ticks after one and up to another in which one of these changed, or
+        that came after a pause."""
+        found = {head.number for head in self.for_all if number < head.number <= last}
         for tag in tags:
             if line := self.lines.get(tag):
-                found.update(line.numbers_after(number))
+                found.update(line.numbers_between(number, last))
         return sorted(found)
+
+    def has_changed(self, tags: Iterable[str], number: int) -> bool:
+        """Whether there is such a tick after this one."""
+        if self.for_all and self.for_all[-1].number > number:
+            return True
+        lines = (self.lines.get(tag) for tag in tags)
+        return any(line and line.points[-1].number > number for line in lines)
 
     def rewritten(self, tags: Iterable[str]) -> int:
         """The number of the last tick that told the past of one of these anew."""

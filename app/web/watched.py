@@ -3,6 +3,8 @@
 from typing import Any
 from weakref import ref
 
+from msgspec.json import encode
+
 from app.messages import BySource, SourceState, added_up, dumps
 
 
@@ -38,7 +40,12 @@ class Watched:
         """The total as a part of JSON; the totals by source where sources are given."""
         before, before_sources, text = self.text
         if before is not totals or before_sources is not sources:
-            told = added_up(totals) if sources is None else dumps(self.split(totals, sources))
+            told = added_up(totals) if sources is None else by_source(self.split(totals, sources))
             text = f"{self.quoted}:{told}"
             self.text = (totals, sources, text)
         return text
+
+
+def by_source(totals: BySource) -> str:
+    """Totals as JSON, as dumps() would write them; several for each hashtag of each tick."""
+    return encode(totals).decode()

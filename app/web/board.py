@@ -1,0 +1,84 @@
+"""The board, as the ingester wrote it (app/ingest/board.py)."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from app.ingest.board import LISTED, ONE_AUTHORS
+from app.store import keys
+from app.store.store import Store
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 2.0
+"""For so long, what Redis said is not asked again."""
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A hashtag on the board; app/ingest/board.py says what its Entry is."""
+
+    tag: str
+    """Its key."""
+    name: str
+    """As most posts write it."""
+    posts: int
+    """Of the last ten minutes."""
+    people: int
+    """Who wrote them."""
+    usual: float | None
+    """Posts that ten minutes of this hour usually have; None where nobody knows."""
+    unusual: float | None
+    """How unlikely so many people are: 6 is one in a million."""
+    hour: list[int]
+    """Posts of the last hour, in twelve parts."""
+    busiest_author: float
+    """The part of the posts that one author wrote."""
+
+
+class Board(msgspec.Struct, frozen=True):
+    at: int
+    """When it was made, in milliseconds since 1970."""
+    since: int
+    """From when on all posts are in it: ten minutes before or, after a start, less."""
+    rising: list[Listed]
+    used: list[Listed]
+
+    def answer(self, whole: bool) -> dict[str, Any]:
+        """As /api/board tells it; whole: also the hashtags that are mostly one author's."""
+        return {
+            "at": self.at,
+            "since": self.since,
+            "rising": first(self.rising, whole),
+            "used": first(self.used, whole),
+        }
+
+
+def first(listed: Sequence[Listed], whole: bool) -> list[dict[str, Any]]:
+    found = [one for one in listed if whole or one.busiest_author <= ONE_AUTHORS]
+    return [msgspec.structs.asdict(one) for one in found[:LISTED]]
+
+
+read_board = msgspec.json.Decoder(Board).decode
+
+
+class Boards:
+    """The newest board that Redis has."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.due = clock, float("-inf")
+        self.found: Board | None = None
+
+    async def read(self, store: Store) -> Board | None:
+        """None where there is none: nobody counts, or only just began to. Raises StoreLost."""
+        if self.clock() >= self.due:
+            text = await store.text(keys.BOARD)
+            self.due = self.clock() + READ_SECONDS
+            try:
+                self.found = read_board(text) if text else None
+            except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+                log.warning("the Redis key %s is not what we write: %s", keys.BOARD, error)
+                self.found = None
+        return self.found

@@ -1,0 +1,112 @@
+"""The board as visitors are told it, and what is usual beside the past."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from posts import answer
+from servers import App, RedisServer, wait_until
+
+from app.store import keys
+from app.store.store import Store, connect
+from app.web.board import READ_SECONDS, Boards
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+def listed(tag: str, busiest: float = 0.1) -> dict[str, Any]:
+    """A hashtag as the ingester writes it."""
+    return {
+        "tag": tag, "name": tag.upper(), "posts": 9, "people": 8, "usual": 0.5, "unusual": 7.1,
+        "hour": [0] * 12, "busiest_author": busiest,
+    }  # fmt: skip
+
+
+def board(**lists: list[dict[str, Any]]) -> str:
+    return json.dumps({"at": 2, "since": 1, "rising": [], "used": [], **lists})
+
+
+async def test_twenty_are_told_and_no_bots(store: Store) -> None:
+    """With all=1 those too that are mostly one author's, in their place among the twenty."""
+    rising = [listed(f"t{n}", 0.6 if n % 2 else 0.5) for n in range(50)]
+    await store.redis.set(keys.BOARD, board(rising=rising, used=[listed("u", 0.51)]))
+    found = await Boards().read(store)
+    assert found
+    told, whole = found.answer(False), found.answer(True)
+    assert [one["tag"] for one in told["rising"]] == [f"t{n}" for n in range(0, 40, 2)]
+    assert whole["rising"] == rising[:20]
+    assert (told["used"], whole["used"]) == ([], [listed("u", 0.51)])
+    assert (told["at"], told["since"]) == (2, 1)
+
+
+async def test_redis_is_asked_now_and_then(store: Store) -> None:
+    """However many visitors there are; and where there is none, there is none."""
+    now = 0.0
+    boards = Boards(lambda: now)
+    assert await boards.read(store) is None
+    await store.redis.set(keys.BOARD, board(used=[listed("a")]))
+    assert await boards.read(store) is None
+    now = READ_SECONDS
+    assert (await boards.read(store)).answer(True)["used"] == [listed("a")]  # type: ignore[union-attr]
+    await store.redis.delete(keys.BOARD)
+    now = 2 * READ_SECONDS
+    assert await boards.read(store) is None
+
+
+@pytest.mark.parametrize("text", [b"no board", b'{"at": 1}', b"\xff", b"[" * 100_000])
+async def test_what_is_no_board_is_none(store: Store, text: bytes) -> None:
+    """Somebody else wrote it; the process goes on."""
+    await store.redis.set(keys.BOARD, text)
+    assert await Boards().read(store) is None
+
+
+def told(app: App, path: str) -> Callable[[], dict[str, Any] | None]:
+    """What is answered there, as soon as it is."""
+
+    def ask() -> dict[str, Any] | None:
+        status, found = answer(app, path)
+        return found if status == 200 else None
+
+    return ask
+
+
+def test_the_board_of_a_running_app(start_app: Callable[..., App], tmp_path: Path) -> None:
+    """The demo's people use its hashtags at once; what is usual nobody knows yet; a blocked one
+    is neither on it nor completed, however it is written."""
+    (tmp_path / "blocked.txt").write_text("#ＢＡＤ\n\nother\n")
+    app = start_app(HASHTAGS="science,bad", BLOCKED_HASHTAGS="@blocked.txt").started()
+    assert answer(app, "/api/board")[0] in (200, 503)
+    wait_until(
+        lambda: (found := told(app, "/api/board")()) and found["used"], "there is a board", 30
+    )
+    found = told(app, "/api/board?all=1")() or {}
+    [one] = found["used"]
+    assert (one["tag"], one["name"], one["usual"]) == ("science", "science", None)
+    assert 5 <= one["people"] <= one["posts"]
+    assert found["rising"] == []
+    assert found["since"] <= found["at"]
+    assert answer(app, "/api/board?all=yes") == (
+        400,
+        {"error": "all='yes': expected one of 0, 1."},
+    )
+    [completed] = (told(app, "/api/hashtags")() or {})["hashtags"]
+    assert completed["tag"] == "science"
+
+
+def test_what_is_usual_beside_the_past(start_app: Callable[..., App]) -> None:
+    """A place for each point; nothing where nothing is known; not where it is not asked for."""
+    app = start_app(HASHTAGS="science").started()
+    wait_until(told(app, "/api/history?range=1h"), "there is a history")
+    plain = told(app, "/api/history?range=1h")() or {}
+    with_band = told(app, "/api/history?range=1h&band=1")() or {}
+    assert "usual" not in plain
+    assert with_band["usual"] == {"science": [None] * len(with_band["series"]["science"])}
+    assert answer(app, "/api/history?band=1&format=csv")[0] == 400
+    assert answer(app, "/api/history?band=2")[0] == 400

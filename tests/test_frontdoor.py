@@ -1,0 +1,415 @@
+"""The front door: what it takes it answers as Hypercorn would, and all else it leaves alone."""
+
+import asyncio
+import errno
+import re
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import missing
+from plain_requests import GET, HANDED_ON, heads
+from proxies import Nginx, bundled, debians
+from served import Site, serving
+from servers import RedisServer, eventually, free_port, get, viewing
+
+from app.settings import read
+from app.web import fanout, frontdoor, limits
+from app.web.app import create_app
+from app.web.frontdoor import (
+    MOST_WAITING,
+    TAKEN_AT_ONCE,
+    FrontDoor,
+    HandedOn,
+    open_front_door,
+)
+from app.web.server import ACCEPTED_AT_ONCE, Listener, server_config
+
+EVENT = rb"event: counts\ndata: [^\n]*\nid: [^\n]*\n\n"
+
+
+@pytest.fixture
+async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with serving(redis_server.url, MAX_VIEWERS_PER_ADDRESS="10000") as opened:
+        await opened.writer.commit({"football": 1})
+        await opened.hears()
+        yield opened
+
+
+def door(site: Site) -> FrontDoor:
+    found = site.app.extensions["front_door"]
+    assert isinstance(found, FrontDoor)
+    return found
+
+
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+async def connect(stack: AsyncExitStack) -> Callable[..., Any]:
+    """Send this on a connection of its own, which ends with the test at the latest."""
+
+    async def connected(site: Site, sent: bytes = GET) -> Opened:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        stack.callback(lambda: writer.transport.abort())  # as long as it is kept it is open
+        writer.write(sent)
+        return reader, writer
+
+    return connected
+
+
+async def answered(reader: asyncio.StreamReader) -> bytes:
+    """All of an answer; of a stream all up to its first totals."""
+    async with asyncio.timeout(10):
+        received = await reader.readuntil(b"\r\n\r\n")
+        if b"event-stream" in received and b"content-length" not in received:
+            while not (found := re.search(EVENT, received)):
+                received += await reader.read(4096)
+            ends = found.end() + (2 if b"chunked" in received else 0)
+            received += await reader.readexactly(max(0, ends - len(received)))
+            return received[:ends]  # totals that are repeated may come at once
+        length = re.search(rb"content-length: (\d+)", received)
+        # a refusal of Hypercorn's own ends with its connection
+        return received + (await reader.readexactly(int(length[1])) if length else b"")
+
+
+async def test_both_doors_answer_alike(
+    redis_server: RedisServer, connect: Callable[..., Any]
+) -> None:
+    """Byte by byte, but for the date: status line, the headers' names, order and values, and what
+    comes first; what is taken by the door is exactly what is plain and not refused."""
+    async with serving(redis_server.url) as one, serving(redis_server.url, "off") as other:
+        await other.writer.commit({"football": 1})
+        one.writer.state = other.writer.state
+        for site in (one, other):
+            await site.hears()
+            await eventually(lambda site=site: told(site) == {"unknown"}, "both say the same")
+        streams = []
+        for request, by_door in heads():
+            before = door(one).answered
+            ours, theirs = await connect(one, request), await connect(other, request)
+            found = await asyncio.gather(answered(ours[0]), answered(theirs[0]))
+            assert dateless(found[0]) == dateless(found[1]), request
+            assert door(one).answered - before == by_door, request
+            streams += [ours, theirs]
+            if len(streams) > 100:
+                for _, writer in streams:
+                    writer.transport.abort()
+                streams.clear()
+        assert "front_door" not in other.app.extensions
+        assert len(heads()) > 100 and door(one).answered > 40
+
+
+def told(site: Site) -> set[str]:
+    """What is said of the sources."""
+    present = site.feed.present
+    return {state.state for state in present.sources.values()} if present else set()
+
+
+def dateless(answer: bytes) -> bytes:
+    return re.sub(rb"\r\ndate: [^\r]{29}\r\n", b"\r\ndate: -\r\n", answer)
+
+
+async def test_a_head_may_come_in_pieces(site: Site, connect: Callable[..., Any]) -> None:
+    """Each is looked at once, when it comes, and never in between; what is handed on is whole."""
+    looked = []
+    look = door(site).look_again
+    asyncio.get_running_loop().remove_reader(door(site).epoll.fileno())
+    asyncio.get_running_loop().add_reader(
+        door(site).epoll.fileno(), lambda: (looked.append(1), look())
+    )
+    for request, pieces in ((GET, (4, 12, 30)), (GET.replace(b"Host", b"Expect"), (4, 20))):
+        reader, writer = await connect(site, b"")
+        await eventually(lambda: len(door(site).waiting) == 1, "it waits")
+        await asyncio.sleep(0.05)  # a busy loop would look hundreds of times
+        looked.clear()
+        for n, (begin, end) in enumerate(zip((0, *pieces), (*pieces, len(request)), strict=True)):
+            writer.write(request[begin:end])
+            await eventually(lambda n=n: len(looked) > n, "it was looked at")
+        received = await reader.readuntil(b"\r\n\r\n")
+        assert received.startswith(b"HTTP/1.1 200" if request is GET else b"HTTP/1.1 400")
+        assert len(looked) <= len(pieces) + 1
+    assert not door(site).waiting
+    assert (door(site).answered, door(site).handed_on) == (1, 1)
+
+
+async def test_who_sends_no_whole_head_is_closed(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After ten seconds, here a fifth of one, by one timer for all; nothing of it is left."""
+    assert frontdoor.HEAD_SECONDS == 10
+    monkeypatch.setattr(frontdoor, "HEAD_SECONDS", 0.2)
+    opened = [await connect(site, GET[:size]) for size in (0, 1, 5, 20, len(GET) - 1) * 10]
+    await eventually(lambda: door(site).waiting, "they wait")
+    viewer, _ = await connect(site)
+    assert await answered(viewer)
+    for reader, _ in opened:
+        with suppress(ConnectionResetError):  # where a part of its head was not read
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+    assert not door(site).waiting and door(site).timer is None
+    assert door(site).given_up == 50
+    assert site.connections == 1, "only the viewer's"
+
+
+async def test_half_open_connections_are_bounded(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For one too many the oldest is closed; a viewer misses no tick, and others are let in."""
+    assert door(site).most_waiting <= MOST_WAITING == 1000
+    monkeypatch.setattr(door(site), "most_waiting", 20)
+    viewer, _ = await connect(site)
+    received, ids = await answered(viewer), [site.writer.state.tick]
+    opened = [await connect(site, GET[: n % 30]) for n in range(150)]
+    await eventually(lambda: door(site).given_up == 130, "the oldest are closed")
+    assert len(door(site).waiting) == 20
+    for _ in range(3):
+        await site.publish()
+        ids.append(site.writer.state.tick)
+    received += await viewer.readuntil(f"id: {ids[-1]}\n".encode())
+    assert re.findall(r"^id: (.*)$", received.decode(), re.M) == ids
+    _, writer = opened[-1]
+    writer.write(GET[149 % 30 :])
+    assert await answered(opened[-1][0]), "the youngest is one of those that are left"
+    for _, writer in opened:
+        writer.transport.abort()
+    await eventually(lambda: not door(site).waiting, "who goes is forgotten at once")
+
+
+@pytest.mark.parametrize("end", ["close", "half", "reset"])
+@pytest.mark.parametrize("sent", [b"", GET[:9], GET, HANDED_ON, b"\0"])
+async def test_a_connection_ends_with_its_client(
+    site: Site, connect: Callable[..., Any], end: str, sent: bytes
+) -> None:
+    """At whatever moment it goes, nothing of it is left."""
+    _, writer = await connect(site, sent)
+    if sent in (GET, HANDED_ON):
+        await eventually(lambda: site.taken, "it is a viewer")
+    if end == "half":
+        writer.write_eof()
+    elif end == "reset":
+        writer.get_extra_info("socket").setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+        )
+        writer.transport.abort()
+    else:
+        writer.close()
+    await eventually(
+        lambda: door(site).answered + door(site).handed_on + door(site).given_up or not sent, "seen"
+    ) if sent != GET[:9] else None
+    await eventually(lambda: not site.connections and not door(site).waiting, "it is gone")
+    assert site.app.extensions["limits"].viewers == 0
+
+
+async def test_many_at_once_are_let_in_a_few_at_a_time(site: Site) -> None:
+    """As many as come back after a restart: between any 32 of them everything else has its turn,
+    and Hypercorn is never handed more than it takes at once."""
+    opened = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(300)]
+    for n, each in enumerate(opened):
+        each.sendall(GET if n < 200 else HANDED_ON)
+    [listened] = door(site).sockets
+    turns, queued = [0], [0]
+    take = listened.listener.accept_unknown
+
+    def counted() -> Any:
+        turns[-1] += 1
+        queued.append(len(listened.queue))
+        return take()
+
+    listened.listener.accept_unknown = counted  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        while len(site.taken) < 300:
+            await asyncio.sleep(0)
+            turns.append(0)
+    assert sum(turns) >= 300 and max(turns) <= TAKEN_AT_ONCE == 32
+    assert max(queued) < ACCEPTED_AT_ONCE + TAKEN_AT_ONCE
+    assert (door(site).answered, door(site).handed_on) == (200, 100)
+    for each in opened:
+        each.close()
+    await eventually(lambda: not site.connections, "all are gone")
+
+
+async def test_a_connect_costs_no_task_and_few_calls(site: Site) -> None:
+    """Counted, not timed: no task, no transport, no word with Redis; the thousandth costs what
+    the first one did."""
+    loop = asyncio.get_running_loop()
+    tasks: list[Any] = []
+    loop.set_task_factory(
+        lambda loop, coro, **more: tasks.append(coro) or asyncio.Task(coro, loop=loop, **more)
+    )
+    costs = []
+    opened: list[socket.socket] = []
+    for n in (5, 300):
+        for _ in range(n):
+            opened.append(socket.create_connection(("127.0.0.1", site.port)))
+            opened[-1].sendall(GET)
+        calls = 0
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            nonlocal calls
+            calls += event == "call"
+
+        [listened] = door(site).sockets
+        tasks.clear()
+        before = door(site).answered
+        sys.setprofile(count)
+        for _ in range(n):  # more than enough
+            door(site).accept(listened)
+        sys.setprofile(None)
+        assert door(site).answered == before + n
+        assert not tasks
+        costs.append(calls / n)
+    assert max(costs) < 140, costs
+    assert costs[1] <= costs[0]
+    for each in opened:
+        each.close()
+
+
+async def test_who_comes_together_shares_a_history(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made once for all who want the same in the same tick, whatever the order in which
+    they name the hashtags, by either door."""
+    made = []
+    make = fanout.FanOut.history
+    monkeypatch.setattr(fanout.FanOut, "history", lambda *a: made.append(a) or make(*a))
+    queries = [b"tags=science,football&history=60", b"history=60&tags=%23Football,SCIENCE"] * 10
+    for target in (b"/events?", b"http://h/events?"):
+        for query in queries:
+            request = b"GET %b%b HTTP/1.1\r\nHost: h\r\n\r\n" % (target, query)
+            assert b"event: history" in await answered((await connect(site, request))[0])
+    assert len(made) == 1
+    assert len(site.feed.fanouts) == 1
+
+
+async def test_the_limits_stand_in_front_of_both_doors(
+    redis_server: RedisServer, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who came by either counts; a refused one has paid for one request, not for two."""
+    monkeypatch.setattr(limits, "A_SECOND", 0.001)
+    chosen = {"TRUSTED_PROXIES": "10.0.0.0/8", "MAX_VIEWERS_PER_ADDRESS": "3"}
+    plain = GET.replace(b"events", b"events?tags=science")
+    async with serving(redis_server.url, **chosen) as site:
+        opened = []
+        for n, request in enumerate((plain, HANDED_ON, plain, plain, HANDED_ON)):
+            opened.append(await connect(site, request))
+            await eventually(lambda n=n: door(site).answered + door(site).handed_on > n, "seen")
+        statuses = [(await reader.readuntil(b"\r\n")).split()[1] for reader, _ in opened]
+        assert statuses == [b"200", b"200", b"200", b"429", b"429"]
+        counted = site.app.extensions["limits"]
+        assert counted.viewers == len(site.taken) == 3
+        [paid] = counted.paid.values()
+        assert round((paid - asyncio.get_running_loop().time()) * limits.A_SECOND) == 5
+        assert door(site).answered == 2
+        for _, writer in opened:
+            writer.transport.abort()
+        await eventually(lambda: not counted.watching, "nobody is left")
+
+
+async def test_totals_that_have_to_be_read_first(
+    redis_server: RedisServer, connect: Callable[..., Any]
+) -> None:
+    """A hashtag that is in no tick of the log: its first viewer goes by Hypercorn, where a request
+    can wait for Redis, and those who come while it is there by the door."""
+    async with serving(redis_server.url) as site:
+        await site.publish(science=0)
+        await site.writer.commit({"rare": 7})
+        await site.hears()
+        await site.writer.lose_log()
+        await site.publish()
+        await site.hears()
+        request = b"GET /events?tags=rare HTTP/1.1\r\nHost: h\r\n\r\n"
+        for by_door in (0, 1, 2):
+            reader, _ = await connect(site, request)
+            assert b'"counts":{"rare":7}' in await answered(reader)
+            assert (door(site).answered, door(site).handed_on) == (by_door, 1)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"accesslog": "-"}, {"server_names": ["h"]}, {"root_path": "/x"}, {"max_requests": 9}],
+)
+def test_where_only_hypercorn_can_do_it_there_is_no_door(changed: dict[str, Any]) -> None:
+    """Settings of hypercorn.toml that change an answer, or want a word about each request; and
+    EXPRESS_LANE=false."""
+    settings = read({"BIND": f"127.0.0.1:{free_port()}"})
+    slow = replace(settings, express_lane=False)
+    for chosen, names, there in ((settings, changed, 0), (settings, {}, 1), (slow, {}, 0)):
+        with closing(server_config(settings)) as config:
+            for name, value in names.items():
+                setattr(config, name, value)
+            app = create_app(chosen)
+            open_front_door(app, config, chosen, app.extensions["feed"])
+            assert ("front_door" in app.extensions) == there
+            [listened] = config.sockets.insecure_sockets
+            assert type(listened) is (HandedOn if there else Listener)
+            listened.close()
+
+
+async def test_a_unix_socket_has_a_door_too(
+    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a proxy on the same machine may use it."""
+    path = tmp_path / "socket"
+    async with serving(redis_server.url, BIND=f"unix:{path}") as site:
+        plain = GET.replace(b"events", b"events?tags=science")
+        for request in (plain, HANDED_ON, b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(request)
+            assert (await answered(reader)).startswith(b"HTTP/1.1 200")
+            writer.transport.abort()
+        assert (door(site).answered, door(site).handed_on) == (1, 2)
+
+
+async def test_without_a_descriptor_it_tries_again(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that waits makes room; where none does, the next is let in a little later."""
+    monkeypatch.setattr(frontdoor, "NO_ROOM_SECONDS", 0.05)
+    [listened] = door(site).sockets
+    take, refusals = listened.listener.accept_unknown, [0]
+
+    def refuse_twice() -> Any:
+        refusals[0] += 1
+        if refusals[0] <= 2:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return take()
+
+    waits, _ = await connect(site, b"GET")
+    await eventually(lambda: door(site).waiting, "it waits")
+    monkeypatch.setattr(listened.listener, "accept_unknown", refuse_twice)
+    viewer, _ = await connect(site)
+    assert await answered(viewer)
+    assert refusals[0] >= 3 and door(site).given_up == 1
+    with suppress(ConnectionResetError):
+        assert await waits.read() == b"", "it made room"
+
+
+# proxies
+
+
+@pytest.mark.parametrize("binary", ["bundled", "Debian's"])
+@pytest.mark.parametrize("keeps", [False, True])
+async def test_by_which_door_an_nginx_comes(
+    site: Site, tmp_path: Path, ending: ExitStack, binary: str, keeps: bool
+) -> None:
+    """On a new connection by ours; on one that it kept after another request, by the takeover."""
+    path = bundled() if binary == "bundled" else debians() or missing("nginx")
+    nginx = ending.enter_context(
+        Nginx(tmp_path / "nginx", site.port, binary=path, keep_alive=keeps)
+    )
+    for kept in (False, True):
+        before = (door(site).answered, len(site.taken))
+        async with viewing(f"{nginx.url}/events") as events:
+            await anext(events)
+            by_door = door(site).answered - before[0]
+            assert len(site.taken) == before[1] + 1
+            assert by_door == (not (kept and keeps))
+        await eventually(lambda: not site.taken, "it is gone")
+        if keeps:
+            assert (await get(f"{nginx.url}/healthz"))[0] == 200

@@ -1,0 +1,305 @@
+"""Clients that are slow on purpose, on connections that Hypercorn holds: each is let go in time,
+without a word in the log, and those who watch meanwhile do not notice."""
+
+import asyncio
+import logging
+import os
+import resource
+import shutil
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from itertools import groupby
+from pathlib import Path
+
+import h2.connection
+import h2.errors
+import pytest
+from conftest import missing
+from hostile_visitor import watching
+from served import Site, serving
+from servers import App, RedisServer, eventually, get
+from test_hostile_visitor import open_files, posting, visitors
+from test_shutdown import COMPLAINTS
+
+from app.web import frontdoor, mended, server
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+CLOSE_WAIT = "08"
+"""The kernel's number for a connection that its client closed, and we have not."""
+LONG = bool(os.environ.get("SLOW_CLIENTS"))
+"""The long form: ten thousand half-open connections and two thousand stalled readers."""
+HALF_OPEN, STALLED, VIEWERS = (10_000, 2_000, 200) if LONG else (300, 100, 30)
+MODES = {"slow headers": ("-H",), "slow body": ("-B",), "ranges": ("-R",), "slow reading": ("-X",)}
+"""Of slowhttptest."""
+TEST_SECONDS = 60 if LONG else 6
+
+
+@pytest.fixture
+async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
+    async with serving(redis_server.url) as opened:
+        yield opened
+
+
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Connect = Callable[[bytes], Awaitable[Opened]]
+
+
+@pytest.fixture
+async def connect(site: Site, stack: AsyncExitStack) -> Connect:
+    """Send this on a connection of its own, which ends with the test at the latest."""
+
+    async def connected(sent: bytes) -> Opened:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        stack.callback(lambda: writer.transport.abort())
+        writer.write(sent)
+        return reader, writer
+
+    return connected
+
+
+async def none_left(site: Site) -> None:
+    await eventually(lambda: not site.connections, "all are closed")
+    await eventually(lambda: not mended.Connection.idle, "none is remembered")
+
+
+def reset_stream() -> bytes:
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    head = [(":method", "GET"), (":path", "/events"), (":scheme", "http"), (":authority", "h")]
+    client.send_headers(1, head, end_stream=True)
+    client.reset_stream(1, h2.errors.ErrorCodes.CANCEL)
+    return client.data_to_send()
+
+
+UNFINISHED = {
+    "nothing": b"",
+    "a part of a method": b"HEA",
+    "a request that the front door knows": b"GET /events HTTP/1.1\r\nHost: h\r\n",
+    "a head without an end": b"GET /healthz HTTP/1.1\r\nHost: h\r\n",
+    "a second head without an end": GET + GET[:-2],
+    "a part of the preface of HTTP/2": PREFACE[:20],
+    "the preface of HTTP/2 and nothing else": PREFACE,
+    "a stream of HTTP/2 that is reset": reset_stream(),
+}
+
+
+@pytest.mark.parametrize("sent", UNFINISHED.values(), ids=UNFINISHED)
+async def test_a_request_that_never_becomes_whole_ends_the_connection(
+    site: Site, connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """After HEAD_SECONDS, though the rest comes byte by byte."""
+    assert mended.HEAD_SECONDS == frontdoor.HEAD_SECONDS == 10
+    monkeypatch.setattr(mended, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(frontdoor, "HEAD_SECONDS", 0.4)
+    reader, writer = await connect(sent)
+    ended = asyncio.create_task(reader.read())
+
+    async def trickle() -> None:
+        while sent and b"HTTP/2.0" not in sent:
+            writer.write(b"x")
+            await asyncio.sleep(0.05)
+
+    trickling = asyncio.create_task(trickle())
+    async with asyncio.timeout(10):
+        await asyncio.wait([ended])
+    trickling.cancel()
+    await none_left(site)
+
+
+async def test_an_idle_connection_stays_and_a_request_may_take_its_time(
+    site: Site, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy's connection between two requests; a stream, also with another request behind it;
+    and one of HTTP/2."""
+    monkeypatch.setattr(mended, "HEAD_SECONDS", 0.3)
+    stream = b"GET http://h/events HTTP/1.1\r\nHost: h\r\n"
+    idle, idle_writer = await connect(GET)
+    await idle.readuntil(b'"ok":true')
+    body = stream + b"Transfer-Encoding: chunked\r\n\r\n"  # goes the ordinary way
+    streams = [await connect(each) for each in (stream + b"\r\n", body, body + b"0\r\n\r\n" + GET)]
+    for reader, _ in streams:
+        await reader.readuntil(b"event: counts")
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 3 * mended.HEAD_SECONDS
+    await eventually(lambda: loop.time() > until, "three times as long goes by")
+    await site.publish()
+    for reader, _ in streams:
+        await reader.readuntil(b"event: counts")
+    idle_writer.write(GET)
+    await idle.readuntil(b'"ok":true')
+
+
+async def test_only_so_many_connections_are_idle(
+    site: Site, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is so for longest goes first; one that asks again counts as new."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert mended.most_idle() == min(mended.MOST_IDLE, files // 20)
+    monkeypatch.setattr(mended, "MOST_IDLE", 10)
+    first, first_writer = await connect(GET)
+    await first.readuntil(b'"ok":true')
+    others = []
+    for n in range(30):
+        others.append(await connect(GET[:-2] if n % 2 else GET))
+        first_writer.write(GET)
+        await first.readuntil(b'"ok":true')
+    await eventually(lambda: site.connections == 10, "the others are closed")
+    async with asyncio.timeout(10):
+        for reader, _ in others[:21]:
+            await reader.read()
+    assert not first.at_eof()
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
+async def test_a_body_that_trickles_is_not_waited_for(
+    site: Site, connect: Connect, length: bytes
+) -> None:
+    """The answer is that nobody wants it, and the connection ends."""
+    for method in (b"POST", b"GET"):
+        reader, writer = await connect(method + GET[3:-2] + length + b"\r\n\r\n")
+        writer.write(b"1\r\nx")
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 405" if method == b"POST" else b"HTTP/1.1 200")
+    await none_left(site)
+
+
+async def test_a_head_without_end_is_not_read_to_its_end(site: Site, connect: Connect) -> None:
+    """A line of it, or many lines: 64 KB, and the answer says so."""
+    for endless in (b"GET /" + b"x" * 100_000, b"GET / HTTP/1.1\r\n" + b"X-a: b\r\n" * 12_500):
+        reader, _ = await connect(endless)
+        async with asyncio.timeout(10):
+            assert (await reader.read()).startswith(b"HTTP/1.1 431")
+    await none_left(site)
+
+
+ASKED = {"nothing": b"", "half": GET[:-2], "all": GET, "twice": 2 * GET, "HTTP/2": PREFACE}
+
+
+@pytest.mark.parametrize("sent", ASKED.values(), ids=ASKED)
+async def test_what_its_client_closed_is_not_left_half_closed(
+    site: Site, connect: Connect, sent: bytes
+) -> None:
+    """Three hundred connections that were closed politely: by the kernel's own table none is left
+    in CLOSE-WAIT, where each would hold a descriptor for 75 s."""
+    opened = [await connect(sent) for _ in range(300)]
+    await eventually(lambda: states(site.port).total() >= 300, "they are open")
+    for reader, _ in opened if GET in sent else ():
+        await reader.readuntil(b'"ok":true')
+    for _, writer in opened:
+        writer.close()
+    await eventually(lambda: not states(site.port)[CLOSE_WAIT], "none waits for us to close it")
+    await none_left(site)
+
+
+def states(port: int) -> Counter[str]:
+    """How many connections of ours at this port are in which state."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ours = [row for row in rows if row[1].endswith(f":{port:04X}")]
+    return Counter(row[3] for row in ours if row[3] not in ("0A", "06"))
+
+
+async def test_an_answer_that_nobody_takes_is_let_go_without_a_word(
+    redis_server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    stack: AsyncExitStack,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The kernel gives its client up: 30 s, here half a one. Hypercorn knows no such error, and
+    asyncio would write 14 lines for each."""
+    monkeypatch.setattr(server, "UNREAD_MILLISECONDS", 500)
+    async with serving(redis_server.url) as site:
+        for _ in range(5):
+            opened = socket.socket()
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stack.enter_context(opened)
+            opened.connect(("127.0.0.1", site.port))
+            opened.sendall(b"GET /static/smoothie.js HTTP/1.1\r\nHost: h\r\n\r\n" * 20)
+        await eventually(lambda: site.connections == 5, "they are there")
+        await none_left(site)
+    assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+async def test_slow_clients_of_every_kind_disturb_nobody(
+    redis_server: RedisServer, start_app: Callable[..., App], stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    """Half-open connections, readers that stall, heads without an end and slowhttptest's four
+    ways, all at the same time: no viewer misses a tick, and all of it is let go."""
+    if not shutil.which("slowhttptest"):
+        missing("slowhttptest")
+    settings = {"REDIS_URL": redis_server.url, "TRUSTED_PROXIES": "127.0.0.1/32"}
+    async with posting(redis_server.url) as ids:
+        web = start_app("web", **settings, dev=False)
+        await asyncio.to_thread(web.started)
+        async with watching(web.port, VIEWERS) as honest:
+            files = len(open_files(web))
+            tests = [await slow_test(web.port, *mode) for mode in MODES.values()]
+            half = [await slow(stack, web.port, n, HALVES[n % 4]) for n in range(HALF_OPEN)]
+            await eventually(lambda: visitors(web) > VIEWERS + 20, "some of them are there")
+            stalled = [await slow(stack, web.port, n, READERS[n % 3]) for n in range(STALLED)]
+            told = [(await test.communicate())[0] for test in tests]
+            assert all(b"connected" in each.lower() for each in told)
+            await let_go(half)
+            # in the short form nobody waits for the half minute after which the server closes them;
+            # a stream of so few ticks is never so full that it stalls
+            for each in stalled[::3] if LONG else stalled:
+                each.close()
+            await eventually(lambda: visitors(web) == VIEWERS, "all others are gone", 90)
+            assert len(open_files(web)) <= files + 20
+            last = len(ids)
+            await eventually(lambda: all(ids[last - 1] in one.ids for one in honest), "all have it")
+    for one in honest:
+        begin = ids.index(one.ids[0])
+        heard = [id for id, _ in groupby(one.ids)]  # the newest may come again, as a heartbeat
+        assert heard[: last - begin] == ids[begin:last], "every tick, in order"
+        assert one.visits == 1
+    assert (await get(f"{web.url}/healthz"))[0] == 200
+    assert not COMPLAINTS.search(web.output), web.output[-3000:]
+
+
+HALVES = (b"", b"GET /events HTTP/1.1\r\nHost: h\r\nX-", b"GET / HTTP/1.1\r\nHost: h\r\n", PREFACE)
+READERS = (
+    b"GET /events?history=900&tags=science,a1,a2,a3 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /static/smoothie.js HTTP/1.1\r\nHost: h\r\n\r\n" * 20,
+    b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 50,
+)
+
+
+async def slow(stack: AsyncExitStack, port: int, number: int, sent: bytes) -> socket.socket:
+    """A connection of an address of its own, with a small buffer; nothing is read from it."""
+    opened = stack.enter_context(socket.socket())
+    opened.setblocking(False)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    opened.bind((f"127.{1 + number // 60_000}.{number // 250 % 240}.{1 + number % 250}", 0))
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(opened, ("127.0.0.1", port))
+    await loop.sock_sendall(opened, sent)
+    await asyncio.sleep(
+        0
+    )  # on this machine nothing of that waits, and the viewers are in this loop
+    return opened
+
+
+async def let_go(opened: list[socket.socket]) -> None:
+    """Until the server has ended all of these."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(30):
+        for each in opened:
+            try:
+                while await loop.sock_recv(each, 1 << 16):
+                    pass
+            except ConnectionError:
+                pass
+
+
+async def slow_test(port: int, *mode: str) -> asyncio.subprocess.Process:
+    """50 connections in one of slowhttptest's ways; TEST_SECONDS long."""
+    url = f"http://127.0.0.1:{port}/"
+    options = ("-c", "50", "-r", "50", "-i", "1", "-l", str(TEST_SECONDS), "-p", "3", "-u", url)
+    output = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        "slowhttptest", *mode, *options, stdout=output, stderr=output
+    )
