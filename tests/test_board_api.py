@@ -96,8 +96,12 @@ def test_the_board_of_a_running_app(start_app: Callable[..., App], tmp_path: Pat
         400,
         {"error": "all='yes': expected one of 0, 1."},
     )
-    [completed] = (told(app, "/api/hashtags")() or {})["hashtags"]
-    assert completed["tag"] == "science"
+    wait_until(lambda: completed(app), "the most used are written", 40)
+    assert completed(app) == ["science"]
+
+
+def completed(app: App) -> list[str]:
+    return [each["tag"] for each in (told(app, "/api/hashtags")() or {})["hashtags"]]
 
 
 def test_what_is_usual_beside_the_past(start_app: Callable[..., App]) -> None:

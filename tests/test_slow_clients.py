@@ -248,7 +248,7 @@ async def test_slow_clients_of_every_kind_disturb_nobody(
             for each in stalled[::3] if LONG else stalled:
                 each.close()
             await eventually(lambda: visitors(web) == VIEWERS, "all others are gone", 90)
-            assert len(open_files(web)) <= files + 20
+            await eventually(lambda: len(open_files(web)) <= files + 20, "so are their files", 20)
             last = len(ids)
             await eventually(lambda: all(ids[last - 1] in one.ids for one in honest), "all have it")
     for one in honest:
