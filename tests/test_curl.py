@@ -16,7 +16,7 @@ are repeated, so that it is not a repeat."""
 
 @pytest.fixture(scope="module", params=["on", "off"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """With the express lane and without it."""
+    """With EXPRESS_LANE and without it."""
     chosen = {"HASHTAGS": "science,サッカー", "EXPRESS_LANE": request.param}
     with App(tmp_path_factory.mktemp("curl"), **chosen) as started:
         yield started.started()

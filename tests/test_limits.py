@@ -219,7 +219,7 @@ def test_open_files_bound_the_viewers(
 async def start(
     request: pytest.FixtureRequest, redis_server: RedisServer, stack: AsyncExitStack
 ) -> Callable[..., Awaitable[Site]]:
-    """Serve with these settings, with the express lane and without it."""
+    """Serve with these settings, with EXPRESS_LANE and without it."""
 
     async def started(**settings: str) -> Site:
         site = serving(redis_server.url, request.param, **STRANGERS, **settings)

@@ -15,7 +15,7 @@ from served import Site, serving
 from servers import RedisServer, events_of, eventually, free_port, get, viewing
 
 LANES = ("on", "off")
-"""With the express lane and without it."""
+"""With EXPRESS_LANE and without it."""
 
 
 @pytest.fixture(params=LANES)

@@ -32,7 +32,7 @@ from app.store.embedded import find_server
 @pytest.fixture(scope="module", params=["on", "off"])
 def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """Ingester and web together on the demo source, shared by the tests that only read; once
-    with the express lane and once without."""
+    by a connection that is taken and once through Hypercorn alone."""
     chosen = {"HASHTAGS": "science,football,サッカー", "TICK_SECONDS": "0.1"}
     with App(tmp_path_factory.mktemp("web"), EXPRESS_LANE=request.param, **chosen) as started:
         yield started.started()
