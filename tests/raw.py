@@ -3,6 +3,8 @@
 import asyncio
 import re
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from served import Site
 from servers import eventually
@@ -110,3 +112,17 @@ def shape(received: bytes) -> bytes:
         received,
         flags=re.M,
     )
+
+
+@contextmanager
+def connecting(site: Site) -> Iterator[Callable[..., Raw]]:
+    """Opens connections to the site, and closes them in the end."""
+    opened: list[Raw] = []
+
+    def connect(receive_buffer: int = 0) -> Raw:
+        opened.append(Raw(site, receive_buffer))
+        return opened[-1]
+
+    yield connect
+    for each in opened:
+        each.close()

@@ -82,13 +82,16 @@ class Viewer:
         """The last event that its page has; its hashtags are those of the last visit."""
         self.refused: list[str] = []
         """Why it was not let in."""
+        self.stays = False
+        """Whether its next visit is its last one: who comes back with all that there is hears
+        nothing before the next repeat, 4 s later."""
 
     async def run(self) -> None:
         waits = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=6)
         async with aiohttp.ClientSession(timeout=waits, read_bufsize=1 << 22) as session:
             while True:
                 with suppress(aiohttp.ClientError, TimeoutError, OSError):
-                    async with asyncio.timeout(self.chance.uniform(1, 10)):
+                    async with asyncio.timeout(None if self.stays else self.chance.uniform(1, 10)):
                         await self.watch(session, self.next_visit())
                 await asyncio.sleep(self.chance.uniform(0, 0.5))
 

@@ -15,7 +15,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
-from raw import CLOSE, RESET, WAYS, Raw, events_of, get, lane, unchunked, watching
+from raw import CLOSE, RESET, WAYS, Raw, connecting, events_of, get, lane, unchunked, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 
@@ -41,15 +41,8 @@ async def site(way: str, redis_server: RedisServer) -> AsyncIterator[Site]:
 @pytest.fixture
 async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
     """Open connections to the site; they are closed with the test."""
-    opened: list[Raw] = []
-
-    def connect(receive_buffer: int = 0) -> Raw:
-        opened.append(Raw(site, receive_buffer))
-        return opened[-1]
-
-    yield connect
-    for each in opened:
-        each.close()
+    with connecting(site) as connect:
+        yield connect
 
 
 async def nobody(site: Site) -> None:

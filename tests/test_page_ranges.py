@@ -6,9 +6,11 @@ from contextlib import ExitStack
 import pytest
 from browser import opened
 from playwright.sync_api import Browser, Page
+from redis import Redis
 from servers import App, RedisServer, free_port
 from yesterday import remember, remember_days
 
+from app.store import keys
 from app.store.embedded import find_server
 
 DOWN = range(180, 201)
@@ -169,14 +171,19 @@ def test_a_memory_that_cannot_be_had_is_said_in_a_sentence(page: Page) -> None:
 def test_an_ingester_that_stops_is_seen_and_named(
     browser: Browser, redis_server: RedisServer, start_app: Callable[..., App]
 ) -> None:
-    """Amber, then red with the server's own reason; a gap in the line; and all well again."""
+    """Amber, then red with the server's own reason; a gap in the line, where the network does not
+    bring again what was missed; and all well again."""
     settings = {"REDIS_URL": redis_server.url, "HASHTAGS": "science"}
     remember(redis_server.url, ["science"], 100)
     web = start_app("web", port=free_port(), **settings).started()
     ingester = start_app("ingest", **settings)
     with opened(browser, web.url) as page:
         page.wait_for_function("() => badge.dataset.level === 'live'")
+        first = page.evaluate("() => hashtagPulse.state.live.at")
+        page.wait_for_function(f"() => hashtagPulse.state.live.at > {first} + 1000")
         ingester.end()
+        with Redis.from_url(redis_server.url) as redis:  # the demo would go back to it
+            assert redis.hdel(keys.STATE, "cursor:demo") == 1
         page.wait_for_function("() => badge.dataset.level === 'late'")
         page.wait_for_function("() => badge.dataset.level === 'stale'")
         page.wait_for_function("() => badge.textContent.includes('is an ingester running?')")

@@ -155,6 +155,8 @@ async def settled(world: World, viewers: list[Viewer], expected: dict[str, int])
 
     await eventually(counted, "all are counted", 60 + FAULTS)
     assert await world.totals() == expected
+    for each in viewers:
+        each.stays = True
     try:
         await eventually(lambda: all(v.has(expected) for v in viewers), "all viewers have them", 30)
     finally:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from raw import WAYS, Raw, events_of, get, lane, shape, unchunked, watching
+from raw import WAYS, Raw, connecting, events_of, get, lane, shape, unchunked, watching
 from served import Site, Writer, serving
 from servers import RedisServer, eventually
 from test_endings import stall
@@ -44,15 +44,8 @@ async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
 @pytest.fixture
 async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
     """Open connections to the site; they are closed with the test."""
-    opened: list[Raw] = []
-
-    def connect(receive_buffer: int = 0) -> Raw:
-        opened.append(Raw(site, receive_buffer))
-        return opened[-1]
-
-    yield connect
-    for each in opened:
-        each.close()
+    with connecting(site) as connect:
+        yield connect
 
 
 async def test_hypercorn_still_offers_its_connection(site: Site, raw: Any) -> None:

@@ -25,8 +25,6 @@ LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
 BEATS_LOST = 60
 """So many looks in a row at a connection that takes nothing: its viewer is let go. 30 s."""
-
-
 PREPARED_AT_ONCE = 4000
 """So many points of the past are written before others get their turn: some 4 ms."""
 

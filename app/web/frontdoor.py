@@ -31,16 +31,15 @@ from app.web.answers import Refused
 from app.web.events import HEADERS, wanted
 from app.web.feed import Feed
 from app.web.limits import COST, Limits, files_for_others
+from app.web.mended import HEAD_SECONDS
 from app.web.page import CONTENT_SECURITY_POLICY
 from app.web.plain import LONGEST_HEAD, Head, may_become_plain, plain
 from app.web.server import ACCEPTED_AT_ONCE, Listener, ServerConfig
-from app.web.taken import Taken
+from app.web.taken import IS_POSSIBLE, Taken
 from app.web.viewer import Viewer
 
 log = logging.getLogger(__name__)
 
-HEAD_SECONDS = 10.0
-"""A connection without a whole head for so long is closed."""
 MOST_WAITING = 1000
 """So many connections may be without a whole head; for one too many the oldest is closed. Of the
 open files that are for all but viewers they take half at most."""
@@ -57,7 +56,7 @@ ONLY_HYPERCORN = ("accesslog", "max_requests", "root_path", "server_names", "sta
 def open_front_door(app: Quart, config: ServerConfig, settings: Settings, feed: Feed) -> None:
     """Let Hypercorn have only what we hand on, where we can look at connections before it."""
     usual = not any(getattr(config, name) for name in ONLY_HYPERCORN)
-    if settings.express_lane and usual and hasattr(select, "epoll"):
+    if settings.express_lane and usual and IS_POSSIBLE:
         door = FrontDoor(app, config, settings, feed)
         app.extensions["front_door"] = door
         sockets = config.sockets.insecure_sockets
@@ -158,7 +157,8 @@ class Waiting(NamedTuple):
 
 
 class FrontDoor:
-    """Every new connection of this process, until it is a viewer's or Hypercorn's.
+    """Every new connection of this process, until it is a viewer's or Hypercorn's, or has no whole
+    head after HEAD_SECONDS.
 
     Bounds: waiting has most_waiting entries at most, each for HEAD_SECONDS at most.
     """
