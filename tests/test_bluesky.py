@@ -52,7 +52,7 @@ async def test_no_cut_loses_or_doubles_a_post(
         network.put(messages[100:])
         await eventually(lambda: len(host.fired) == len(faults), "every fault fired")
         await counting.reach(expected)
-        assert source.state == "live"
+        await eventually(lambda: source.state == "live", "it is live")
     assert host.fired == [name for name, _ in faults]
     assert all(int(query["cursor"]) >= BEGIN for query in host.asked[1:])
 
