@@ -11,6 +11,7 @@ from servers import App, RedisServer, wait_until
 
 from app.store import keys
 from app.store.store import Store, connect
+from app.web.api import completed
 from app.web.board import READ_SECONDS, Boards
 
 
@@ -79,7 +80,7 @@ def told(app: App, path: str) -> Callable[[], dict[str, Any] | None]:
 
 def test_the_board_of_a_running_app(start_app: Callable[..., App], tmp_path: Path) -> None:
     """The demo's people use its hashtags at once; what is usual nobody knows yet; a blocked one
-    is neither on it nor completed, however it is written."""
+    is not on it, however it is written."""
     (tmp_path / "blocked.txt").write_text("#ＢＡＤ\n\nother\n")
     app = start_app(HASHTAGS="science,bad", BLOCKED_HASHTAGS="@blocked.txt").started()
     assert answer(app, "/api/board")[0] in (200, 503)
@@ -96,12 +97,13 @@ def test_the_board_of_a_running_app(start_app: Callable[..., App], tmp_path: Pat
         400,
         {"error": "all='yes': expected one of 0, 1."},
     )
-    wait_until(lambda: completed(app), "the most used are written", 40)
-    assert completed(app) == ["science"]
 
 
-def completed(app: App) -> list[str]:
-    return [each["tag"] for each in (told(app, "/api/hashtags")() or {})["hashtags"]]
+def test_what_is_blocked_is_not_completed() -> None:
+    popular = [("bad", "Bad", 9), ("science", "Science", 3), ("art", "art", 2)]
+    found = completed(popular, "", {"bad", "art"})
+    assert [each["tag"] for each in found] == ["science"]
+    assert [each["tag"] for each in completed(popular, "")] == ["bad", "science", "art"]
 
 
 def test_what_is_usual_beside_the_past(start_app: Callable[..., App]) -> None:

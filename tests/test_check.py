@@ -174,7 +174,7 @@ async def test_a_redis_that_will_not_do_fails(
     ],
 )
 async def test_a_right_that_is_missing_fails_and_is_named(
-    redis_server: RedisServer, start_app: Callable[..., App], taken: str, missing: tuple[str, ...]
+    redis_server: RedisServer, taken: str, missing: tuple[str, ...]
 ) -> None:
     """With a user's whole set of rights taken together; nothing in Redis is changed, and with the
     rights of the README it passes."""
@@ -185,15 +185,23 @@ async def test_a_right_that_is_missing_fails_and_is_named(
         assert failed == [
             f"Redis: its user lacks the right {right} (see ACL SETUSER)." for right in missing
         ]
-        url = f"redis://pulse:pw@127.0.0.1:{redis_server.port}"
-        app = start_app("check", REDIS_URL=url, SOURCES="demo")
-        await eventually(lambda: not app.running, "the check is over", 40)
-        assert app.wait() == 1
-        assert all(f"FAIL  {sentence}\n" in app.output for sentence in failed)
-        assert "pw" not in app.output and "Traceback" not in app.output
     redis = connect(redis_server.url)
     assert await redis.keys() == []
     await redis.aclose()
+
+
+async def test_check_prints_which_rights_are_missing(
+    redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    async with as_user(redis_server, "-xadd", "resetchannels") as limited:
+        failed = [f.sentence for f in await check_redis(limited) if not f.works]
+        url = f"redis://pulse:pw@127.0.0.1:{redis_server.port}"
+        app = start_app("check", REDIS_URL=url, SOURCES="demo")
+        await eventually(lambda: not app.running, "the check is over", 40)
+    assert app.wait() == 1
+    assert len(failed) == 2
+    assert all(f"FAIL  {sentence}\n" in app.output for sentence in failed)
+    assert "pw" not in app.output and "Traceback" not in app.output
 
 
 async def test_a_full_redis_fails(tmp_path: Path) -> None:
