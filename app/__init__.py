@@ -11,6 +11,7 @@ The way of the data, and the place of each step of it, in the order of reading:
     hashtags.py   which strings are hashtags, and when two are the same one
     settings.py   what may be chosen from outside
     messages.py   what travels: Post and Tick, and what is neither
+    texts.py      what strangers wrote, made fit to be shown
     retry.py      how long to wait before trying again
     pace.py       how long ticks last
     process.py    the end of a process

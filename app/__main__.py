@@ -170,6 +170,7 @@ async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
         settings.tick_seconds,
         settings.max_hashtags,
         blocked=settings.blocked_hashtags,
+        shows_posts=settings.show_posts,
     )
 
     async def ingest() -> None:

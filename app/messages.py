@@ -1,7 +1,8 @@
 """What travels: a Post into the counter, a Tick to everybody else.
 
 What is neither has a name of its own: a MinuteCount, where a network tells a number and no
-posts, and a Checkpoint, where a source came further and there is nothing to count.
+posts, a Deletion, where a post is there no more, and a Checkpoint, where a source came further and
+there is nothing to count.
 """
 
 import json
@@ -22,6 +23,19 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What every reader of JSON can hold."""
 BySource = dict[str, Whole]
 """Source name to a number of posts."""
+
+
+class Shown(msgspec.Struct, frozen=True, gc=False):
+    """What everybody may be shown of a post whose network has it in its stream alone."""
+
+    url: str
+    """Where it can be read."""
+    text: str = ""
+    """Plain text; empty where only the address may be told."""
+    name: str = ""
+    """What its author wants to be called."""
+    handle: str = ""
+    """What its network calls its author."""
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
@@ -45,6 +59,10 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     """Where to start reading again for what follows; empty where the place is as before."""
     adult: bool = False
     """Whether its author or its network says that it is not for everybody."""
+    domains: tuple[str, ...] = ()
+    """The hosts that it links to, at most texts.MOST_DOMAINS."""
+    shown: Shown | None = None
+    """None where nothing of it may be shown, or its network is to be asked for that."""
 
     @property
     def time(self) -> int:
@@ -74,7 +92,17 @@ class Checkpoint(msgspec.Struct, frozen=True, gc=False):
     cursor: str
 
 
-Message = Post | MinuteCount | Checkpoint
+class Deletion(msgspec.Struct, frozen=True, gc=False):
+    """A post was deleted or changed, or all posts of somebody are to be seen no more."""
+
+    source: str
+    id: str
+    """The post's. One that ends in "/" stands for all posts whose ids begin so."""
+    cursor: str = ""
+    """As in a Checkpoint; empty where the place is as before."""
+
+
+Message = Post | MinuteCount | Checkpoint | Deletion
 """What a source hands over."""
 
 

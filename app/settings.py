@@ -213,6 +213,12 @@ class Settings:
         urls("ws", "wss"),
         address=True,
     )
+    bluesky_api_url: str = setting(
+        "https://public.api.bsky.app",
+        "an http:// or https:// URL",
+        url("http", "https"),
+        address=True,
+    )
     mastodon_url: str = setting(
         "",
         "the http:// or https:// URL of a Mastodon server",
@@ -232,6 +238,7 @@ class Settings:
     blocked_hashtags: frozenset[str] = setting(
         "", "a comma list of hashtags, or @ and the name of a file with one a line", blocked
     )
+    show_posts: bool = setting("true", "true or false", true_or_false)
 
     def hide(self, text: str) -> str:
         """What somebody else wrote, without a secret of ours that it may repeat."""

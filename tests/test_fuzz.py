@@ -11,10 +11,14 @@ from network import settings
 from x_source import Clock
 
 from app.hashtags import key
-from app.messages import Post
+from app.ingest.posts import Posts
+from app.messages import Deletion, Post
 from app.sources import SourceLost
+from app.sources.bluesky import wire as bluesky
+from app.sources.mastodon import wire as mastodon
 from app.sources.replay import Parser, Replay
 from app.sources.x.stream import X
+from app.texts import LONGEST_NAME, LONGEST_TEXT, web_address
 
 MUTANTS = 100_000
 FOLDERS = {
@@ -27,6 +31,50 @@ ODD: list[Any] = [
     "\u202e", "a" * 5000, "0000-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", [], [None], [[]], {},
     {"tag": None}, {"hashtags": 5}, {"entities": {"hashtags": [{}]}}, [{"name": 5}], [{"tag": []}],
 ]  # fmt: skip
+
+
+TEXT, LINK = "Hi 👋 #science & more\u2028", "https://www.example.org/x?y=1"
+LABELS = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "porn"}, {"val": "x"}]}
+FEATURES = [
+    {"$type": "app.bsky.richtext.facet#tag", "tag": "science"},
+    {"$type": "app.bsky.richtext.facet#link", "uri": LINK},
+]
+RECORD = {
+    "text": TEXT, "labels": LABELS, "facets": [{"features": FEATURES}],
+    "embed": {"media": {"external": {"uri": LINK, "title": TEXT}}, "external": {"uri": LINK}},
+}  # fmt: skip
+COMMIT = {"operation": "create", "collection": bluesky.COLLECTION, "rkey": "r", "record": RECORD}
+STATUS = {
+    "id": "1", "visibility": "public", "sensitive": False, "spoiler_text": "", "url": LINK,
+    "account": {"id": "1", "acct": "a@b.example", "display_name": TEXT}, "tags": [{"name": "science"}],
+    "content": f'<p>Hi<br><a href="{LINK}">&amp;</a> <a class="mention" href="{LINK}">@b</a></p>',
+}  # fmt: skip
+ENTITIES = {"hashtags": [{"tag": "science"}], "urls": [{"expanded_url": LINK}]}
+FULL: dict[str, list[dict[str, Any]]] = {
+    "x": [{"data": {"id": "1", "author_id": "1", "text": TEXT, "entities": ENTITIES}}],
+    "bluesky": [
+        {"did": "did:plc:a", "time_us": 1, "commit": COMMIT},
+        {"did": "did:plc:a", "time_us": 1, "commit": COMMIT | {"operation": "delete"}},
+        {
+            "did": "did:plc:a",
+            "time_us": 1,
+            "kind": "account",
+            "account": {"active": False, "status": "deleted"},
+        },
+    ],
+    "mastodon": [
+        {"event": "update", "payload": json.dumps(STATUS)},
+        {"event": "status.update", "payload": json.dumps(STATUS)},
+        {"event": "delete", "payload": "1"},
+    ],
+}
+"""Messages with texts, labels, links and names, which the recordings lack."""
+POSTS = Posts()
+DELETIONS: dict[str, Callable[[bytes], Deletion | None]] = {
+    "x": lambda line: None,
+    "bluesky": lambda line: bluesky.deletion_of(bluesky.read_event(line)),
+    "mastodon": lambda line: mastodon.deletion_of(mastodon.read_event(line)),
+}
 
 
 def lines(recordings: Path, *folders: str) -> list[bytes]:
@@ -83,7 +131,7 @@ def revalued(line: bytes, luck: random.Random) -> bytes:
     """Valid JSON, with something odd in the place of one value, also in Mastodon's inner JSON."""
     message = json.loads(line)
     payload = message.get("payload")
-    if isinstance(payload, str):
+    if isinstance(payload, str) and payload.startswith("{"):
         inner = json.loads(payload)
         replace(inner, luck)
         message["payload"] = json.dumps(inner)
@@ -116,26 +164,47 @@ def check(post: Post | None) -> None:
     for name, spelling in post.hashtags.items():
         assert name
         assert name == key(spelling)
+    assert all(host == host.lower() and 0 < len(host) <= 100 for host in post.domains)
+    if shown := post.shown:
+        assert shown.url == web_address(shown.url) != ""
+        assert len(shown.text) <= LONGEST_TEXT
+        assert max(len(shown.name), len(shown.handle)) <= LONGEST_NAME
+    POSTS.new.clear()
+    POSTS.add(post, tuple(post.hashtags), 1, 1)
+
+
+def check_deletion(line: bytes, network: str) -> bool:
+    """Whether it is one; what is of another form raises what sources skip."""
+    try:
+        found = DELETIONS[network](line)
+    except (ValueError, RecursionError):
+        return False
+    assert found is None or (found.source, bool(found.id)) == (network, True)
+    return found is not None
 
 
 @pytest.mark.parametrize("network", FOLDERS)
 def test_no_mutant_breaks_a_parser_or_its_neighbour(recordings: Path, network: str) -> None:
     """Each is a Post, none, or skipped; the good line after it means what it always meant."""
     pool = lines(recordings, *FOLDERS[network])
+    full = [json.dumps(message).encode() for message in FULL[network]]
+    pool += full * (len(pool) // 10 // len(full) + 1)
     replay, parser = Replay(settings(["science"]), Clock()), Parser()
     truth = {line: replay.read_line(line, parser) for line in pool}
     assert sum(post is not None for post in truth.values()) > len(pool) / 2
     assert not replay.bad
-    outcomes = {"post": 0, "none": 0}
+    outcomes, deletions = {"post": 0, "none": 0}, 0
     for n, mutant in enumerate(mutants(pool, MUTANTS, seed=1)):
         post = replay.read_line(mutant, parser)
         outcomes["post" if post else "none"] += 1
         check(post)
+        deletions += not post and check_deletion(mutant, network)
         if n % 4 == 0:
             neighbour = pool[n % len(pool)]
             assert replay.read_line(neighbour, parser) == truth[neighbour]
     assert replay.bad > MUTANTS / 4, "most mutants are broken"
     assert outcomes["post"] > MUTANTS / 20, "some still are posts"
+    assert deletions > MUTANTS / 1000 or network == "x"
 
 
 def test_no_mutant_of_a_problem_breaks_the_live_x(recordings: Path) -> None:

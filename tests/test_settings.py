@@ -38,6 +38,8 @@ WRONG = {
     "X_BACKFILL": ["yes", "1", "of"],
     "X_POSTS_PER_DAY": ["-1", "many", "1.5", "1e6"],
     "JETSTREAM_URL": ["http://h", "wss://", ",", "wss://good,nonsense"],
+    "BLUESKY_API_URL": ["public.api.bsky.app", "wss://h", "https://"],
+    "SHOW_POSTS": ["maybe", "1"],
     "MASTODON_URL": ["mastodon.social", "wss://h", "https://", "https://:443"],
     "MASTODON_TOKEN": ["two words", "line\nbreak"],
     "REPLAY_SPEED": ["-1", "fast", "nan", "1e7"],

@@ -12,6 +12,7 @@
     popular.py     the most used of the last day
     lately.py      who used which hashtags in the last ten minutes
     board.py       what is rising, and most used, in them
+    posts.py       where the posts of the last ten minutes are
     clock.py       Redis's clock
     writer.py      one commit, from all of the above
     commits.py     what was tried, and what Redis has of it

@@ -15,9 +15,10 @@ from app.ingest.clock import RedisClock, Told, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
 from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
+from app.ingest.posts import Posts
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
-from app.messages import MINUTE, Checkpoint, Message, MinuteCount, Post
+from app.messages import MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
 from app.pace import Pace
 from app.retry import Backoff
 from app.sources import Source, SourceLost
@@ -47,6 +48,7 @@ class Ingester:
         most: int = sys.maxsize,
         elapsed: Callable[[], float] = seconds_up,
         blocked: Collection[str] = (),
+        shows_posts: bool = True,
     ) -> None:
         self.sources = {source.name: source for source in sources}
         """By their names."""
@@ -55,6 +57,8 @@ class Ingester:
         self.store, self.tracked = store, frozenset(tracked)
         self.blocked = frozenset(blocked)
         """Hashtags that are never on the board."""
+        self.shows_posts = shows_posts
+        """Whether it is written down where the posts are."""
         self.pace = Pace(seconds, "storing a tick")
         self.name = own_name()
         """Ours among ingesters, as the lease has it."""
@@ -72,6 +76,7 @@ class Ingester:
         self.counter = Counter(self.tracked)
         self.commits = Commits(stored)
         self.board = Board(self.writer.spellings.shown, self.blocked)
+        self.posts = Posts(self.shows_posts)
         self.seen: dict[str, Seen] = {}
         """Of each source that may bring again what was counted: what that was."""
         self.readers: dict[str, asyncio.Task[None]] = {}
@@ -86,6 +91,7 @@ class Ingester:
             stored = await self.first_state()
             self.begin(stored)
             self.writer.begin(stored)
+            await self.recall_posts()
             await self.write()
 
     async def write(self) -> None:
@@ -132,6 +138,17 @@ class Ingester:
                 self.complain(str(lost))
                 await asyncio.sleep(backoff.next())
 
+    async def recall_posts(self) -> None:
+        """Learn where the posts are that came before us."""
+        if not self.shows_posts:
+            return
+        heard = {name for name, source in self.sources.items() if not source.misses_deletions}
+        try:
+            async for _ in self.posts.recall(self.store, heard):
+                pass
+        except StoreLost as lost:
+            self.lose_posts(lost)
+
     async def recall_popular(self) -> None:
         """What completion is to know of the hours before; without it, it begins anew."""
         stored = self.commits.stored
@@ -172,6 +189,8 @@ class Ingester:
     async def commit(self, group: asyncio.TaskGroup) -> bool:
         """Bring the store up to date; False when it cannot be had: the next tick tries again."""
         self.counter.begin(self.clock.now() // MINUTE)
+        if not self.trouble:
+            await self.write_posts()
         try:
             while cut := self.commits.next_again():
                 if not await self.put(cut, group):
@@ -181,11 +200,24 @@ class Ingester:
             if await self.is_taken():
                 raise
         except StoreLost as lost:
+            self.posts.lose()
             self.complain(str(lost))
         else:
             self.complain("")
             return True
         return False
+
+    async def write_posts(self) -> None:
+        """Write down where the new posts are, and what is deleted, before the tick tells of it."""
+        try:
+            await self.posts.write(self.store, self.name, self.clock.now())
+        except StoreLost as lost:
+            self.lose_posts(lost)
+
+    def lose_posts(self, why: StoreLost) -> None:
+        """Without them all else goes on."""
+        if self.posts.lose():
+            log.warning("posts cannot be shown: %s", why)
 
     async def is_taken(self) -> bool:
         """Whether the other writer lives: a Redis that came back older may name a dead one."""
@@ -225,6 +257,7 @@ class Ingester:
         back = {source.name for source in self.sources.values() if source.goes_back}
         start = {s.name for s in self.sources.values() if s.goes_back_to_the_start}
         missing = self.commits.reconcile(stored, back, start)
+        self.posts.lose()
         others = self.sources.keys() - missing.read_again
         self.writer.begin(stored, dict.fromkeys(others, missing.since))
         log.warning("Redis is not as we left it: %d of our ticks are not in it", missing.commits)
@@ -260,6 +293,8 @@ class Ingester:
                             await self.wait_for_room()
                 return
             except SourceLost as lost:
+                if source.misses_deletions:
+                    self.posts.forget(source.name)
                 source.say(lost.state, lost.told, logged=str(lost))
                 if lost.for_good:
                     return
@@ -302,15 +337,21 @@ class Ingester:
             self.show(source, message)
         elif isinstance(message, MinuteCount):
             self.counter.add_minute(message)
-        elif message.cursor:
-            self.counter.cursors[source.name] = message.cursor
+        else:
+            if isinstance(message, Deletion):
+                self.posts.remove(message)
+            if message.cursor:
+                self.counter.cursors[source.name] = message.cursor
 
     def show(self, source: Source, post: Post) -> None:
-        """Let the post count for the board, with those of its hashtags that are counted."""
+        """Let the post count for the board, and be shown, with those of its hashtags that are
+        counted."""
         tags = [tag for tag in post.hashtags if source.complete or tag in self.tracked]
         if tags:
             now = self.clock.now()
-            self.board.lately.add(post, tags, post.time if source.catching_up else now, now)
+            at = post.time if source.catching_up else now
+            self.board.lately.add(post, tags, at, now)
+            self.posts.add(post, tags, at, now)
 
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""

@@ -81,6 +81,9 @@ class Source(ABC):
     """Whether going back brings posts again that were counted: they are then known by their
     id, for 15 minutes (Redis' `seen:…`)."""
 
+    misses_deletions: bool = False
+    """Whether posts are deleted while it is away of which it never hears."""
+
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
         self.state, self.reason, self.since = "connecting", "", clock()
@@ -234,6 +237,12 @@ def members(line: bytes) -> Mapping[str, Any]:
         return read_members(line)
     except (ValueError, RecursionError):
         return {}
+
+
+def trouble_with(error: Exception, message: str | bytes) -> str:
+    """What is wrong with a message, for the log: nothing of what stands in it."""
+    place = f" ({error})" if isinstance(error, msgspec.ValidationError) else ""
+    return f"{type(error).__name__}{place}, {len(message)} long"
 
 
 CLOSED = {

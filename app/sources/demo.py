@@ -9,7 +9,7 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 
-from app.messages import Checkpoint, Message, Post
+from app.messages import Checkpoint, Message, Post, Shown
 from app.sources import Source
 
 SLOT_SECONDS = 0.1
@@ -17,6 +17,17 @@ CATCH_UP_SECONDS = 60
 PRESENT_SECONDS = 10
 """What is not older than this at the start is the present, not the past."""
 BURST_SECONDS = 240
+PEOPLE = 500
+FIRST_NAMES = ("Ada", "Bo", "Chidi", "Dana", "Emre", "Fia", "Goran", "Hana", "Ines", "Jun")
+LAST_NAMES = ("Adler", "Birk", "Castro", "Dube", "Engel", "Faroe", "Gupta", "Holm", "Ito", "Juarez")
+SAYINGS = (
+    "What a day for {tag}!",
+    "I have just read about {tag} and want to know more.",
+    "Does anybody here know a good book on {tag}?",
+    "Three things that I learnt this week. The first is about {tag}.",
+    "{tag} again, and I do not tire of it.",
+    "On my way to meet the others. {tag}",
+)
 
 
 class Demo(Source):
@@ -63,13 +74,23 @@ def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
             if chance.random() < 0.1:
                 other = chance.choice(tags)
                 named[other] = other
+            written = int((start + chance.uniform(0, SLOT_SECONDS)) * 1000)
+            person = chance.randrange(PEOPLE)
             yield Post(
                 source="demo",
                 id=f"{slot}-{tag}-{n}",
-                written=int((start + chance.uniform(0, SLOT_SECONDS)) * 1000),
-                author=f"demo{chance.randrange(500)}",
+                written=written,
+                author=f"demo{person}",
                 hashtags=named,
+                shown=invented(tuple(named), person, chance.choice(SAYINGS)),
             )
+
+
+def invented(tags: tuple[str, ...], person: int, saying: str) -> Shown:
+    """What nobody said; there is nothing at its address."""
+    first, last = FIRST_NAMES[person % 10], LAST_NAMES[person // 10 % 10]
+    text = " ".join([saying.format(tag=f"#{tags[0]}"), *(f"#{tag}" for tag in tags[1:])])
+    return Shown(f"https://example.org/demo{person}", text, f"{first} {last}", f"demo{person}")
 
 
 def rate(tag: str, seed: int, at: float) -> float:

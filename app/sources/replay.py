@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.messages import Message, Post
 from app.settings import Settings, SettingsError
-from app.sources import Source, SourceLost, classes
+from app.sources import Source, SourceLost, classes, trouble_with
 
 LONGEST_PAUSE = 1.0
 """Seconds between two posts at most: recordings have nights in them, and whole years."""
@@ -52,7 +52,8 @@ class Replay(Source):
                 file.seek(int(offset) if recording == mark and offset.isdecimal() else 0)
                 self.say("live", f"replaying {path.name}")
                 async for post, end in self.read(file):
-                    yield replace(post, source=self.name, cursor=f"{mark}:{end}")
+                    # what was said so long ago may have been taken back since
+                    yield replace(post, source=self.name, cursor=f"{mark}:{end}", shown=None)
         except OSError as error:
             why = f"cannot be read: {error.strerror}"
             raise SourceLost(f"REPLAY_FILE {path} {why}", told=f"the recording {why}") from error
@@ -77,7 +78,7 @@ class Replay(Source):
         try:
             return None if line.isspace() else parser.parse(line)
         except Exception as error:  # noqa: BLE001 - else it ends us, comes again, and ends us again
-            self.skip(f"{type(error).__name__}: {line[:80]!r}")
+            self.skip(trouble_with(error, line))
             return None
 
     async def pause(self, milliseconds: int) -> None:

@@ -5,6 +5,7 @@
     connection.py    a connection that gives up soon, and what it raises
     state.py         what a commit leaves, and what it writes
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription
+    posts.py         where the posts of the last ten minutes are (posts.lua)
     slots.py         a field of an hour or a day, not taken apart
     past.py          hours and days of the past
     redis_server.py  keeps a Redis server running beside us

@@ -17,6 +17,8 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     states                   stream  ~10,000    what the sources were doing, an entry a change
     popular                  string  5 min      the most used of the last day, as JSON
     board                    string  5 min      what is rising and most used just now, as JSON
+    posts                    stream  10 min     where the posts with hashtags are (posts.py)
+    lookups                  string  seconds    while it is there, no posts are looked up
     spent:<source> <day>     hash    3 days     reader: posts read from a network that charges
 
 <n> counts the hours, days or minutes since 1970 (UTC). In `hour`, `kept` and `day` the field
@@ -37,6 +39,7 @@ PREFIX = "{hashtag}:"
 STATE, LOG, TICKS = f"{PREFIX}state", f"{PREFIX}log", f"{PREFIX}ticks"
 LEASE, STATES, SPENT = f"{PREFIX}lease", f"{PREFIX}states", f"{PREFIX}spent"
 POPULAR, BOARD = f"{PREFIX}popular", f"{PREFIX}board"
+POSTS, LOOKUPS = f"{PREFIX}posts", f"{PREFIX}lookups"
 
 LOG_SECONDS = 900
 """How far back the log of ticks reaches."""
@@ -56,6 +59,7 @@ SEEN_LIFE = 48 * 3600
 """Seconds; for what an ingester that never came back has left."""
 POPULAR_SECONDS = 300
 BOARD_SECONDS = 300
+POSTS_SECONDS = 600
 POPULAR_MOST = 5000
 """Hashtags that completion knows."""
 

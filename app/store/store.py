@@ -43,6 +43,7 @@ class Store:
         self.redis = redis
         self.script = redis.register_script((HERE / "commit.lua").read_text())
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
+        self.posting = redis.register_script((HERE / "posts.lua").read_text())
         self.skipped = 0
         """Messages on the channel and entries in the log that were no ticks of ours."""
 

@@ -19,14 +19,16 @@ from yarl import URL
 
 from app.messages import Checkpoint, Message
 from app.settings import showable
-from app.sources import Source, SourceLost, said
+from app.sources import Source, SourceLost, said, trouble_with
 from app.sources.bluesky.place import AGREE, EARLIEST, EARLY_AT_MOST, MINUTE, SECOND, Place
 from app.sources.bluesky.wire import (
     COLLECTION,
     Event,
+    deletion_of,
     is_message,
     made,
     may_have_hashtags,
+    may_take_back,
     parse,
     post_of,
     read_event,
@@ -88,7 +90,7 @@ class Bluesky(Source):
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """One connection to one of the servers; the next call takes the next one.
 
-        Every post with a hashtag, and now and then a checkpoint.
+        Every post with a hashtag, what is taken back, and now and then a checkpoint.
         """
         urls = self.settings.jetstream_url
         url, self.turn = urls[self.turn % len(urls)], self.turn + 1
@@ -174,7 +176,7 @@ class Bluesky(Source):
         """What a message brings; a bad one is skipped and counted."""
         self.tap(raw)
         self.last = raw
-        if self.unread < UNREAD_AT_MOST and not may_have_hashtags(raw):
+        if self.unread < UNREAD_AT_MOST and not (may_have_hashtags(raw) or may_take_back(raw)):
             self.unread += 1
             return None
         try:
@@ -182,16 +184,19 @@ class Bluesky(Source):
                 raise ValueError(f"a message of {len(raw)} bytes")
             return self.brought(read_event(raw))
         except Exception as error:  # noqa: BLE001 - else it ends us, comes again, and ends us again
-            self.skip(f"{type(error).__name__}: {raw[:80]!r}")
+            self.skip(trouble_with(error, raw))
             return None
 
     def brought(self, event: Event) -> Message | None:
-        """The post of a message, if it is a new one; or else how far we have come."""
+        """The post of a message, if it is a new one, or that one is there no more; or else how
+        far we have come."""
         post, revised = post_of(event), made(event)
         self.came(at := self.place.hear(event.time_us, revised, int(self.clock() * SECOND)), event)
         cursor = str(self.place.cursor or "")
         if post and post.hashtags and not self.place.was_counted(revised):
             return replace(post, cursor=cursor, written=at // 1000)
+        if gone := deletion_of(event):
+            return replace(gone, cursor=cursor)
         return Checkpoint(self.name, cursor) if cursor else None
 
     def came(self, at: int, event: Event) -> None:

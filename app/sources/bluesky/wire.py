@@ -7,11 +7,15 @@ from typing import Any
 from msgspec import field
 
 from app.hashtags import named
-from app.messages import Post
+from app.messages import Deletion, Post
 from app.sources import Part, decoder, members
+from app.texts import domains
 
 COLLECTION = "app.bsky.feed.post"
 TAG = "app.bsky.richtext.facet#tag"
+LINK = "app.bsky.richtext.facet#link"
+TAKEN_BACK = frozenset({"delete", "update"})
+"""What may become of a post later: either way it is not what it was."""
 ADULT = frozenset({"porn", "sexual", "nudity", "graphic-media"})
 """Labels that a post's author may give it."""
 MOST_LABELS = 10
@@ -25,6 +29,7 @@ class Feature(Part):
 
     type: Any = field(name="$type", default=None)
     tag: Any = None
+    uri: Any = None
 
 
 class Facet(Part):
@@ -32,12 +37,13 @@ class Facet(Part):
 
 
 class Record(Part):
-    """What the client wrote; its hashtags stand in its facets and in its `tags`, and what its
-    author says of it in its `labels`."""
+    """What the client wrote; its hashtags stand in its facets and in its `tags`, its links in its
+    facets and in its `embed`, and what its author says of it in its `labels`."""
 
     facets: list[Facet] | None = None
     tags: list[Any] | None = None
     labels: Any = None
+    embed: Any = None
 
 
 class Commit(Part):
@@ -56,6 +62,7 @@ class Event(Part):
     did: str
     time_us: int
     commit: Commit | None = None
+    account: Any = None
 
 
 read_event = decoder(Event)
@@ -80,6 +87,21 @@ def may_have_hashtags(raw: bytes) -> bool:
     return b"facet#tag" in raw or b'"tags"' in raw or b"\\u00" in raw
 
 
+def may_take_back(raw: bytes) -> bool:
+    """False only where decoding could find no Deletion, but for escaped letters as before."""
+    return b'"delete"' in raw or b'"update"' in raw or b'"active"' in raw
+
+
+def deletion_of(event: Event) -> Deletion | None:
+    """A post that is taken back, or all of an account that is deleted, suspended or left."""
+    commit, account = event.commit, event.account
+    if commit:
+        is_ours = commit.collection == COLLECTION and commit.operation in TAKEN_BACK
+        return Deletion("bluesky", f"{event.did}/{commit.rkey}") if is_ours else None
+    is_left = isinstance(account, dict) and account.get("active") is False
+    return Deletion("bluesky", f"{event.did}/") if is_left else None
+
+
 def post_of(event: Event) -> Post | None:
     """None for what is no new post. Raises ValueError for a new post without a record."""
     commit = event.commit
@@ -87,13 +109,15 @@ def post_of(event: Event) -> Post | None:
         return None
     if commit.record is None:
         raise ValueError("a new post without a record")
+    hashtags = named(tags_of(commit.record))
     return Post(
         source="bluesky",
         id=f"{event.did}/{commit.rkey}",
         written=event.time_us // 1000 if 0 <= event.time_us < LATEST else 0,
         author=event.did,
-        hashtags=named(tags_of(commit.record)),
+        hashtags=hashtags,
         adult=commit.record.labels is not None and is_adult(commit.record.labels),
+        domains=domains(links_of(commit.record)) if hashtags else (),
     )
 
 
@@ -103,6 +127,18 @@ def tags_of(record: Record) -> Iterator[Any]:
             if feature.type == TAG:
                 yield feature.tag
     yield from record.tags or ()
+
+
+def links_of(record: Record) -> Iterator[Any]:
+    for facet in record.facets or ():
+        for feature in facet.features or ():
+            if feature.type == LINK:
+                yield feature.uri
+    embed = record.embed if isinstance(record.embed, dict) else {}
+    for card in (embed, embed.get("media")):
+        external = card.get("external") if isinstance(card, dict) else None
+        if isinstance(external, dict):
+            yield external.get("uri")
 
 
 def is_adult(labels: Any) -> bool:

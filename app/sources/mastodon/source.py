@@ -12,16 +12,16 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from msgspec.structs import replace
 from yarl import URL
 
 from app.hashtags import spelling
-from app.messages import Checkpoint, Message, Post
+from app.messages import Checkpoint, Message, Post, Shown
 from app.settings import showable
-from app.sources import Source, SourceLost, said
+from app.sources import Source, SourceLost, said, trouble_with
 from app.sources.mastodon.timelines import (
     PAGE,
     SECONDS_A_PLAIN_REQUEST,
@@ -35,6 +35,7 @@ from app.sources.mastodon.wire import (
     Event,
     as_line,
     body,
+    deletion_of,
     events,
     id_of,
     is_message,
@@ -57,6 +58,8 @@ LIMITED_SECONDS = 60.0
 """How long to wait when the server says that it is too much, but not until when."""
 REDIRECTS = (301, 302, 303, 307, 308)
 
+Found = TypeVar("Found")
+
 
 class Mastodon(Source):
     name = "mastodon"
@@ -77,7 +80,7 @@ class Mastodon(Source):
         self.server, self.token = URL(self.settings.mastodon_url), self.settings.mastodon_token
         if self.token and self.server.host:  # a request has room for one of both
             self.server = self.server.with_user(None)
-        self.complete = bool(self.token)
+        self.complete = self.misses_deletions = bool(self.token)
         self.tracked = frozenset(self.settings.hashtags)
         self.pace = Pace(elapsed)
         self.windows = self.open_windows("")
@@ -140,7 +143,10 @@ class Mastodon(Source):
             async for event in events(response.content, self.silence):
                 if event:
                     self.tap(as_line(event["event"], event["payload"]))
-                post = self.read(parse_event, Event(**event), event.get("payload", ""))
+                told, payload = Event(**event), event.get("payload", "")
+                if gone := self.read(deletion_of, told, payload):
+                    yield gone
+                post = self.read(parse_event, told, payload)
                 if post and (new := self.not_counted(post)):
                     yield new
                 if not self.pace.wait():
@@ -167,7 +173,10 @@ class Mastodon(Source):
         """
         self.catching_up = timelines.behind
         self.tap(as_line("update", self.page_read[post.id].decode(errors="replace")))
-        return self.counted(post, self.named(post, tracked=True))
+        found = self.counted(post, self.named(post, tracked=True))
+        # without the stream nobody would tell us that it was deleted
+        told = Shown(post.shown.url) if post.shown and not self.token else post.shown
+        return replace(found, shown=told)
 
     def named(self, post: Post, tracked: bool) -> dict[str, str]:
         """The post's hashtags that are tracked, or those that are not."""
@@ -292,11 +301,11 @@ class Mastodon(Source):
         return self.lost(f"{text}: no such thing there" if status == 404 else text, wait)
 
     def read(
-        self, parser: Callable[[Any], Post | None], given: Any, shown: str | bytes
-    ) -> Post | None:
+        self, parser: Callable[[Any], Found | None], given: Any, shown: str | bytes
+    ) -> Found | None:
         """What a message brings; a bad one is skipped and counted."""
         try:
             return parser(given)
         except Exception as error:  # noqa: BLE001 - else it ends us, comes again, and ends us again
-            self.skip(f"{type(error).__name__}: {shown[:80]!r}")
+            self.skip(trouble_with(error, shown))
             return None

@@ -12,8 +12,9 @@ import aiohttp
 from msgspec import DecodeError, Raw, convert
 
 from app.hashtags import named
-from app.messages import Post, dumps
+from app.messages import Deletion, Post, Shown, dumps
 from app.sources import Part, SourceLost, decoder, members
+from app.texts import LONGEST_NAME, clean, domains, links, plain, web_address
 
 LINE_BYTES = 2**20
 """Of a line of the stream, what is read of it: ten times as long as a long post."""
@@ -33,6 +34,8 @@ class Event(Part):
 
 class Account(Part):
     id: str | int = ""
+    display_name: Any = ""
+    acct: Any = ""
 
 
 class Tag(Part):
@@ -54,6 +57,14 @@ class Status(Part):
     """Its hashtags."""
     sensitive: Any = False
     """Whether its author, or the server, says that it is not for everybody."""
+    spoiler_text: Any = ""
+    """What its author says before showing the rest."""
+    visibility: Any = ""
+    """"public" where everybody may see it."""
+    content: Any = ""
+    """Its text, as HTML."""
+    url: Any = ""
+    """Where it can be read."""
 
 
 class Numbered(Part):
@@ -126,17 +137,41 @@ def id_of(status: bytes) -> str:
         return ""
 
 
+def deletion_of(event: Event) -> Deletion | None:
+    """A status that was deleted, or edited, which may have changed whatever it said."""
+    payload = event.payload
+    if event.event == "delete":
+        return Deletion("mastodon", checked_id(payload))
+    if event.event != "status.update":
+        return None
+    edited = read_numbered(payload) if isinstance(payload, str) else convert(payload, Numbered)
+    return Deletion("mastodon", checked_id(edited.id))
+
+
 def post_of(status: Status) -> Post | None:
     if status.reblog:
         return None
+    hashtags = named(tag.name for tag in status.tags or ())
     return Post(
         source="mastodon",
         id=checked_id(status.id),
         written=f"{status.created_at}",
         author=f"{status.account.id if status.account else ''}",
-        hashtags=named(tag.name for tag in status.tags or ()),
+        hashtags=hashtags,
         adult=status.sensitive is True,
+        domains=domains(links(status.content)) if hashtags else (),
+        shown=shown(status) if hashtags else None,
     )
+
+
+def shown(status: Status) -> Shown | None:
+    """What of it is for everybody; a remark before it says that it is not."""
+    url, account = web_address(status.url), status.account or Account()
+    hides = status.sensitive is True or bool(status.spoiler_text)
+    if hides or status.visibility != "public" or not url:
+        return None
+    name, handle = (clean(each, LONGEST_NAME) for each in (account.display_name, account.acct))
+    return Shown(url, plain(status.content), name, handle)
 
 
 async def events(

@@ -20,7 +20,7 @@ from tweepy.asynchronous import AsyncStreamingClient
 from app.hashtags import spelling
 from app.messages import Message, Post
 from app.settings import showable
-from app.sources import Source, SourceLost, said
+from app.sources import Source, SourceLost, said, trouble_with
 from app.sources.x.budget import DOLLARS_A_POST, Budget
 from app.sources.x.connection import (
     PLAIN,
@@ -186,7 +186,7 @@ class X(Source):
         except SourceLost:
             raise
         except Exception as error:  # noqa: BLE001 - no post of a stranger ends the others' stream
-            self.skip(f"{type(error).__name__}: {line[:80]!r}")
+            self.skip(trouble_with(error, line))
             return None
         return post
 
@@ -199,7 +199,7 @@ class X(Source):
         if "isconnect" in text or "losing connection" in text:
             raise SourceLost(f"X: {text}", self.waits.cut(), told="X ended the stream")
         if REMARKS.isdisjoint(message):
-            self.skip(text or repr(line[:80]))
+            self.skip(text or f"no post, {len(line)} long")
 
     def is_new(self, post: Post) -> bool:
         """Whether it is the first of this id, of those that are remembered."""

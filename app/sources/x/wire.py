@@ -3,11 +3,13 @@
 https://docs.x.com/x-api/posts/filtered-stream
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from app.hashtags import named
 from app.messages import Post
 from app.sources import REFUSED, Part, members, quick_decoder, read_anyway
+from app.texts import domains
 
 REMARKS = frozenset({"delete", "limit", "warning"})
 """Members of messages that are of no concern to us."""
@@ -23,6 +25,7 @@ class Hashtag(Part):
 
 class Entities(Part):
     hashtags: list[Hashtag] | None = None
+    urls: Any = None
 
 
 class Note(Part):
@@ -77,6 +80,7 @@ def parse(line: bytes | str) -> Post | None:
         written=f"{post.created_at}",
         author=f"{post.author_id or ''}",
         hashtags=named(tags) if tags else {},
+        domains=domains(links_of(post)) if tags else (),
     )
 
 
@@ -86,6 +90,14 @@ def tags_of(post: PostData) -> list[str]:
     if note and note.entities:
         found += [hashtag.tag for hashtag in note.entities.hashtags or ()]
     return found
+
+
+def links_of(post: PostData) -> Iterator[Any]:
+    """Those that X's own short addresses stand for."""
+    notes = post.note_tweet
+    for entities in (post.entities, notes.entities if notes else None):
+        for url in entities.urls if entities and isinstance(entities.urls, list) else ():
+            yield url.get("expanded_url") if isinstance(url, dict) else None
 
 
 def is_message(line: bytes) -> bool:

@@ -1,0 +1,327 @@
+"""Where the posts are, in a real Redis: each once, gone when it is deleted, forgotten in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from servers import RedisServer, eventually
+
+import app.ingest.posts as module
+from app.ingest.ingester import Ingester
+from app.ingest.posts import LIFE, MOST_NEW, Posts
+from app.messages import Deletion, Message, Post, Shown
+from app.settings import read
+from app.sources import Source, SourceLost
+from app.store import keys
+from app.store.posts import Entry, StoredPost, newest, recent
+from app.store.store import LeaseLost, Store, StoreLost, connect
+
+NOW = 1_800_000_000_000
+SHOWN = Shown("https://a.example/1", "Hi", "Ada", "ada")
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+async def clock(store: Store) -> int:
+    seconds, micro = await store.redis.time()
+    return int(seconds) * 1000 + int(micro) // 1000
+
+
+async def entries(store: Store) -> list[Entry]:
+    return [entry async for entry in recent(store)]
+
+
+async def ids(store: Store) -> list[str]:
+    return [entry.post.id for entry in await entries(store) if entry.post]
+
+
+async def gone(store: Store) -> list[str]:
+    return [id for entry in await entries(store) for id in entry.gone]
+
+
+def post(id: str = "did:plc:a/1", source: str = "bluesky", **more: Any) -> Post:
+    return Post(source, id, 0, id.partition("/")[0], {"science": "Science"}, **more)
+
+
+def add(posts: Posts, *ids: str, at: int, source: str = "bluesky") -> None:
+    for id in ids:
+        posts.add(post(id, source), ["science"], at, at)
+
+
+async def test_a_post_is_written_as_it_came(store: Store) -> None:
+    """With its author, its time, its hashtags, its links, and what may be shown of it."""
+    posts, now = Posts(), await clock(store)
+    posts.add(post(domains=("a.example",), shown=SHOWN), ["science"], now - 5, now)
+    await posts.write(store, "us", now)
+    (entry,) = await entries(store)
+    assert entry.post == StoredPost(
+        "bluesky", "did:plc:a/1", "did:plc:a", now - 5, ("science",), ("a.example",), SHOWN
+    )
+    assert entry.id == await newest(store)
+    assert 0 < await store.redis.ttl(keys.POSTS) <= keys.POSTS_SECONDS
+
+
+async def test_what_is_not_to_be_there(store: Store) -> None:
+    """What is adult, of another time, or has an endless id; and nothing at all where an owner
+    shows no posts."""
+    posts, off, now = Posts(), Posts(wanted=False), await clock(store)
+    posts.add(post(adult=True), ["science"], now, now)
+    posts.add(post(), ["science"], now - LIFE, now)
+    posts.add(post(), ["science"], now + 2 * LIFE, now)
+    posts.add(post("x" * 301), ["science"], now, now)
+    off.add(post(), ["science"], now, now)
+    await posts.write(store, "us", now)
+    await off.write(store, "us", now)
+    assert await entries(store) == []
+
+
+async def test_a_post_is_there_once(store: Store) -> None:
+    """However often it comes, before it is written, after, and after a restart."""
+    posts, now = Posts(), await clock(store)
+    add(posts, "a/1", "a/1", at=now)
+    await posts.write(store, "us", now)
+    add(posts, "a/1", "a/2", at=now)
+    await posts.write(store, "us", now)
+    later = Posts()
+    assert [one.id async for one in later.recall(store, {"bluesky"})] == ["a/1", "a/2"]
+    add(later, "a/1", "a/2", "a/3", at=now)
+    await later.write(store, "us", now)
+    assert await ids(store) == ["a/1", "a/2", "a/3"]
+
+
+async def test_what_is_deleted_is_gone(store: Store) -> None:
+    """Before it is written, after that, after a restart, and all of an account; nothing else."""
+    posts, now = Posts(), await clock(store)
+    add(posts, *(f"{who}/{n}" for who in "abc" for n in range(4)), at=now)
+    posts.remove(Deletion("bluesky", "a/0"))
+    await posts.write(store, "us", now)
+    assert await gone(store) == [], "nobody has seen that one"
+    places = {entry.post.id: entry.id for entry in await entries(store) if entry.post}
+    for id in ("a/1", "b/", "b/9", "x/", "c", "/", ""):
+        posts.remove(Deletion("bluesky", id))
+    posts.remove(Deletion("mastodon", "a/2"))
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["a/2", "a/3", "c/0", "c/1", "c/2", "c/3"]
+    assert set(await gone(store)) == {places[id] for id in ("a/1", "b/0", "b/1", "b/2", "b/3")}
+    later = Posts()
+    assert len([one async for one in later.recall(store, {"bluesky"})]) == 6
+    later.remove(Deletion("bluesky", "c/"))
+    await later.write(store, "us", now)
+    assert await ids(store) == ["a/2", "a/3"]
+
+
+async def test_what_is_deleted_on_its_way_is_gone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis is being told of it: it goes with the next tick."""
+    posts, now, real = Posts(), await clock(store), module.write_posts
+
+    async def slow(*arguments: Any) -> list[str]:
+        found = await real(*arguments)
+        posts.remove(Deletion("bluesky", "a/1"))
+        posts.forget("mastodon")
+        return found
+
+    monkeypatch.setattr(module, "write_posts", slow)
+    add(posts, "a/1", "a/2", at=now)
+    add(posts, "7", at=now, source="mastodon")
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["a/1", "a/2", "7"]
+    monkeypatch.setattr(module, "write_posts", real)
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["a/2"]
+
+
+async def test_all_goes_when_nobody_knows_what_redis_has(store: Store) -> None:
+    """An older copy of it may have what was deleted; ids go on from where they were."""
+    posts, now = Posts(), await clock(store)
+    add(posts, "a/1", at=now)
+    await posts.write(store, "us", now)
+    last = await newest(store)
+    add(posts, "a/2", at=now)
+    assert posts.lose()
+    assert not posts.lose(), "that is no news"
+    add(posts, "a/3", at=now)
+    await posts.write(store, "us", now)
+    assert (await ids(store), await gone(store)) == (["a/3"], ["*"])
+    assert [entry.id async for entry in recent(store, last)] == [e.id for e in await entries(store)]
+    assert posts.lose()
+
+
+async def test_a_write_that_fails_takes_all_away_with_the_next(store: Store) -> None:
+    """Whether Redis did it or not: else a post might be there twice, and never go."""
+    posts, now = Posts(), await clock(store)
+    add(posts, "a/1", at=now)
+    await store.redis.set(keys.LEASE, "another")
+    with pytest.raises(LeaseLost):
+        await posts.write(store, "us", now)
+    assert await entries(store) == []
+    await store.redis.delete(keys.LEASE)
+    add(posts, "a/2", at=now)
+    await posts.write(store, "us", now)
+    assert (await ids(store), await gone(store)) == (["a/2"], ["*"])
+
+
+async def test_ten_minutes_later_all_is_forgotten(store: Store) -> None:
+    """Also while no new one comes; by Redis's clock, whose ids say how old an entry is."""
+    posts, now = Posts(), await clock(store)
+    add(posts, "a/1", at=now)
+    await posts.write(store, "us", now)
+    await posts.write(store, "us", now + LIFE - 1000)
+    assert await ids(store) == ["a/1"]
+    await posts.write(store, "us", now + LIFE + 5000)
+    assert await entries(store) == []
+    assert not any(posts.places.values())
+
+
+@pytest.mark.parametrize("bound", ["MOST_POSTS", "MOST_BYTES"])
+async def test_there_are_no_more_than_that(
+    store: Store, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    """The oldest go before their time, in Redis and here."""
+    monkeypatch.setattr(module, bound, 20 if bound == "MOST_POSTS" else 20 * 110)
+    monkeypatch.setattr(module, "MEASURED", 4)
+    posts, now = Posts(), await clock(store)
+    for n in range(30):
+        await eventually(lambda: is_later(store, last), "ids differ") if (
+            last := await newest(store)
+        ) else None
+        add(posts, *(f"a/{n}{k}" for k in range(4)), at=now)
+        await posts.write(store, "us", now)
+    found = await ids(store)
+    assert 4 <= len(found) <= 28
+    assert found[-1] == "a/293"
+    assert len(posts.places["bluesky"]) <= 28
+
+
+async def is_later(store: Store, last: str) -> bool:
+    return await clock(store) > int(last.partition("-")[0])
+
+
+def test_a_burst_is_bounded() -> None:
+    """What is too much between two ticks is left out."""
+    posts = Posts()
+    add(posts, *(f"a/{n}" for n in range(MOST_NEW + 10)), at=NOW)
+    assert len(posts.new) == MOST_NEW
+
+
+async def test_what_is_not_ours_is_skipped(store: Store) -> None:
+    """Anybody may write into the stream."""
+    for field, text in (("post", "{"), ("post", b"\xff"), ("x", "y"), ("post", '{"source":5}')):
+        await store.redis.xadd(keys.POSTS, {field: text})
+    assert [(entry.post, entry.gone) for entry in await entries(store)] == [(None, ())] * 4
+    await store.redis.set(keys.POSTS, "x")
+    with pytest.raises(StoreLost, match="posts is of another type"):
+        await entries(store)
+
+
+class Told(Source):
+    """A source that hands over what a test puts in."""
+
+    complete = True
+
+    def __init__(self, name: str, misses: bool = False) -> None:
+        super().__init__(read({}))
+        self.name, self.misses_deletions = name, misses  # type: ignore[misc]
+        self.waiting: asyncio.Queue[Message | SourceLost] = asyncio.Queue()
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        self.say("live")
+        while True:
+            message = await self.waiting.get()
+            if isinstance(message, SourceLost):
+                raise message
+            yield message
+
+
+@asynccontextmanager
+async def ingesting(store: Store, *sources: Told, shows: bool = True) -> AsyncIterator[Ingester]:
+    ingester = Ingester(sources, store, ["science"], 0.02, shows_posts=shows)
+    task = asyncio.create_task(ingester.run())
+    try:
+        yield ingester
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def reach(store: Store, *expected: str) -> None:
+    async def reached() -> bool:
+        return await ids(store) == list(expected)
+
+    await eventually(reached, f"{expected} are there")
+
+
+async def test_the_ingester_writes_posts_and_deletions(store: Store) -> None:
+    """From the stream to Redis, over a restart, and a source that hears no deletions while it is
+    away is believed no more."""
+    one, two = Told("bluesky"), Told("mastodon", misses=True)
+    async with ingesting(store, one, two):
+        for id in ("a/1", "a/2", "b/1"):
+            one.waiting.put_nowait(post(id))
+        await reach(store, "a/1", "a/2", "b/1")
+        two.waiting.put_nowait(post("7", "mastodon", shown=SHOWN))
+        await reach(store, "a/1", "a/2", "b/1", "7")
+        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
+        await reach(store, "a/2", "b/1", "7")
+    async with ingesting(store, one, two):
+        await reach(store, "a/2", "b/1")
+        two.waiting.put_nowait(post("8", "mastodon", shown=SHOWN))
+        await reach(store, "a/2", "b/1", "8")
+        two.waiting.put_nowait(SourceLost("cut", wait=0))
+        one.waiting.put_nowait(Deletion("bluesky", "b/"))
+        await reach(store, "a/2")
+
+
+async def test_redis_of_another_moment_loses_its_posts(store: Store) -> None:
+    """It came back from an older copy: what was deleted since is in there."""
+    one = Told("bluesky")
+    async with ingesting(store, one):
+        one.waiting.put_nowait(post("a/1"))
+        await reach(store, "a/1")
+        names = await store.redis.keys()
+        copied = {name: await store.redis.dump(name) for name in names}
+        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
+        await reach(store)
+        async with store.redis.pipeline(transaction=True) as pipe:
+            pipe.flushall()
+            for name, value in copied.items():
+                pipe.restore(name, 0, value)
+            await pipe.execute()
+        await eventually(lambda: all_gone(store), "all of it was taken back")
+        assert await ids(store) == []
+
+
+async def all_gone(store: Store) -> bool:
+    return "*" in await gone(store)
+
+
+async def test_counting_goes_on_without_posts(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where they cannot be written, or are not wanted; said once."""
+    await store.redis.set(keys.POSTS, "somebody's")
+    one = Told("bluesky")
+    async with ingesting(store, one):
+        one.waiting.put_nowait(post("a/1"))
+        before = (await store.load()).number
+        await eventually(lambda: is_past(store, before + 5), "some ticks")
+    assert caplog.text.count("posts cannot be shown") == 1
+    await store.redis.delete(keys.POSTS)
+    async with ingesting(store, one, shows=False):
+        one.waiting.put_nowait(post("a/1"))
+        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
+        before = (await store.load()).number
+        await eventually(lambda: is_past(store, before + 5), "some ticks")
+    assert await store.redis.exists(keys.POSTS) == 0
+
+
+async def is_past(store: Store, number: int) -> bool:
+    return (await store.load()).number >= number
