@@ -9,7 +9,10 @@ In the order of reading; each file imports only from those above it:
     watched.py    a hashtag that somebody watches, as text
     series.py     the totals of a hashtag in 15 minutes as JSON, written once
     shared.py     what is longer than a tick: made once, bounded in sum
+    board.py      what is rising, and most used, as the ingester wrote it
+    extras.py     what a viewer may choose beside the totals
     fanout.py     the viewers of the same hashtags: a tick as bytes, once
+    watching.py   which hashtags are watched, and by whom
     totals.py     totals of hashtags that are in no recent tick, read from Redis
     hearing.py    when ticks come, and what is said while none does
     feed.py       one subscription and one log of recent ticks for all open pages
@@ -22,7 +25,6 @@ In the order of reading; each file imports only from those above it:
     bodies.py     bodies of answers: compressed once, some kept for who asks the same
     history.py    the past of a hashtag, as an answer
     band.py       what is usual, around the line of the past
-    board.py      what is rising, and most used, as the ingester wrote it
     api.py        counts, history, completion of hashtags, health
     page.py       the page and its files
     mended.py     Hypercorn's connections, without its faults

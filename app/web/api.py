@@ -16,7 +16,6 @@ from app.store.past import read_past
 from app.store.store import Store, StoreLost
 from app.web.answers import Refused, json, selected
 from app.web.band import bands
-from app.web.board import Boards
 from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import Feed
 from app.web.history import RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
@@ -87,7 +86,7 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
 
 def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
     """Which hashtags there are: completion, and the board."""
-    popular, boards = Popular(), Boards()
+    popular = Popular()
 
     @app.get("/api/hashtags")
     async def completion() -> Response:
@@ -98,7 +97,7 @@ def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/api/board")
     async def board() -> Response:
         whole = one_of("all", "0", "1") == "1"
-        if not (newest := await boards.read(opened(feed))):
+        if not (newest := await feed.boards.read(opened(feed))):
             raise Refused(503, "There is no board yet: the ingester makes one every few seconds.")
         return await json(newest.answer(whole))
 

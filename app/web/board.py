@@ -1,20 +1,24 @@
-"""The board, as the ingester wrote it (app/ingest/board.py)."""
+"""The board, as the ingester wrote it (app/ingest/board.py): as an answer, and as events."""
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from app.ingest.board import LISTED, ONE_AUTHORS
+from app.messages import dumps
 from app.store import keys
 from app.store.store import Store
+from app.web import sse
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 2.0
 """For so long, what Redis said is not asked again."""
+EVENT_SECONDS = 5.0
+"""Between two events at the least."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -82,3 +86,41 @@ class Boards:
                 log.warning("the Redis key %s is not what we write: %s", keys.BOARD, error)
                 self.found = None
         return self.found
+
+
+class BoardEvents:
+    """The board for those who chose to be told it (extras.py): all are told the same."""
+
+    def __init__(self, boards: Boards) -> None:
+        self.boards, self.due = boards, float("-inf")
+        self.made: Board | None = None
+        """The newest board that was looked at."""
+        self.lists: Sequence[Any] = ()
+        """What it said, besides its time."""
+        self.event, self.number = b"", 0
+        """The newest event, and the number of the tick that it goes with."""
+
+    async def read(self, store: Store, now: float) -> bool:
+        if now < self.due:
+            return False
+        before, self.made = self.made, await self.boards.read(store)
+        if self.made is before:
+            return False
+        told = self.made.answer(whole=False) if self.made else {}
+        lists = [told.get("rising"), told.get("used")]
+        if lists == self.lists:
+            return False
+        self.lists, self.due = lists, now + EVENT_SECONDS
+        self.event = sse.event(dumps(told), "board") if told else b""
+        return bool(told)
+
+    def take(self, number: int) -> Collection[str] | None:
+        self.number = number
+        return None
+
+    def first(self, tags: Sequence[str]) -> bytes:
+        return self.event
+
+    def between(self, tags: Sequence[str], before: int, last: int) -> bytes:
+        """The newest alone: nobody needs one that another has followed."""
+        return self.event if before < self.number <= last else b""

@@ -14,6 +14,7 @@ from app.messages import parse_id
 from app.settings import Settings
 from app.store.keys import LOG_SECONDS
 from app.web.answers import Refused, check_is_counted, grouped, respond, typed_tags
+from app.web.extras import NAMES
 from app.web.feed import Feed
 from app.web.takeover import note_viewer
 from app.web.viewer import Start, Viewer
@@ -34,6 +35,8 @@ class Wanted(NamedTuple):
     """Those of the query in alphabetical order, so that who asks for the same shares it; where
     it names none, all that are tracked, in their order."""
     by_source: bool
+    extras: tuple[str, ...]
+    """What it wants to be told beside the totals, by the words of the query."""
     start: Start
 
 
@@ -46,8 +49,8 @@ def add_events(app: Quart, settings: Settings, feed: Feed) -> None:
         body: bytes | AsyncIterator[bytes] = b""
         if request.method != "HEAD":
             # before the log is read nothing can be learnt: the stream begins and waits
-            fanout = await feed.fanout(wants.tags, wants.by_source) if feed.loaded else None
-            fanout = fanout or feed.watch(wants.tags, wants.by_source)
+            asked = wants.tags, wants.by_source, wants.extras
+            fanout = await feed.fanout(*asked) if feed.loaded else feed.watch(*asked)
             body = streamed(Viewer(feed, fanout, wants.start), request.scope)
         response = await respond(body, 200, HEADERS)
         response.timeout = None  # Quart would cut the stream after a minute
@@ -77,7 +80,16 @@ def asked(query: str) -> Wanted:
         parts.setdefault(name, value)
     tags, new = typed_tags(parts, "tags"), typed_tags(parts, "new")
     start = Start(an_id(parts.get("last_event_id", "")), seconds_of_history(parts), new)
-    return Wanted(tuple(sorted(tags)), grouped(parts), start)
+    extras = tuple(name for name in NAMES if is_chosen(parts, name))
+    return Wanted(tuple(sorted(tags)), grouped(parts), extras, start)
+
+
+def is_chosen(parts: dict[str, str], name: str) -> bool:
+    """Raises Refused for another word than 0 and 1."""
+    text = parts.get(name, "0")
+    if text not in ("0", "1"):
+        raise Refused(400, f"{name}={text!r}: expected one of 0, 1.")
+    return text == "1"
 
 
 def check_is_shown(new: tuple[str, ...], tags: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from app.messages import BySource, SourceState, added_up, dumps
 from app.web import sse
+from app.web.extras import Extra
 from app.web.gaps import SHORTEST, Spell, gap_of, pause
 from app.web.series import AllSeries
 from app.web.shared import Shared
@@ -63,6 +64,8 @@ class Due(NamedTuple):
     """So many seconds up to this tick, of these hashtags or, where it names none, of all."""
     ticks: tuple[int, int] | None
     """Then the ticks after one number and up to another, or, for None, the present totals."""
+    extras: int | None
+    """Then what goes beside the ticks after this number, or, for None, what one begins with."""
 
 
 class FanOut:
@@ -71,14 +74,15 @@ class FanOut:
     """
 
     __slots__ = (
-        "__weakref__", "behind", "by_source", "goes_on", "lagging", "looked", "newest", "number",
-        "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
+        "__weakref__", "behind", "by_source", "extras", "goes_on", "lagging", "looked", "newest",
+        "number", "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
         shown: Sequence[Watched],
         by_source: bool,
+        extras: Sequence[Extra],
         ticks: Ticks,
         past: AllSeries,
         shared: Shared,
@@ -86,7 +90,7 @@ class FanOut:
         now: float,
     ) -> None:
         self.shown, self.by_source, self.ticks, self.shared = tuple(shown), by_source, ticks, shared
-        self.past, self.lagging = past, lagging
+        self.extras, self.past, self.lagging = extras, past, lagging
         """Where a fan-out is while it has viewers that are behind."""
         self.goes_on = False
         """Whether it will soon come back to those."""
@@ -141,13 +145,13 @@ class FanOut:
 
     def tell(self, head: Head, now: float) -> None:
         """Hand the tick to every viewer that has all before it."""
-        self.told, self.number = now, head.number
+        before, self.told, self.number = self.number, now, head.number
         self.wake()
         self.look(now)
         if not self.viewers:
             return
-        plain = self.frame(head)
-        chunk = sse.chunk(plain)
+        plain = self.frame(head) + self.beside(before, head.number)
+        chunk = sse.body(plain, True)
         full = []
         for viewer in self.viewers:  # nothing here that need not be: this is what a viewer costs
             data = chunk if viewer.chunked else plain
@@ -288,20 +292,29 @@ class FanOut:
     def written(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
         """What is due as a part of a body, after these bytes; made once for all to whom the
         same is due at this tick. Empty where nothing is."""
-        key = (self.tags, self.by_source, self.ticks.last, due, present, first, chunked)
+        about = self.tags, self.by_source, self.extras, self.ticks.last
+        key = (about, due, present, first, chunked)
         return self.shared.made(key, lambda: self.write(due, present, first, chunked))
 
     def write(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
         parts = [first]
         if due.past:
             parts.append(self.history(*due.past))
+        last = due.ticks[1] if due.ticks else self.ticks.last
+        beside = self.beside(due.extras, last)
         if due.ticks is None:
             parts.append(self.frame(present))
         else:
-            heads = map(self.ticks.head, self.ticks.changes(self.tags, *due.ticks))
-            parts += [self.frame(each) for each in heads if each]
-        data = b"".join(parts)
+            numbers = self.ticks.changes(self.tags, *due.ticks) or [last] * bool(beside)
+            parts += [self.frame(each) for each in map(self.ticks.head, numbers) if each]
+        data = b"".join([*parts, beside])
         return sse.body(data, chunked) if data else b""
+
+    def beside(self, before: int | None, last: int) -> bytes:
+        """What goes beside the ticks after one and up to another; for None, with the first."""
+        if before is None:
+            return b"".join([each.first(self.tags) for each in self.extras])
+        return b"".join([each.between(self.tags, before, last) for each in self.extras])
 
     def reaches(self, position: int) -> bool:
         """Whether the ticks after this one can be had: it is not too old, and the past was not

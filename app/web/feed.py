@@ -8,13 +8,10 @@ each tick becomes bytes once. A tick costs by what changed in it and by who watc
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from random import random
-from weakref import WeakSet, WeakValueDictionary, ref
 
-from app.hashtags import spelling
 from app.messages import BySource, Tick, parse_id
 from app.pace import Pace
 from app.retry import Backoff
@@ -23,11 +20,9 @@ from app.store.store import Store, StoreLost
 from app.web.fanout import REPEAT_SECONDS, FanOut
 from app.web.gaps import Gap
 from app.web.hearing import Hearing
-from app.web.series import AllSeries
-from app.web.shared import Shared
-from app.web.ticks import Head, Ticks
+from app.web.ticks import Head
 from app.web.totals import Totals
-from app.web.watched import Watched
+from app.web.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +37,8 @@ LEARNT_AT_ONCE = 1000
 """Hashtags that are read from Redis at once."""
 
 
-class Feed:
-    """What the web process knows, and how its viewers hear of it.
-
-    Bounds: ticks by time, number and bytes (ticks.py); watched, fanouts, order and lagging by the
-    viewers that there are: what nobody shows any more leaves them by itself. untold has fan-outs
-    of order only.
-    """
+class Feed(Watching):
+    """What the web process knows, and how its viewers hear of it."""
 
     def __init__(
         self,
@@ -57,24 +47,9 @@ class Feed:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random,
     ) -> None:
-        self.seconds, self.clock, self.chance = seconds, clock, chance
-        self.tracked = tuple(tracked)
-        self.spellings = {str(tag): spelling(tag) for tag in tracked}
-        """Key of a tracked hashtag to how it was typed."""
-        self.pace, self.ticks = Pace(seconds, "handing a tick to all viewers"), Ticks()
-        self.watched: dict[str, Watched] = {}
-        """The hashtags that some fan-out shows, by their keys."""
-        self.fanouts: WeakValueDictionary[object, FanOut] = WeakValueDictionary()
-        """By their hashtags, and whether totals are shown by source."""
-        self.order: OrderedDict[ref[FanOut], tuple[str, ...]] = OrderedDict()
-        """All fan-outs and their hashtags, the one first that was told something longest ago."""
-        self.forgetting = self.forget
-        """One object for all fan-outs."""
-        self.untold: set[ref[FanOut]] = set()
-        """Those with a change that they were not told yet."""
-        self.lagging: WeakSet[FanOut] = WeakSet()
-        """Those with viewers that are behind."""
-        self.shared, self.past = Shared(), AllSeries(self.ticks)
+        super().__init__(tracked, clock)
+        self.seconds, self.chance = seconds, chance
+        self.pace = Pace(seconds, "handing a tick to all viewers")
         self.due = float("-inf")
         """When the next tick is told, in seconds of the clock; later than now in an overload."""
         self.store: Store | None = None
@@ -95,6 +70,7 @@ class Feed:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.repeat(), name="repeat")
             group.create_task(self.learn_again(), name="learn again")
+            group.create_task(self.look_beside(store), name="look beside")
             await self.follow(store)
 
     async def follow(self, store: Store) -> None:
@@ -171,10 +147,6 @@ class Feed:
             for fanout in self.showing(tag):
                 fanout.begin_anew()
 
-    def showing(self, tag: str) -> list[FanOut]:
-        found = [each() for each in list(self.watched[tag].fanouts)]
-        return [fanout for fanout in found if fanout is not None]
-
     def begin_anew(self) -> None:
         """Forget all ticks; nobody is told anything until all that there are were read."""
         self.ticks.clear()
@@ -192,10 +164,6 @@ class Feed:
             self.unknown.set()
         else:
             self.settle()
-
-    def not_known(self) -> list[str]:
-        """The hashtags that are watched and whose totals have to be learnt."""
-        return [each.tag for each in list(self.watched.values()) if each.totals is None]
 
     def settle(self) -> None:
         """All is known: what the viewers did not hear of until now is theirs, once."""
@@ -223,6 +191,13 @@ class Feed:
             log.warning("%s", news)
         self.due = begun + self.pace.lasts if self.pace.is_stretched else begun
 
+    async def look_beside(self, store: Store) -> None:
+        """After each tick, look for what goes with the next one beside the totals."""
+        while True:
+            news = self.news
+            await self.extras.look(store, self.clock(), self.ticks, self.watched, self.untold)
+            await news.wait()
+
     async def repeat(self) -> None:
         """One timer for all viewers: whatever Redis does, they hear of us."""
         while True:
@@ -243,43 +218,11 @@ class Feed:
             if found:
                 found.repeat(head, now)
 
-    def watch(self, tags: Sequence[str], by_source: bool) -> FanOut:
-        """The fan-out of these hashtags, in whatever order, the same one for all who ask; it may
-        not know all of its totals yet."""
-        key = (tuple(sorted(map(str, tags))), by_source)
-        found = self.fanouts.get(key)
-        if found is None:
-            shown = [self.watch_one(str(tag)) for tag in tags]
-            now = self.clock()
-            found = FanOut(shown, by_source, self.ticks, self.past, self.shared, self.lagging, now)
-            self.fanouts[key] = found
-            shown_by = ref(found, self.forgetting)
-            self.order[shown_by] = key[0]
-            for watched in shown:
-                watched.fanouts.add(shown_by)
-        return found
-
-    def watch_one(self, tag: str) -> Watched:
-        found = self.watched.get(tag)
-        if found is None:
-            found = self.watched[tag] = Watched(tag, self.name_of(tag), tag in self.spellings)
-            if line := self.ticks.lines.get(tag):
-                found.totals = line.now
-        return found
-
-    def forget(self, shown_by: ref[FanOut]) -> None:
-        """A fan-out is gone, and hashtags that no other shows go with it."""
-        self.untold.discard(shown_by)
-        for tag in self.order.pop(shown_by, ()):
-            watched = self.watched.get(tag)
-            if watched:
-                watched.fanouts.discard(shown_by)
-                if not watched.fanouts:
-                    del self.watched[tag]
-
-    async def fanout(self, tags: Sequence[str], by_source: bool) -> FanOut:
-        """The fan-out of these hashtags, with all of its totals. Raises StoreLost."""
-        found = self.watch(tags, by_source)
+    async def fanout(
+        self, tags: Sequence[str], by_source: bool, extras: tuple[str, ...] = ()
+    ) -> FanOut:
+        """The same, with all of its totals. Raises StoreLost."""
+        found = self.watch(tags, by_source, extras)
         for _ in range(LEARN_TRIES):
             await self.until(lambda: self.loaded)  # what is half read is not the present
             if found.is_known:
@@ -354,13 +297,6 @@ class Feed:
     def networks(self) -> tuple[str, ...]:
         """Every source that ever counted, as far as we know."""
         return self.totals.networks
-
-    def name_of(self, tag: str) -> str:
-        """How a hashtag is shown: as most write it, else as the settings do."""
-        if line := self.ticks.lines.get(tag):
-            return line.name
-        watched = self.watched.get(tag)
-        return watched.name if watched else self.spellings.get(tag, tag)
 
     def points(self, tag: str, begin_ms: int) -> list[tuple[int, BySource]]:
         """When the totals of a hashtag that is watched changed, in milliseconds since 1970:

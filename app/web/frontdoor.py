@@ -297,7 +297,7 @@ class FrontDoor:
             wants = wanted(asked.query, asked.last_id, asked.accept, self.settings, feed)
         except Refused:
             return False
-        fanout = feed.watch(wants.tags, wants.by_source)
+        fanout = feed.watch(wants.tags, wants.by_source, wants.extras)
         if feed.closing or (feed.loaded and not fanout.is_known):
             return False
         host = peer[0] if isinstance(peer, tuple) else ""

@@ -134,23 +134,23 @@ class Viewer:
         if head and fanout.reaches(position):
             # as of its last event: should it be cut here, it comes back to the same place
             past = (head, start.history or LOG_SECONDS, start.new) if start.new else None
-            return Due(past, self.next_ticks(position))
+            return Due(past, self.next_ticks(position), None)
         is_old = bool(start.last_id) and not self.feed.is_ahead(start.last_id)
         new = () if start.history or is_old else start.new
         wants = start.history or is_old or new
         assert ticks.newest
         past = (ticks.newest, start.history or LOG_SECONDS, new) if wants else None
-        return Due(past, None)
+        return Due(past, None, None)
 
     def going_on(self, before: int) -> Due:
         """The ticks since the one that it has; the newest alone for one that reads slowly."""
         ticks, fanout = self.feed.ticks, self.fanout
         if not fanout.reaches(before):
             assert ticks.newest
-            return Due((ticks.newest, LOG_SECONDS, ()), None)
+            return Due((ticks.newest, LOG_SECONDS, ()), None, before)
         if self.unread >= BEATS_UNREAD and ticks.has_changed(fanout.tags, before):
-            return Due(None, None)
-        return Due(None, self.next_ticks(before))
+            return Due(None, None, before)
+        return Due(None, self.next_ticks(before), before)
 
     def next_ticks(self, before: int) -> tuple[int, int]:
         return before, min(before + TICKS_AT_ONCE, self.feed.ticks.last)
