@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,12 +19,22 @@ import aiohttp
 
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0
+WORKERS = "PYTEST_XDIST_WORKER_COUNT"
+
+
+PORTS = range(10_000, 32_768)
+"""Below those that Linux gives to clients, so that none takes one before its server has it."""
 
 
 def free_port() -> int:
-    with socket.socket() as opened:
-        opened.bind(("127.0.0.1", 0))
-        return int(opened.getsockname()[1])
+    """A loopback port that nobody has; tests that run beside each other have each their own."""
+    worker, workers = (os.environ.get(name, "") for name in ("PYTEST_XDIST_WORKER", WORKERS))
+    mine = PORTS[int(worker.removeprefix("gw") or 0) :: int(workers or 1)]
+    for port in random.SystemRandom().sample(mine, min(len(mine), 100)):
+        with socket.socket() as opened, suppress(OSError):
+            opened.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_until(holds: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> Any:

@@ -40,9 +40,11 @@ SELECTIONS = [TRACKED, HONEST[:20], HONEST[20:40], [HONEST[49], NOBODYS], [NOBOD
 
 @dataclass
 class Page:
-    """What a viewer of these hashtags was sent, on one connection, and when it came."""
+    """What a viewer of these hashtags was sent, and when it came."""
 
     tags: Sequence[str]
+    streams: int = 0
+    """How many ended."""
     seen: list[tuple[float, Event]] = field(default_factory=list)
 
     def shows(self, truth: Mapping[str, int]) -> bool:
@@ -141,7 +143,8 @@ async def test_honest_posts_are_exact_among_the_worst_of_everything(
             await asyncio.gather(watching, return_exceptions=True)
             outputs = web.output + ingester.output
     late, silent = max(steps) - TICK, max(page.silence() for page in pages)
-    report(those, memory, len(steps), late, silent)
+    ended = sum(page.streams for page in pages)
+    report(those, memory, len(steps), late, silent, ended)
     assert all(those.cuts().values()), "each line was cut"
     assert those.mastodon.strangers.made["reply"], "timelines had what the stream had not"
     assert "Traceback" not in outputs, outputs
@@ -154,11 +157,16 @@ async def test_honest_posts_are_exact_among_the_worst_of_everything(
 
 
 async def watch(web: App, page: Page) -> None:
-    """All that a viewer is sent, until cancelled."""
-    async with viewing(f"{web.url}/events?tags={','.join(page.tags)}") as stream:
-        async for event in stream:
-            if event.name == "counts":
-                page.seen.append((asyncio.get_running_loop().time(), event))
+    """All that a viewer is sent, until cancelled; a stream that ends after its hour is opened
+    again where it ended, as browsers do."""
+    url = f"{web.url}/events?tags={','.join(page.tags)}"
+    while True:
+        resumed = f"&last_event_id={page.seen[-1][1].id}" if page.seen else ""
+        async with viewing(url + resumed) as stream:
+            async for event in stream:
+                if event.name == "counts":
+                    page.seen.append((asyncio.get_running_loop().time(), event))
+        page.streams += 1
 
 
 async def look(server: RedisServer, steps: list[float]) -> None:
@@ -237,7 +245,12 @@ def wrong(
 
 
 def report(
-    those: Networks, memory: dict[str, list[int]], ticks: int, late: float, silent: float
+    those: Networks,
+    memory: dict[str, list[int]],
+    ticks: int,
+    late: float,
+    silent: float,
+    ended: int,
 ) -> None:
     uses = {name: sum(truth.values()) for name, truth in those.truth.items()}
     made = {name: dict(each.made) for name, each in those.strangers.items()}
@@ -245,5 +258,5 @@ def report(
     sys.stdout.write(
         f"\nseed {SEED}: {those.bluesky.next} messages of Bluesky, honest uses {uses}, cuts "
         f"{those.cuts()}, MiB by thirds {peaks}, {ticks} ticks, the latest by {late:.1f} s, no page "
-        f"silent for more than {silent:.1f} s; {made}\n"
+        f"silent for more than {silent:.1f} s, {ended} streams ended; {made}\n"
     )

@@ -35,6 +35,7 @@ def test_first_load_is_small_and_the_second_one_smaller(browser: Browser, app: A
         assert 1000 < line.carried - first < 0.3 * first
 
 
+@pytest.mark.alone
 def test_first_line_is_soon_there(browser: Browser, app: App) -> None:
     """Drawn within half a second of load on loopback; the best of three, the machine is shared."""
     took = []
@@ -65,6 +66,7 @@ FRAMES = """async moving => {
 }"""
 
 
+@pytest.mark.alone
 def test_twenty_lines_miss_not_one_frame_in_ten(browser: Browser, app: App) -> None:
     """Counted against the frames of the same page while it draws nothing; the best of three.
 

@@ -62,10 +62,24 @@ def test_it_is_written_now_and_then() -> None:
 def test_no_hour_has_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those with the fewest posts go, of late hours as well."""
     monkeypatch.setattr(module, "PRESENT_MOST", 10)
+    monkeypatch.setattr(module, "OVER_MOST", 6)
     popular = Popular()
     tags = {f"t{n}": n for n in range(1, 12)}
     popular.count(Cut(100 * 60, {"x": tags}, {"x": {99 * 60: tags}}))
-    assert popular.hours[100] == popular.hours[99] == {f"t{n}": n for n in range(7, 12)}
+    assert popular.hours[100] == {f"t{n}": n for n in range(7, 12)}
+    assert popular.hours[99] == {f"t{n}": n for n in range(9, 12)}
+
+
+def test_no_hour_has_too_long_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted as they come, so that a flood of the longest hashtags takes no more room."""
+    monkeypatch.setattr(module, "PRESENT_MOST", 100)
+    popular = Popular()
+    for n in range(500):
+        popular.count(Cut(100 * 60, {"x": {f"{n:0100}": 1, "short": 1}}))
+        assert popular.length == {100: sum(map(len, popular.hours[100]))}
+        assert popular.length[100] <= 100 * module.LONGEST_NAMES
+    assert len(popular.hours[100]) >= 10
+    assert popular.hours[100]["short"] == 500
 
 
 def test_the_list_is_bounded() -> None:

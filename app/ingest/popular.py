@@ -11,8 +11,12 @@ from app.store.state import Write
 from app.store.store import Store
 
 HOURS = 24
-PRESENT_MOST = 50_000
-"""Hashtags of the present hour that are remembered; with more, those with the fewest posts go."""
+PRESENT_MOST, OVER_MOST = 50_000, 2 * keys.POPULAR_MOST
+"""Hashtags of the present hour, and of one that is over and gets late posts, that are remembered;
+with more, half of them go, those with the fewest posts."""
+LONGEST_NAMES = 20
+"""Code points of a hashtag, on an average: where strangers write longer ones, fewer are
+remembered."""
 BYTES = 2**20
 """Of the list, at most nearly: long names may make it shorter than so many hashtags."""
 WRITE_SECONDS = 20
@@ -24,7 +28,9 @@ class Popular:
     def __init__(self) -> None:
         self.hours: dict[int, dict[str, int]] = {}
         """Hour since 1970 to hashtag to posts; 24 hours and the present one, at most
-        PRESENT_MOST hashtags each."""
+        PRESENT_MOST or OVER_MOST hashtags each."""
+        self.length: dict[int, int] = {}
+        """The same hours to the code points of their hashtags."""
         self.due = 0.0
         """When it is written next, in seconds since 1970."""
 
@@ -39,27 +45,34 @@ class Popular:
         """Take in what is committed."""
         present = cut.minute // 60
         if present not in self.hours:
-            self.hours = {n: of for n, of in self.hours.items() if present - HOURS <= n < present}
-            self.hours[present] = {}
+            kept = [n for n in self.hours if present - HOURS <= n < present]
+            self.hours = {n: self.hours[n] for n in kept} | {present: {}}
+            self.length = {n: self.length[n] for n in kept} | {present: 0}
         for posts in cut.present.values():
             self.add(present, posts)
         for minutes in cut.past.values():
             for minute, posts in minutes.items():
                 if present - HOURS <= (hour := minute // 60) <= present:
                     self.add(hour, posts)
-        for hour, of in self.hours.items():
-            if len(of) > PRESENT_MOST:
-                self.hours[hour] = most(of, PRESENT_MOST // 2)
+        for hour, of in list(self.hours.items()):
+            bound = PRESENT_MOST if hour == present else OVER_MOST
+            if len(of) > bound or self.length[hour] > bound * LONGEST_NAMES:
+                self.set(hour, most(of, min(bound, len(of)) // 2))
 
     def add(self, hour: int, posts: Mapping[str, int]) -> None:
         found = self.hours.setdefault(hour, {})
         before = found.get
+        new = sum(len(tag) for tag in posts if tag not in found)
+        self.length[hour] = self.length.get(hour, 0) + new
         found.update({tag: before(tag, 0) + n for tag, n in posts.items()})
 
     def close(self, hour: int, posts: Mapping[str, int]) -> None:
         """An hour is over: of it, these."""
         if hour >= max(self.hours, default=hour) - HOURS:
-            self.hours[hour] = dict(posts)
+            self.set(hour, dict(posts))
+
+    def set(self, hour: int, posts: dict[str, int]) -> None:
+        self.hours[hour], self.length[hour] = posts, sum(map(len, posts))
 
     def write(self, now: float, shown: Callable[[str], str]) -> list[Write]:
         """The list as JSON, [hashtag, spelling, posts] each, the most used first; when due."""

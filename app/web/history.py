@@ -8,8 +8,9 @@ from the feed. All times are milliseconds since 1970.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import groupby, islice
+from operator import or_
 from typing import Any
 
 import msgspec
@@ -72,37 +73,55 @@ class Grid:
         """Of the points; the last step is not over: its point is of now."""
         return [min(at + self.step, self.now) for at in self.steps]
 
-    def touched(self, spans: Spans) -> list[bool]:
-        """Which of the steps have a part of that time in them."""
-        found = [False] * len(self.steps)
+    @property
+    def all(self) -> int:
+        """Every step."""
+        return (1 << len(self.steps)) - 1
+
+    def touched(self, spans: Spans) -> int:
+        """Which of the steps have a part of that time in them; a bit of each, the first lowest."""
+        found, steps = 0, len(self.steps)
         for begin, end in spans:
-            first = max(0, (begin - self.begin) // self.step)
-            last = max(first, min(len(found), -(-(end - self.begin) // self.step)))
-            found[first:last] = [True] * (last - first)
+            first = min(max(0, (begin - self.begin) // self.step), steps)
+            last = min(max(first, -(-(end - self.begin) // self.step)), steps)
+            found |= (1 << last) - (1 << first)
         return found
 
-    def filled(self, spans: Spans) -> list[bool]:
-        """Which of the steps are all within that time."""
-        outside = self.touched(without([(self.begin, self.end)], spans))
-        return [not partly for partly in outside]
+    def filled(self, spans: Spans) -> int:
+        """Which of the steps are all within that time, as bits."""
+        return self.all & ~self.touched(without([(self.begin, self.end)], spans))
 
-    def runs(self, steps: Iterable[bool]) -> Spans:
-        """The time of the steps that are true."""
-        pairs = zip(self.steps, steps, strict=True)
-        return joined((at, at + self.step) for at, is_so in pairs if is_so)
+    def runs(self, steps: int) -> Spans:
+        """The time of the steps that these bits are of."""
+        found, at = Spans(), 0
+        while steps:
+            begin = at + lowest(steps)
+            steps >>= begin - at
+            at = begin + lowest(~steps)
+            steps >>= at - begin
+            found.append((self.begin + begin * self.step, self.begin + at * self.step))
+        return found
 
     def values(self, before: int, changes: Sequence[tuple[int, int]]) -> list[int]:
         """The total at the end of each step; what comes later, by another clock, is in the last."""
-        found, total, n = [], before, 0
-        for at in self.steps:
-            while n < len(changes) and changes[n][0] < at + self.step:
-                total, n = changes[n][1], n + 1
-            found.append(total)
-        return [*found[:-1], changes[-1][1] if changes else total]
+        found, total, last = list[int](), before, len(self.steps) - 1
+        for at, later in changes:
+            step = min(max(0, (at - self.begin) // self.step), last)
+            found += [total] * (step - len(found))
+            total = later
+        return found + [total] * (last + 1 - len(found))
 
-    def points(self, values: Iterable[int], known: Iterable[bool]) -> Points:
-        pairs = zip(self.times, values, known, strict=True)
-        return [(at, total if is_so else None) for at, total, is_so in pairs]
+    def points(self, values: Iterable[int], known: int) -> Points:
+        if known == self.all:
+            return list(zip(self.times, values, strict=True))
+        bits = f"{known:0{len(self.steps)}b}"[::-1]
+        pairs = zip(self.times, values, bits, strict=True)
+        return [(at, total if bit == "1" else None) for at, total, bit in pairs]
+
+
+def lowest(bits: int) -> int:
+    """The place of the lowest one that is set."""
+    return (bits & -bits).bit_length() - 1
 
 
 class Line:
@@ -111,17 +130,16 @@ class Line:
     def __init__(self, grid: Grid, past: HashtagPast) -> None:
         self.grid = grid
         self.known = {name: grid.touched(of.counted) for name, of in past.sources.items()}
+        """In which steps each source is known, as bits."""
         self.values = {n: grid.values(of.before, of.changes) for n, of in past.sources.items()}
-        nothing = [False] * len(grid.steps)
-        self.any = [any(each) for each in zip(nothing, *self.known.values(), strict=True)]
+        self.any = reduce(or_, self.known.values(), 0)
         """In which steps anything is known."""
-        lost = zip(self.any, grid.touched(past.lost), strict=True)
-        self.lost = [is_lost and not is_known for is_known, is_lost in lost]
+        self.lost = grid.touched(past.lost) & ~self.any
         """In which steps it was counted, but is not kept."""
 
     def points(self) -> Points:
-        zeros = [0] * len(self.grid.steps)
-        return self.grid.points(map(sum, zip(zeros, *self.values.values(), strict=True)), self.any)
+        sums = map(sum, zip(*self.values.values(), strict=True))
+        return self.grid.points(sums if self.values else [0] * len(self.grid.steps), self.any)
 
     def by_source(self) -> dict[str, Points]:
         return {
@@ -191,15 +209,10 @@ def is_begun(grid: Grid, pasts: Mapping[str, HashtagPast], seen: Seen) -> bool:
 def nobody(grid: Grid, lines: Iterable[Line], out: Iterable[Gap], has_begun: bool) -> list[Gap]:
     """The time in which nothing was counted, as far as no source's trouble explains it: one
     that is counted later makes no gap of what was."""
-    alive = [
-        any(each) for each in zip(*(at for of in lines for at in (of.any, of.lost)), strict=True)
-    ]
-    started = (
-        grid.begin
-        if has_begun
-        else next((at for at, is_so in zip(grid.steps, alive, strict=True) if is_so), grid.end)
-    )
-    dead = grid.runs(not is_so for is_so in alive)
+    alive = reduce(or_, (line.any | line.lost for line in lines), 0)
+    begun = 0 if has_begun else lowest(alive) if alive else len(grid.steps)
+    started = grid.begin + begun * grid.step
+    dead = grid.runs(grid.all & ~alive)
     if dead and dead[-1] == (grid.end - grid.step, grid.end):
         dead.pop()  # the step that has just begun
     explained = joined((gap["from"], gap["to"]) for gap in out if gap["all"])
@@ -225,23 +238,26 @@ def lost_gaps(grid: Grid, lines: Mapping[str, Line]) -> list[Gap]:
 def partly(grid: Grid, lines: Iterable[Line], seen: Seen) -> list[Gap]:
     """When some sources were counted and others were not, although they worked: those that are
     known went back later to what the ingester had missed."""
-    known: dict[str, list[bool]] = {}
+    known: dict[str, int] = {}
     for line in lines:
-        for name, of in line.known.items():
-            pairs = zip(known.get(name, of), of, strict=True)
-            known[name] = [before or now for before, now in pairs]
-    works = {name: grid.filled(when_worked(name, seen)) for name in known}
-    there = [frozenset(n for n in known if known[n][i]) for i in range(len(grid.steps))]
-    lacks = [any(works[n][i] and n not in found for n in known) for i, found in enumerate(there)]
-    lacks[-1] = False  # it has just begun
+        for name, steps in line.known.items():
+            known[name] = known.get(name, 0) | steps
+    lacks = 0
+    for name, steps in known.items():
+        lacks |= grid.filled(when_worked(name, seen)) & ~steps
+    lacks &= reduce(or_, known.values(), 0) & (grid.all >> 1)  # the last one has just begun
+
+    def counted(at: int) -> str:
+        step = (at - grid.begin) // grid.step
+        return " and ".join(name for name, steps in known.items() if steps >> step & 1)
+
     found: list[Gap] = []
-    steps = zip(grid.steps, there, lacks, strict=True)
-    for (names, is_lack), stretch in groupby(steps, key=lambda each: each[1:]):
-        times = [at for at, _, _ in stretch]
-        if names and is_lack:
-            why = f"only {' and '.join(n for n in known if n in names)} was counted"
-            end = times[-1] + grid.step
-            found.append({"from": times[0], "to": end, "reason": why, "all": False})
+    for begin, end in grid.runs(lacks):
+        for names, stretch in groupby(range(begin, end, grid.step), key=counted):
+            times = list(stretch)
+            why = f"only {names} was counted"
+            until = times[-1] + grid.step
+            found.append({"from": times[0], "to": until, "reason": why, "all": False})
     return found
 
 
