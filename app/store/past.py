@@ -127,7 +127,7 @@ async def read_seen(store: Store, begin: int) -> Seen:
 async def read_values(
     store: Store, tags: Sequence[str], where: Sequence[Place], names: Iterable[str]
 ) -> tuple[list[str], Values]:
-    """What Redis has of these hashtags, all of one moment: one MULTI, with a hash for each hour
+    """What Redis has of these hashtags, all of one moment: one script, with a hash for each hour
     or day and source. The answer begins with the sources' names: there may be more of them."""
     names = list(names)
     while True:

@@ -42,6 +42,7 @@ class Store:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.script = redis.register_script((HERE / "commit.lua").read_text())
+        self.reading = redis.register_script((HERE / "read.lua").read_text())
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
         self.posting = redis.register_script((HERE / "posts.lua").read_text())
         self.skipped = 0
@@ -54,20 +55,17 @@ class Store:
     async def read(self, fields: Fields) -> tuple[State, Values]:
         """The state and these fields of hashes, all of one moment: the values are those of the
         state's last tick."""
-        wanted = {key: list(names) for key, names in fields.items() if names}
+        wanted = [(key, part) for key, of in fields.items() if of for part in portions([*of])]
+        names = [keys.STATE, *(key for key, _ in wanted)]
         with store_lost(keys.STATE):
-            async with self.redis.pipeline(transaction=True) as pipe:
-                pipe.time()
-                pipe.hgetall(keys.STATE)
-                for key, names in wanted.items():
-                    pipe.hmget(key, names)
-                answers = await pipe.execute(raise_on_error=False)
-            (seconds, micro), stored, *found = checked(answers, ["", keys.STATE, *wanted])
-            state = State.from_hash(stored, seconds * 1000 + micro // 1000)
-        values = {
-            key: {n: v for n, v in zip(names, row, strict=True) if v is not None}
-            for (key, names), row in zip(wanted.items(), found, strict=True)
-        }
+            answers = await self.reading(keys=names, args=[packed(part) for _, part in wanted])
+            (seconds, micro), stored, *found = checked(answers, ["", *names])
+            texts = dict(zip(stored[::2], stored[1::2], strict=True))
+            state = State.from_hash(texts, int(seconds) * 1000 + int(micro) // 1000)
+        values: Values = {}
+        for (key, part), row in zip(wanted, found, strict=True):
+            there = {n: v for n, v in zip(part, row, strict=True) if v is not None}
+            values[key] = values[key] | there if key in values else there
         return state, values
 
     async def commit(self, seen: State, commit: Commit, writer: str, lease: float = 10) -> State:
@@ -127,13 +125,16 @@ class Store:
         """What the sources were doing: the entries from the last before a moment on, each with
         its time; milliseconds since 1970."""
         with store_lost(keys.STATES):
-            found: Any = await self.redis.xrevrange(keys.STATES, max=str(begin), count=1)
-            last = f"({begin}"
-            page: Any = None
-            while page is None or len(page) == STATES_PAGE:
-                page = await self.redis.xrange(keys.STATES, min=last, count=STATES_PAGE)
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.xrevrange(keys.STATES, max=str(begin), count=1)
+                pipe.xrange(keys.STATES, min=f"({begin}", count=STATES_PAGE)
+                answers = await pipe.execute(raise_on_error=False)
+            found, page = checked(answers, [keys.STATES] * 2)
+            found += page
+            while len(page) == STATES_PAGE:
+                last = page[-1][0].decode()
+                page = await self.redis.xrange(keys.STATES, min=f"({last}", count=STATES_PAGE)
                 found += page
-                last = f"({page[-1][0].decode()}" if page else last
         return [(int(id.split(b"-")[0]), entry) for id, entry in found]
 
     async def about(self) -> Mapping[str, Any]:
