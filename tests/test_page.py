@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from browser import KNOWN, POINTS, assert_as_the_server_knows, opened, rows
 from playwright.sync_api import Browser, Page
-from servers import App, RedisServer, free_port, wait_until
+from servers import ROOT, App, RedisServer, free_port, wait_until
 
 # with more hashtags there are fewer ticks without news, which are not sent
 MANY = "science,football," + ",".join(f"tag{n}" for n in range(8))
@@ -142,6 +142,20 @@ def test_page_without_the_chart_library_says_how_to_get_it(browser: Browser, app
     page.wait_for_function("() => !notice.hidden")
     assert "make setup" in page.locator("#notice").inner_text()
     context.close()
+
+
+def test_scripts_are_sent_without_their_comments(page: Page, app: App) -> None:
+    """But for a license; every other line is as it is in static/, and where it is."""
+    for name in ("smoothie.js", "page.js", "table.js"):
+        sent = page.request.get(f"{app.url}/static/{name}").text().splitlines()
+        kept = (ROOT / "static" / name).read_text().splitlines()
+        assert len(sent) == len(kept)
+        gone = [was.strip() for was, now in zip(kept, sent, strict=True) if was != now]
+        assert len(gone) > len(kept) / 20
+        assert {line[:2].strip() for line in gone} <= {"//", "/*", "*", "*/"}, name
+        assert any("@license" in line for line in sent) == (name == "smoothie.js")
+        left = [line for line in sent if line.strip().startswith(("//", "* @param"))]
+        assert left == []
 
 
 def test_files_are_named_by_their_content_and_kept_for_ever(page: Page, app: App) -> None:

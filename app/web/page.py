@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import math
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -38,6 +39,12 @@ CONTENT_SECURITY_POLICY = (
 )
 FREE_OF_POLICY = frozenset({"text/javascript", "text/css", "image/png"})
 """A page's own policy holds for what it loads; the 200 bytes would go with every file."""
+COMMENTS = re.compile(
+    rb"^[ \t]*(?://[^\n]*|/\*(?!\*\s+\* @license)(?:(?!\*/).)*\*/[ \t\r]*)$",
+    re.MULTILINE | re.DOTALL,
+)
+"""A script's comments with lines of their own, but for a license: more than a quarter of its bytes
+compressed, and whoever wants to read them has the source."""
 COMPRESSIBLE = frozenset({"text/html", "application/json"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -62,6 +69,8 @@ class File:
     @classmethod
     def read(cls, path: Path) -> "File":
         plain = path.read_bytes()
+        if path.suffix == ".js":  # line numbers stay
+            plain = COMMENTS.sub(lambda found: b"\n" * found[0].count(b"\n"), plain)
         body = Body(TYPES[path.suffix], plain, gzip.compress(plain, 9, mtime=0))
         return cls(body, hashlib.sha256(plain).hexdigest()[:16])
 
