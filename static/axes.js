@@ -11,6 +11,7 @@ import { instant, number, span, text, time } from "./texts.js";
 
 const MINUTE = 60_000;
 const ROWS = 3;
+const FAINT = 0.45; // a line's end that is not of now
 
 export class Axes {
   /**
@@ -187,16 +188,19 @@ export class Axes {
   drawEnds(/** @type {Shown} */ shown, /** @type {string[]} */ lines, /** @type {Box} */ box) {
     const { context, look } = this;
     const ends = lines.flatMap((tag) => {
-      const value = this.chart.valueAt(tag, this.chart.edge);
-      return value === null ? [] : [{ tag, y: this.heightOf(value, box), pen: shown.pen(tag) }];
+      const value = this.chart.endOf(tag);
+      const known = this.chart.valueAt(tag, this.chart.edge) !== null;
+      return value === null ? [] : [{ tag, y: this.heightOf(value, box), pen: shown.pen(tag), known }];
     });
     this.empty = lines.length > 0 && ends.length === 0;
+    if (!lines.length && shown.tags.length) this.drawHint(box);
     const size = Math.min(look.size * 1.05, box.height / Math.max(1, ends.length));
     const places = spread(ends.map((end) => end.y), size * 1.35, box.height);
     const x = box.left + box.width;
     this.letter(size, "bold");
     context.textAlign = "left";
-    ends.forEach(({ tag, y, pen }, i) => {
+    ends.forEach(({ tag, y, pen, known }, i) => {
+      context.globalAlpha = known ? 1 : FAINT;
       context.fillStyle = pen.colour;
       context.beginPath();
       context.arc(x, box.top + y, pen.width * 2.2, 0, 2 * Math.PI);
@@ -204,6 +208,16 @@ export class Axes {
       const label = this.cut(this.label(tag), this.right - look.size * 1.1);
       context.fillText(label, x + look.size * 0.8, box.top + places[i] + size * 0.35);
     });
+    context.globalAlpha = 1;
+  }
+
+  /** @private  Where all lines are hidden. */
+  drawHint(/** @type {Box} */ box) {
+    const { context, look } = this;
+    this.letter(look.size);
+    context.textAlign = "center";
+    context.fillStyle = look.muted;
+    context.fillText(this.cut(text("allHidden"), box.width), box.left + box.width / 2, box.top + box.height * 0.38);
   }
 
   /** @private @param {string} words @param {number} room */

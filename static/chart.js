@@ -22,13 +22,15 @@ export class Chart {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {{now(): number}} clock
-   * @param {number} delay  milliseconds: so that a line's end is drawn before it comes into view
-   * @param {boolean} still  whether to step once a second rather than scroll
+   * @param {{delay: number, patience: number, still: boolean}} manner  delay: milliseconds, so that a line's end
+   *   is drawn before it comes into view; patience: for so many milliseconds the newest totals hold while nothing
+   *   is heard; still: whether to step once a second rather than scroll
    */
-  constructor(canvas, clock, delay, still) {
+  constructor(canvas, clock, { delay, patience, still }) {
     this.canvas = canvas;
     this.clock = clock;
     this.delay = delay;
+    this.patience = patience;
     /** @type {Map<string, TimeSeries[]>} one for each unbroken stretch of a hashtag's line */
     this.lines = new Map();
     /** @type {WeakMap<TimeSeries, number>} when the stretch that it shows began */
@@ -110,12 +112,16 @@ export class Chart {
     }
   }
 
-  /** Draw each line on to this moment, as if nothing were posted; the next tick knows better. */
+  /**
+   * Draw each line on to this moment, as if nothing were posted; the next tick knows better. Where none comes,
+   * nothing is known of the present, and what was assumed of it goes.
+   */
   extend() {
     if (!this.shown || this.frozen !== null) return;
     const { series, view } = this.shown;
     const now = this.clock.now();
-    if (now - series.at > series.patience || now <= series.at) return;
+    if (now <= series.at) return;
+    if (series.idle || now - series.at >= this.patience) return this.each((_, all) => forget(all, series.at));
     this.each((tag) => {
       const value = series.value(view, tag, now);
       if (value !== null) this.lineOf(tag, series.since(tag, now))?.append(now, value);
@@ -227,6 +233,13 @@ export class Chart {
       return this.shown?.view === "total" ? v0 : v0 + ((v1 - v0) * (at - t0)) / (t1 - t0);
     }
     return null;
+  }
+
+  /** @param {string} tag @returns {number | null} the height at which its line ends, where that is in sight */
+  endOf(tag) {
+    const now = this.valueAt(tag, this.edge);
+    const [at, value] = this.lines.get(tag)?.at(-1)?.data.at(-1) ?? [0, 0];
+    return now ?? (at >= this.edge - (this.shown?.range ?? 0) ? value : null);
   }
 
   /** @param {Set<string>} hidden */

@@ -1,12 +1,12 @@
 // @ts-check
-// What time it is at the server: this machine's clock may be wrong by hours. Pure but for fetch.
+// What time it is at the server: this machine's clock may be wrong by hours, and be set at any time. Pure but for fetch.
 
 export class Clock {
   /**
    * @param {number} offset  the server's time minus this machine's, in milliseconds
    * @param {() => number} here
    */
-  constructor(offset = 0, here = Date.now) {
+  constructor(offset = 0, here = steady) {
     this.offset = offset;
     this.here = here;
   }
@@ -44,11 +44,14 @@ export class Clock {
   }
 }
 
+/** This machine's time when the page was loaded, and steadily on from there; in a sleep it may stand still. */
+export const steady = () => performance.timeOrigin + performance.now();
+
 /**
  * The offset by the page itself, which says when it was made.
  * @param {number} made     by the server's clock
  * @param {PerformanceNavigationTiming | undefined} timing
  */
 export function offsetOfPage(made, timing) {
-  return timing ? made - (performance.timeOrigin + timing.responseStart) : made - Date.now();
+  return timing ? made - (performance.timeOrigin + timing.responseStart) : made - steady();
 }

@@ -23,23 +23,40 @@ export class Controls {
     pick($("views"), (view) => actions.change({ view: /** @type {Choice["view"]} */ (view) }));
     pick($("ranges"), (range) => actions.change({ range: /** @type {Choice["range"]} */ (range) }));
     $("pause").addEventListener("click", actions.pause);
-    $("back").addEventListener("click", actions.live);
+    $("back").addEventListener("click", () => {
+      actions.live();
+      $("pause").focus({ preventScroll: true }); // the one that had the focus is gone
+    });
     for (const id of /** @type {const} */ (["share", "csv", "png", "kiosk"])) {
       $(id).addEventListener("click", actions[id]);
     }
     document.addEventListener("keydown", (event) => this.key(event, actions));
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.telling = undefined;
+    /** Whether the table is summed up for those who hear the page. */
+    this.spoken = kept("spoken") !== "false";
+    $("speak").addEventListener("click", () => {
+      this.speak(!this.spoken);
+      keep("spoken", String(this.spoken));
+    });
+    this.speak(this.spoken);
   }
 
-  /** @private  Only with the focus on the chart, or with no controls there. @param {KeyboardEvent} event @param {Actions} actions */
+  /** @private  Only with the focus on the chart. @param {KeyboardEvent} event @param {Actions} actions */
   key(event, actions) {
     const kiosk = document.documentElement.classList.contains("kiosk");
-    if (!kiosk && document.activeElement !== $("plot")) return;
+    if (kiosk || document.activeElement !== $("plot")) return;
     if (event.key === " ") actions.pause();
-    else if (event.key === "Escape" && !kiosk) actions.live();
+    else if (event.key === "Escape") actions.live();
     else return;
     event.preventDefault();
+  }
+
+  /** @private @param {boolean} spoken */
+  speak(spoken) {
+    this.spoken = spoken;
+    $("speak").setAttribute("aria-pressed", String(spoken));
+    $("summary").textContent = "";
   }
 
   /** @param {Choice} choice */
@@ -48,11 +65,11 @@ export class Controls {
     press($("ranges"), choice.range);
   }
 
-  /** @param {boolean} pinned  by the button @param {boolean} held  for whatever reason */
-  paused(pinned, held) {
-    $("pause").setAttribute("aria-pressed", String(pinned));
-    /** @type {Element} */ ($("pause").lastElementChild).textContent = text(pinned ? "resume" : "pause");
-    $("back").hidden = !held;
+  /** @param {boolean} paused */
+  paused(paused) {
+    $("pause").setAttribute("aria-pressed", String(paused));
+    /** @type {Element} */ ($("pause").lastElementChild).textContent = text(paused ? "resume" : "pause");
+    $("back").hidden = !paused;
   }
 
   /** Answer an action, for a while. @param {string} words  none: nothing to say */
@@ -81,6 +98,24 @@ function pick(group, onpick) {
 function press(group, value) {
   for (const button of group.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === value));
+  }
+}
+
+/** What was chosen in this browser before. @param {string} name @returns {string | null} */
+function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null; // some frames and some readers allow nothing to be kept
+  }
+}
+
+/** @param {string} name @param {string} value */
+function keep(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // then it is chosen for this visit
   }
 }
 

@@ -1,30 +1,37 @@
 // @ts-check
-// Reading the chart at one moment: by pointer, finger or arrow keys.
+// Reading the chart at one moment: by pointer, finger or arrow keys. The chart goes on meanwhile.
 
-import { instant } from "./texts.js";
+import { instant, text } from "./texts.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */
 
 /** @typedef {{number: (value: number | null) => string, named: (tag: string) => string, swatch: (tag: string) => Element}} Say */
+/** @typedef {{tag: string, value: number | null}[]} Found  the highest first */
 
 const LINES = 10; // in a column, at most
+const LIST_EVERY = 250; // milliseconds, as the lines go on under the pointer
+const HUNDREDTHS = {
+  ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageUp: -10, PageDown: 10, Home: -100, End: 100,
+};
 
 export class Crosshair {
   /**
    * @param {Places} places
    * @param {Chart} chart
    * @param {Say} say
-   * @param {(reading: boolean) => void} onread  the chart must stand still meanwhile
    */
-  constructor(places, chart, say, onread) {
+  constructor(places, chart, say) {
     this.places = places;
     this.chart = chart;
     this.say = say;
-    this.onread = onread;
-    /** @type {number | null} */
+    /** @type {number | null} the moment that is read */
     this.at = null;
-    this.away = false;
+    /** @type {number | null} the part of the way from left to right that a pointer is at; keys choose a moment */
+    this.part = null;
+    this.listed = 0;
+    /** Whether no pointer reads: until it has left and come back, or for as long as the page is on a wall. */
+    this.away = this.off = false;
     const { plot } = places;
     plot.addEventListener("pointermove", (event) => this.point(event));
     plot.addEventListener("pointerdown", (event) => this.point(event));
@@ -34,6 +41,7 @@ export class Crosshair {
     });
     plot.addEventListener("blur", () => this.stop());
     plot.addEventListener("keydown", (event) => this.key(event));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.dismiss());
     document.addEventListener("pointerdown", (event) => {
       if (!plot.contains(/** @type {Node} */ (event.target))) this.stop();
     });
@@ -41,56 +49,76 @@ export class Crosshair {
 
   /** No more, until the pointer has left and come back. */
   dismiss() {
-    this.away = true;
+    this.away = this.part !== null;
     this.stop();
   }
 
   stop() {
     if (this.at === null) return;
-    this.at = null;
+    this.at = this.part = null;
     this.places.cross.hidden = this.places.values.hidden = true;
-    this.onread(false);
+    this.tell(0, text("now"));
+  }
+
+  /** The lines have moved on. */
+  follow() {
+    const { edge, shown } = this.chart;
+    if (this.at === null || !shown) return;
+    const oldest = edge - shown.range;
+    this.at = this.part === null ? Math.max(oldest, this.at) : oldest + shown.range * this.part;
+    if (performance.now() - this.listed > LIST_EVERY) this.list(this.found());
+    this.place(1 - (edge - this.at) / shown.range);
   }
 
   /** @private @param {PointerEvent} event */
   point(event) {
-    const target = /** @type {Element} */ (event.target);
-    if (this.away || !this.chart.shown || target.closest("button")) return;
+    if (this.away || this.off || !this.chart.shown) return;
     const box = this.chart.canvas.getBoundingClientRect();
-    const part = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    this.read(this.chart.edge - this.chart.shown.range * (1 - part));
+    this.part = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    this.read(this.chart.edge - this.chart.shown.range * (1 - this.part));
   }
 
   /** @private @param {KeyboardEvent} event */
   key(event) {
-    const shown = this.chart.shown;
-    const way = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10 }[event.key];
-    if (!way || !shown) return;
+    const { edge, shown } = this.chart;
+    if (!shown || !Object.hasOwn(HUNDREDTHS, event.key)) return;
     event.preventDefault();
-    this.read((this.at ?? this.chart.edge) + (way * shown.range) / 100);
+    this.part = null;
+    const way = HUNDREDTHS[/** @type {keyof typeof HUNDREDTHS} */ (event.key)];
+    const found = this.read((this.at ?? edge) + (way * shown.range) / 100);
+    const values = found.map(({ tag, value }) => `#${this.say.named(tag)} ${this.say.number(value)}`).join(", ");
+    const at = /** @type {number} */ (this.at);
+    const when = instant(at, shown.range);
+    this.tell(Math.round((at - edge) / 1000), text("reading", { when, values, view: text(shown.view) }));
   }
 
-  /** @private @param {number} at */
+  /** @private @param {number} at @returns {Found} */
   read(at) {
-    if (this.at === null) this.onread(true);
     const { edge, shown } = this.chart;
     const range = shown?.range ?? 1;
     this.at = Math.min(edge, Math.max(edge - range, at));
-    this.list(range);
+    const found = this.found();
+    this.list(found);
     this.place(1 - (edge - this.at) / range);
+    return found;
   }
 
-  /** @private @param {number} range */
-  list(range) {
+  /** @private @returns {Found} */
+  found() {
     const { shown } = this.chart;
     const at = /** @type {number} */ (this.at);
-    const when = document.createElement("p");
-    when.textContent = instant(at, range);
-    const list = document.createElement("ul");
-    const found = (shown?.tags ?? [])
+    return (shown?.tags ?? [])
       .filter((tag) => !shown?.hidden.has(tag))
       .map((tag) => ({ tag, value: this.chart.valueAt(tag, at) }))
       .sort((a, b) => (b.value ?? -1) - (a.value ?? -1));
+  }
+
+  /** @private @param {Found} found */
+  list(found) {
+    this.listed = performance.now();
+    const when = document.createElement("p");
+    when.textContent = instant(/** @type {number} */ (this.at), this.chart.shown?.range ?? 1);
+    const list = document.createElement("ul");
     const columns = Math.ceil(found.length / LINES);
     list.style.setProperty("--lines", String(Math.ceil(found.length / columns) || 1));
     for (const { tag, value } of found) {
@@ -111,5 +139,13 @@ export class Crosshair {
     cross.style.transform = `translateX(${x}px)`;
     const left = x + 14 + values.offsetWidth > plot.offsetWidth ? x - 14 - values.offsetWidth : x + 14;
     values.style.transform = `translateX(${Math.max(0, left)}px)`;
+  }
+
+  /** @private  For those who hear it. @param {number} seconds  before now, negative @param {string} words */
+  tell(seconds, words) {
+    const { plot } = this.places;
+    plot.setAttribute("aria-valuemin", String(Math.round(-(this.chart.shown?.range ?? 0) / 1000)));
+    plot.setAttribute("aria-valuenow", String(seconds));
+    plot.setAttribute("aria-valuetext", words);
   }
 }

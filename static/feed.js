@@ -1,6 +1,8 @@
 // @ts-check
 // The event stream and its lifetime: whatever ends it, it comes back and goes on where it was.
 
+import { steady } from "./clock.js";
+
 /** @typedef {import("./series.js").History} History */
 /** @typedef {{since: number, reason: string}} Detail */
 /** @typedef {import("./history_api.js").Gap} Gap */
@@ -29,7 +31,7 @@ export function unheard(tick) {
 
 const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
 const OVERDUE = 6000; // by now something should have come
-const NAP = 4000; // between two looks that should be a second apart: the machine was asleep
+const NAP = 4000; // between two looks that should be a second apart, by either clock: the machine was asleep
 const LONGEST_WAIT = 15_000;
 const LONGEST_FULL = 120; // seconds
 
@@ -37,18 +39,23 @@ export class Feed {
   /**
    * @param {string} url
    * @param {Listener} listener
-   * @param {{EventSource?: any, random?: () => number, now?: () => number}} tools  for tests
+   * @param {{EventSource?: any, random?: () => number, now?: () => number, wall?: () => number}} tools  for tests
    */
   constructor(url, listener, tools = {}) {
     this.url = url;
     this.listener = listener;
     this.EventSource = tools.EventSource ?? globalThis.EventSource;
     this.random = tools.random ?? Math.random;
-    this.now = tools.now ?? Date.now;
+    this.now = tools.now ?? steady;
+    this.wall = tools.wall ?? Date.now;
     this.tags = "";
+    /** The hashtags of the newest counts, where none are asked for. */
+    this.tracked = "";
     this.seconds = 0;
     this.watching = 0;
     this.heard = this.looked = 0;
+    /** How far the machine's clock is from the steady one. */
+    this.apart = 0;
     this.patience = OVERDUE;
     /** @type {EventSource | undefined} */
     this.source = undefined;
@@ -65,11 +72,12 @@ export class Feed {
    * @param {number} seconds  of history
    */
   open(tags, seconds) {
-    this.lastId = "";
+    this.lastId = this.tracked = "";
     this.tries = 0;
     this.tags = tags;
     this.seconds = seconds;
     this.looked = this.now();
+    this.apart = this.wall() - this.looked;
     this.watching ||= Number(setInterval(() => this.watch(), 1000));
     this.connect();
   }
@@ -98,9 +106,7 @@ export class Feed {
     source.addEventListener("history", (/** @type {MessageEvent} */ event) =>
       this.listener.history(this.hear(event)),
     );
-    source.addEventListener("counts", (/** @type {MessageEvent} */ event) =>
-      this.listener.counts(this.hear(event)),
-    );
+    source.addEventListener("counts", (/** @type {MessageEvent} */ event) => this.counts(this.hear(event)));
     source.onopen = () => {
       this.heard = this.now();
       this.patience = SILENCE;
@@ -130,6 +136,16 @@ export class Feed {
     return JSON.parse(event.data);
   }
 
+  /** @private  The server may track others since it was started anew: their past is still to come. @param {Tick} tick */
+  counts(tick) {
+    const before = this.tracked;
+    this.tracked = this.tags ? "" : Object.keys(tick.counts).sort().join();
+    if (before && before !== this.tracked) {
+      this.lastId = "";
+      this.connect();
+    } else this.listener.counts(tick);
+  }
+
   /** @private  A full server says when to come back, though not to an EventSource. */
   refused() {
     this.later();
@@ -152,7 +168,10 @@ export class Feed {
 
   /** @private  A connection may die without a word, above all while the machine sleeps. */
   watch() {
-    const slept = this.now() - this.looked > NAP;
+    const jump = this.wall() - this.now() - this.apart; // a sleep in which the steady clock stood still, or a clock that was set
+    this.apart += jump;
+    if (jump > NAP) this.heard -= jump;
+    const slept = jump > NAP || this.now() - this.looked > NAP;
     this.looked = this.now();
     if (slept) this.wake();
     else if (!this.waiting && this.now() - this.heard > this.patience) this.later();

@@ -2,6 +2,7 @@
 // /api/history and /readyz: ranges longer than the stream's own history, the gaps, and what is wrong.
 
 import { Series } from "./series.js";
+import { text } from "./texts.js";
 
 /** @typedef {"start" | "ingester" | "sources" | "kept"} Kind */
 /** @typedef {Record<string, {state: string, reason: string}>} States */
@@ -16,9 +17,9 @@ import { Series } from "./series.js";
 export async function askHistory(tags, range) {
   const query = new URLSearchParams({ range });
   if (tags.length) query.set("tags", tags.join(","));
-  const answer = await fetch(`api/history?${query}`);
-  if (answer.ok) return answer.json();
-  throw new Error(await sentence(answer));
+  const answer = await fetch(`api/history?${query}`).catch(() => null);
+  if (answer?.ok) return answer.json();
+  throw new Error(answer ? await sentence(answer) : text("noConnection"));
 }
 
 /**
@@ -41,7 +42,7 @@ export async function askTrouble(tags) {
 /** @param {Response} answer */
 async function sentence(answer) {
   const told = await answer.json().catch(() => ({}));
-  return told.error ?? `${answer.status} ${answer.statusText}`.trim();
+  return told.error ?? text("answered", { status: answer.status });
 }
 
 /** @param {Answer} answer @returns {Series} that goes on with the stream's ticks, one point a step */

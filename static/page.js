@@ -34,7 +34,8 @@ class Page {
     this.state = new PageState(this.clock, config.tick, config.tags);
     this.named = (/** @type {string} */ tag) => this.state.named(tag);
     this.canvas = /** @type {HTMLCanvasElement} */ ($("lines"));
-    this.chart = new Chart(this.canvas, this.clock, config.tick + 500, still.matches);
+    const { patience } = this.state.live;
+    this.chart = new Chart(this.canvas, this.clock, { delay: config.tick + 500, patience, still: still.matches });
     this.axesCanvas = /** @type {HTMLCanvasElement} */ ($("axes"));
     this.axes = new Axes(this.axesCanvas, this.chart, () => this.state.shownGaps(this.choice.range), this.named);
     this.chart.onpaint = () => this.painted();
@@ -43,8 +44,7 @@ class Page {
     this.kiosk = new Kiosk((kiosk) => this.kioskChanged(kiosk));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
     const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
-    this.crosshair = new Crosshair(places, this.chart, say, (reading) => this.hold({ reading }));
-    this.held = { pinned: false, reading: false };
+    this.crosshair = new Crosshair(places, this.chart, say);
     this.seconds = this.said = 0;
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
@@ -84,10 +84,19 @@ class Page {
 
   /** @param {import("./series.js").History} history  replaces what is known: at first, and whenever the past has changed */
   history(history) {
+    if (!this.config.tags.length) this.adopt(Object.keys(history.series));
     this.state.replace(history, this.seconds);
     this.redraw();
-    if (!this.isLive) void this.askPast();
+    this.askMore();
     this.tell("history", history);
+  }
+
+  /** What the server shows by itself may be others since it was started anew. @param {string[]} tags */
+  adopt(tags) {
+    if (!tags.length || String([...tags].sort()) === String([...this.tags].sort())) return;
+    this.tags = this.config.tracked = tags;
+    this.laidOut();
+    this.controls.tell(text("changed", { tags: tags.map((tag) => `#${this.named(tag)}`).join(", ") }));
   }
 
   /** @param {import("./feed.js").Tick} tick */
@@ -109,24 +118,28 @@ class Page {
   }
 
   badge() {
-    status.show($("badge"), $("sources"), { ...this.state, now: this.clock.now() });
+    const paused = this.chart.frozen !== null;
+    $("rows").classList.toggle("stale", this.state.missing() !== null); // as in the chart, nothing is known
+    status.show($("badge"), $("sources"), { ...this.state, now: this.clock.now(), paused });
   }
 
   list() {
-    const { tick, live } = this.state;
+    const { tick } = this.state;
     if (!tick || document.hidden) return;
+    const { series } = this;
+    const { range } = this.choice;
     const readings = this.tags.map((tag) => ({
       tag,
       total: tick.counts[tag] ?? null,
-      rate: live.rate(tag, live.at),
-      before: live.rate(tag, live.at - MINUTE),
+      rate: series.rate(tag, series.at), // as the line has it
+      ...this.state.posts(tag, range, RANGES[range]),
     }));
     this.table.update(readings);
     if (Math.abs(this.clock.now() - this.said) < SAY_EVERY) return;
     this.said = this.clock.now();
     document.title = titled(this.tags.map(this.named));
     const stale = $("badge").dataset.level === "stale";
-    $("summary").textContent = stale ? text("silent") : this.table.summary(readings);
+    if (this.controls.spoken) $("summary").textContent = stale ? text("silent") : this.table.summary(readings);
   }
 
   /** All anew: another choice, another history, or the page was hidden. */
@@ -144,6 +157,7 @@ class Page {
 
   painted() {
     this.axes.paint();
+    this.crosshair.follow();
     if (this.state.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
   }
 
@@ -159,14 +173,20 @@ class Page {
     return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width };
   }
 
-  /** Ask the server for what the stream does not tell: a longer range. */
+  /** Ask the server for what the stream does not tell: a longer range, and the time before the shown one. */
+  askMore() {
+    if (!this.isLive) void this.askPast();
+    // without it the table tells no change
+    void this.state.askEarlier(this.choice.range).then(() => this.list(), () => {});
+  }
+
   async askPast() {
     const { range } = this.choice;
     try {
       await this.state.askPast(range);
       this.controls.notice(this.config.problem);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : "";
+      const reason = error instanceof Error ? error.message : ""; // a sentence: askHistory has no other
       this.controls.notice(text("noHistory", { range: text(`${range}.long`), reason }));
     }
     if (range === this.choice.range) this.redraw();
@@ -177,8 +197,9 @@ class Page {
     const { choice, config } = this;
     history.replaceState(null, "", write(config.tags, choice) || location.pathname);
     this.controls.show(choice);
+    this.table.head(text(choice.range));
     this.table.hide(choice.hidden);
-    const seconds = Math.min(LIVE, RANGES[choice.range] + 1.25 * MINUTE) / 1000;
+    const seconds = Math.min(LIVE, 2 * RANGES[choice.range] + 1.25 * MINUTE) / 1000;
     const enough = this.isLive ? seconds : 75;
     if (enough > this.seconds) this.link.open(config.tags, (this.seconds = enough));
     this.redraw();
@@ -191,7 +212,7 @@ class Page {
     this.choose();
     if (!part.range) return;
     this.controls.notice(this.config.problem);
-    if (!this.isLive) void this.askPast();
+    this.askMore();
   }
 
   /** @param {string} tag */
@@ -202,26 +223,24 @@ class Page {
     this.change({ hidden });
   }
 
-  /** Stand still, or go on. @param {Partial<{pinned: boolean, reading: boolean}>} part */
-  hold(part) {
-    Object.assign(this.held, part);
-    const held = this.held.pinned || this.held.reading;
-    const was = this.chart.frozen !== null;
-    if (held && !was) this.chart.frozen = this.chart.edge;
-    if (!held && was) {
-      this.chart.frozen = null;
-      this.redraw();
-    }
-    this.controls.paused(this.held.pinned, held);
+  /** Stand still, or go on. @param {boolean} paused */
+  pause(paused) {
+    if (paused === (this.chart.frozen !== null)) return;
+    this.chart.frozen = paused ? this.chart.edge : null;
+    if (!paused) this.redraw();
+    this.controls.paused(paused);
+    this.badge();
   }
 
   live() {
     this.crosshair.dismiss();
-    this.hold({ pinned: false, reading: false });
+    this.pause(false);
   }
 
-  /** @param {boolean} kiosk */
+  /** On a wall nothing stands still: nobody is there who would let it go on. @param {boolean} kiosk */
   kioskChanged(kiosk) {
+    this.crosshair.off = kiosk;
+    this.live();
     this.restyle();
     this.change({ kiosk });
   }
@@ -230,7 +249,7 @@ class Page {
   actions() {
     return {
       change: (part) => this.change(part),
-      pause: () => this.hold({ pinned: !this.held.pinned }),
+      pause: () => this.pause(this.chart.frozen === null),
       live: () => this.live(),
       share: async () => this.controls.tell(await share()),
       csv: () => this.saveTable(),

@@ -114,6 +114,12 @@ export class Series {
     return points ? points[index(points, at)][1] : null;
   }
 
+  /** @param {string} tag @param {number} at @returns {number | null} the running total then, or when counting went on after it */
+  totalFrom(tag, at) {
+    const later = this.stretches.get(tag)?.find(({ points }) => points[0][0] > at);
+    return this.total(tag, at) ?? later?.points[0][1] ?? null;
+  }
+
   /** @param {string} tag @param {number} at @returns {number | undefined} since when there was, then, no break */
   since(tag, at) {
     return this.stretch(tag, at)?.begin;
@@ -140,7 +146,7 @@ export class Series {
   }
 
   /**
-   * What is drawn of a hashtag from a moment on, in unbroken lines. One begins with its first known rate.
+   * What is drawn of a hashtag from a moment on, in unbroken lines: where a rate is not known yet, nothing.
    * @param {View} view
    * @param {string} tag
    * @param {number} from
@@ -151,12 +157,9 @@ export class Series {
     for (const stretch of this.stretches.get(tag) ?? []) {
       /** @type {[number, number][]} */
       const points = [];
-      let unknown = false;
       for (const at of this.moments(view, stretch, from)) {
         const value = this.value(view, tag, at);
-        if (value !== null && unknown) points.push([stretch.begin, value]);
         if (value !== null) points.push([at, value]);
-        unknown = value === null;
       }
       if (points.length) lines.push({ begin: stretch.begin, points });
     }

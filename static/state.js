@@ -17,6 +17,8 @@ const MINUTE = 60_000;
 const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
 const FAR = 300_000; // no tick is under way for so long
+/** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
+const TWICE = { "15m": "1h", "1h": "24h", "24h": "7d", "7d": "30d" };
 
 export class PageState {
   /** @param {Clock} clock @param {number} tick  milliseconds @param {string[]} tags  none for all */
@@ -28,6 +30,8 @@ export class PageState {
     this.gaps = new Gaps();
     /** @type {{range: string, series: Series, gaps: Gaps} | null} what /api/history tells, of a longer range */
     this.long = null;
+    /** @type {{range: string, series: Series} | null} what lies before the shown time, where the stream does not tell it */
+    this.earlier = null;
     /** @type {Record<string, string>} */
     this.names = {};
     /** @type {Tick | null} */
@@ -66,6 +70,7 @@ export class PageState {
     this.gaps.hear(tick);
     this.long?.gaps.hear(tick);
     this.long?.series.hear(tick);
+    this.earlier?.series.hear(tick);
     return this.live.hear(tick);
   }
 
@@ -103,6 +108,32 @@ export class PageState {
     const gaps = new Gaps();
     gaps.replace(answer.gaps);
     this.long = { range, series: seriesOf(answer), gaps };
+  }
+
+  /** Ask the server for the time before the shown one. @param {string} range */
+  async askEarlier(range) {
+    if (!Object.hasOwn(TWICE, range)) return;
+    const answer = await askHistory(this.tags, TWICE[/** @type {keyof typeof TWICE} */ (range)]);
+    this.earlier = { range, series: seriesOf(answer) };
+  }
+
+  /**
+   * Posts in the shown time, as far as it was counted, and in the time before; null where too little is known.
+   * @param {string} tag
+   * @param {string} range
+   * @param {number} length  of it, milliseconds
+   * @returns {{posts: number | null, before: number | null}}
+   */
+  posts(tag, range, length) {
+    const series = this.series(range);
+    const past = !Object.hasOwn(TWICE, range) ? series : this.earlier?.range === range ? this.earlier.series : null;
+    const [newest, begin] = [series.total(tag, series.at), series.at - length];
+    const first = series.totalFrom(tag, begin);
+    const [until, from] = [past?.total(tag, begin) ?? null, past?.total(tag, begin - length) ?? null];
+    return {
+      posts: newest === null || first === null ? null : newest - first,
+      before: until === null || from === null ? null : until - from,
+    };
   }
 
   /** @private */

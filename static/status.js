@@ -7,7 +7,7 @@ import { decimal, number, text } from "./texts.js";
 /** @typedef {import("./feed.js").Link} Link */
 /** @typedef {import("./feed.js").Tick} Tick */
 /** @typedef {"live" | "late" | "stale" | "waiting"} Level */
-/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string}} State */
+/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string, paused?: boolean}} State */
 
 const LATE = 5000;
 const STALE = 15_000;
@@ -15,25 +15,25 @@ const BLINK = 700; // a link that is back by then was hardly away
 const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
 
 /**
- * @param {State} state  lag: how old the newest tick was when it came; cutAt: when the link broke
+ * @param {State} state  lag: how old the newest tick was when it came; cutAt: when the link broke; why: the server's own
+ *   sentence about what is wrong, where it has one; paused: the picture stands still
  * @returns {{level: Level, words: string}}
  */
-export function status({ link, tick, lag, now, cutAt, why }) {
+export function status({ link, tick, lag, now, cutAt, why, paused = false }) {
+  if (paused) return { level: "waiting", words: text("paused") };
   const away = link === "open" ? 0 : now - cutAt;
   if (typeof link === "number") return { level: "stale", words: text("full", { seconds: number(Math.max(0, link - now) / 1000) }) };
-  if (away > STALE) return { level: "stale", words: because(text("away", { seconds: number(away / 1000) }), why) };
-  if (!tick) return { level: "waiting", words: because(text(link === "open" ? "noData" : "connecting"), why) };
+  if (away > BLINK && why) return { level: "stale", words: why };
+  if (away > STALE) return { level: "stale", words: text("away", { seconds: number(away / 1000) }) };
+  if (!tick) return { level: "waiting", words: why || text(link === "open" ? "noData" : "connecting") };
   if (away > BLINK) return { level: "waiting", words: text("reconnecting") };
   const behind = now - tick.at > LATE ? now - tick.at : lag;
   const seconds = behind < 10_000 ? decimal(behind / 1000) : number(behind / 1000);
-  if (behind > STALE) return { level: "stale", words: because(text("stale", { seconds }), why) };
+  if (behind > STALE) return { level: "stale", words: why || text("stale", { seconds }) };
   if (behind > LATE) return { level: "late", words: text("late", { seconds }) };
   if (!living(tick)) return { level: "late", words: text("noSource") };
   return { level: "live", words: text("live", { seconds }) };
 }
-
-/** @param {string} words @param {string} why */
-const because = (words, why) => (why ? `${words}: ${why}` : words);
 
 /**
  * @param {Tick} tick

@@ -1,15 +1,17 @@
 // @ts-check
 // The readable list: the same numbers as the chart, for eyes, ears and fingers.
 
-import { change, number, percent, text } from "./texts.js";
+import { change, inShort, number, percent, text } from "./texts.js";
 
 /** @typedef {import("./colours.js").Stroke} Stroke */
-/** @typedef {{tag: string, total: number | null, rate: number | null, before: number | null}} Reading */
-/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, change: HTMLElement, total: Text}} Row */
+/** @typedef {{tag: string, total: number | null, rate: number | null, posts: number | null, before: number | null}} Reading  posts: in the shown time; before: in the time before that */
+/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, posts: Text, change: HTMLElement, total: Text}} Row */
 
 const CALM = 5000; // milliseconds between two changes of the order, at least
 const SPOKEN = 5;
 const AHEAD = 1.1; // times the rate of the one above, to overtake it
+const LONG = 10_000_000; // what a narrow column has no room for
+const narrow = globalThis.matchMedia?.("(max-width: 46rem)");
 
 export class Table {
   /**
@@ -32,12 +34,16 @@ export class Table {
   update(readings) {
     const most = Math.max(1, ...readings.map(({ rate }) => rate ?? 0));
     const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
-    for (const { tag, total, rate, before } of readings) {
+    this.keep(readings);
+    for (const { tag, total, rate, posts, before } of readings) {
       const row = this.rows.get(tag) ?? this.add(tag);
       if (put(row.name, `#${this.named(tag)}`)) row.button.title = text("toggle", { tag: this.named(tag) });
-      put(row.total, number(total));
+      const whole = number(total);
+      const isLong = narrow?.matches && (total ?? 0) >= LONG;
+      if (put(row.total, isLong ? inShort(total ?? 0) : whole)) row.total.parentElement?.setAttribute("title", whole);
       put(row.rate, number(rate === null ? null : Math.round(rate)));
-      const differs = rate === null || before === null ? null : Math.round(rate) - Math.round(before);
+      put(row.posts, number(posts));
+      const differs = posts === null || before === null ? null : posts - before;
       put(/** @type {Text} */ (row.change.firstChild), change(differs));
       row.change.className = `change ${Math.sign(differs ?? 0) > 0 ? "up" : ""}`;
       row.bar.style.transform = `scaleX(${((rate ?? 0) / most).toFixed(3)})`;
@@ -45,6 +51,14 @@ export class Table {
       if (row.bar.title !== share) row.bar.title = row.bar.ariaLabel = share;
     }
     this.sort(readings);
+  }
+
+  /** Say over which time posts are counted. @param {string} range */
+  head(range) {
+    for (const name of /** @type {const} */ (["posts", "change"])) {
+      const head = this.body.parentElement?.querySelector(`th.${name}`);
+      if (head) head.textContent = text(`table.${name}`, { range });
+    }
   }
 
   /** @param {Set<string>} hidden */
@@ -58,6 +72,16 @@ export class Table {
     known.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
     const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag: this.named(tag), rate: number(Math.round(rate ?? 0)) }));
     return parts.join(", ");
+  }
+
+  /** @private  Hashtags that are shown no more have no row. @param {Reading[]} readings */
+  keep(readings) {
+    if (readings.length === this.rows.size && readings.every(({ tag }) => this.rows.has(tag))) return;
+    const tags = new Set(readings.map(({ tag }) => tag));
+    for (const [tag, { row }] of this.rows) {
+      if (!tags.has(tag)) row.remove();
+      if (!tags.has(tag)) this.rows.delete(tag);
+    }
   }
 
   /** The hashtags in the order in which they stand. */
@@ -78,7 +102,7 @@ export class Table {
     const word = document.createElement("bdi");
     word.append("");
     button.append(swatch(this.strokeOf(tag)), word);
-    const [rate, bar, differs, total] = ["rate", "bar", "change", "total"].map((column) => {
+    const [rate, bar, posts, differs, total] = ["rate", "bar", "posts", "change", "total"].map((column) => {
       const cell = document.createElement("td");
       cell.className = column;
       return cell;
@@ -86,12 +110,13 @@ export class Table {
     const share = bar.appendChild(document.createElement("div"));
     share.role = "img";
     paint(share, this.strokeOf(tag));
-    row.append(name, rate, bar, differs, total);
+    row.append(name, rate, bar, posts, differs, total);
     this.body.append(row);
     differs.append("");
     const written = /** @type {Text} */ (word.firstChild);
-    const added = { row, button, name: written, rate: new Text(), bar: share, change: differs, total: new Text() };
+    const added = { row, button, name: written, rate: new Text(), bar: share, posts: new Text(), change: differs, total: new Text() };
     rate.append(added.rate);
+    posts.append(added.posts);
     total.append(added.total);
     this.rows.set(tag, added);
     return added;
@@ -99,7 +124,7 @@ export class Table {
 
   /** @private  The busiest first; but calmly, and never under a hand. @param {Reading[]} readings */
   sort(readings) {
-    const now = Date.now();
+    const now = performance.now();
     if (this.sorted && now - this.sorted < CALM) return;
     if (this.inHand) return;
     const rate = new Map(readings.map((reading) => [reading.tag, reading.rate ?? 0]));

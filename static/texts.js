@@ -23,6 +23,7 @@ const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
 const part = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 4 });
 const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
@@ -37,6 +38,8 @@ const NONE = "–";
 
 /** @param {number | null} n */
 export const number = (n) => (n === null ? NONE : whole.format(n + 0.000_001));
+/** @param {number} n @returns {string} in millions and the like, where there is no room for more */
+export const inShort = (n) => short.format(n);
 /** @param {number | null} n */
 export const change = (n) => (n === null ? NONE : signed.format(Math.round(n) || 0).replace("-", "−"));
 /** @param {number} n */

@@ -19,6 +19,7 @@ CUT_SECONDS = 60 if os.environ.get("CI") == "true" else 12
 """Longer than the 8 s for which a total holds that nobody confirms."""
 LIVE = "() => badge.dataset.level === 'live'"
 LINES = "tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"
+NEWEST = "() => Math.max(...[...hashtagPulse.chart.lines.values()].flat().map(({data}) => data.at(-1)[0]))"
 AT = "() => hashtagPulse.state.live.at"
 GAPS = "() => hashtagPulse.state.shownGaps('5m').filter(({kind}) => kind !== 'start')"
 LATER = "at => hashtagPulse.state.live.at > at"
@@ -112,11 +113,14 @@ def test_a_quiet_hashtag_has_no_gap_after_a_cut(
         page.wait_for_function(longer, arg=[cut, CUT_SECONDS], timeout=90_000)
         [gap] = page.evaluate(GAPS)
         assert gap["reason"] == "no connection", "as long as it lasts, it is said"
+        assert page.evaluate(NEWEST) <= gap["from"], "where nothing is known nothing is drawn"
+        assert page.evaluate("() => rows.classList.contains('stale')")
         line.up()
         page.wait_for_function(LIVE, timeout=60_000)
         page.wait_for_function(LATER, arg=cut + CUT_SECONDS * 1000)
         assert line.streams > streams
         assert page.evaluate("() => told") == 0, "it was resumed"
+        assert not page.evaluate("() => rows.classList.contains('stale')")
         assert page.evaluate("() => hashtagPulse.state.live.holes()") == []
         assert page.evaluate(GAPS) == []
         [data] = page.evaluate(LINES, "kabaddi")
@@ -243,5 +247,28 @@ def test_a_page_whose_hashtag_is_counted_no_more_says_why(
         )
         line.up()  # breaks what is open
         page.wait_for_function(
-            "() => badge.textContent.includes('#curling is not tracked here, and demo was not asked')"
+            "() => badge.textContent.startsWith('#curling is not tracked here, and demo was not asked')"
         )
+
+
+def test_other_hashtags_after_a_restart_are_taken_over(
+    browser: Browser, redis_server: RedisServer, ticking: Ticking, start_app: Callable[..., App]
+) -> None:
+    """The owner changed HASHTAGS: an open page shows the new ones with their past, and says so."""
+    port, settings = free_port(), {"REDIS_URL": redis_server.url}
+    web = start_app("web", port=port, HASHTAGS="science,football", **settings).started()
+    with opened(browser, f"{web.url}/?view=total") as page:
+        page.evaluate("() => { window.stillTheSamePage = true }")
+        page.wait_for_function(LIVE)
+        web.end()
+        start_app("web", port=port, HASHTAGS="science,curling", **settings).started()
+        page.wait_for_function("() => hashtagPulse.tags.includes('curling')")
+        assert page.inner_text("#told").endswith("others now: #science, #curling.")
+        page.wait_for_function(LIVE)
+        assert sorted(rows(page)) == ["#curling", "#science"]
+        [line] = page.evaluate(LINES, "curling")
+        assert line[-1][0] - line[0][0] > 5 * MINUTE
+        before = total_of(page, "curling")
+        ticking.post("curling", 3)
+        wait_until(lambda: total_of(page, "curling") == before + 3, "it goes on")
+        assert page.evaluate("() => window.stillTheSamePage")

@@ -9,6 +9,8 @@ from servers import App
 from yesterday import app_with_past
 
 EDGE = "() => hashtagPulse.chart.edge"
+READ = "() => hashtagPulse.crosshair.at"
+CROSS = "() => document.getElementById('cross').getBoundingClientRect().x"
 
 
 @pytest.fixture(scope="module")
@@ -36,24 +38,53 @@ def test_pause_and_back_to_live(page: Page) -> None:
     page.get_by_role("button", name="pause").click()
     page.mouse.move(5, 5)
     assert page.locator("#back").inner_text() == "paused · back to live"
+    assert page.inner_text("#badge") == "paused", "and not that it is live"
     points = "() => hashtagPulse.chart.lines.get('science').at(-1).data.at(-1)[0]"
     before = page.evaluate(points)
     assert stands(page)
     assert page.evaluate(points) == before
     page.locator("#back").click()
     assert page.locator("#back").is_hidden()
+    assert page.evaluate("() => document.activeElement.id") == "pause", "the focus is not lost"
     assert page.evaluate(points) > before
     assert not stands(page)
 
 
-def test_hovering_pauses_with_a_badge(page: Page) -> None:
-    """Under the pointer the chart stands still; when the pointer leaves, it goes on."""
+def test_the_lines_go_on_under_the_pointer(page: Page) -> None:
+    """Values are those of where the pointer is, as the lines move; Escape puts them away, until the
+    pointer comes back. A moment that keys chose moves with its line."""
     page.locator("#plot").hover(position={"x": 300, "y": 150})
-    assert page.locator("#back").is_visible()
-    assert stands(page)
-    page.mouse.move(5, 5)
-    assert page.locator("#back").is_hidden()
+    at, when = page.evaluate(READ), page.locator("#values p").inner_text()
     assert not stands(page)
+    assert page.locator("#back").is_hidden()
+    assert page.inner_text("#badge").startswith("live · ")
+    page.wait_for_function("at => hashtagPulse.crosshair.at >= at + 900", arg=at)
+    assert page.locator("#values p").inner_text() > when
+    page.keyboard.press("Escape")
+    assert page.locator("#values").is_hidden()
+    page.locator("#plot").hover(position={"x": 310, "y": 150})
+    assert page.locator("#values").is_hidden()
+    page.mouse.move(5, 5)
+    page.locator("#plot").focus()
+    page.keyboard.press("ArrowLeft")
+    at, place = page.evaluate(READ), page.evaluate(CROSS)
+    assert not stands(page)
+    assert page.evaluate(READ) == at
+    assert page.evaluate(CROSS) < place
+
+
+def test_a_nudge_of_the_mouse_does_not_stop_the_wall(browser: Browser, app: App) -> None:
+    """Nobody is there who would let it go on: neither pointer nor space does, nor a pause before."""
+    with opened(browser, app.url) as page:
+        page.get_by_role("button", name="pause").click()
+        assert page.inner_text("#badge") == "paused"
+        page.locator("#kiosk").click()
+        page.locator("#plot").hover(position={"x": 300, "y": 150})
+        page.locator("#plot").focus()
+        page.keyboard.press("Space")
+        assert not stands(page)
+        assert page.locator("#values").is_hidden()
+        assert page.inner_text("#badge").startswith("live · ")
 
 
 def test_all_of_it_by_keyboard(page: Page) -> None:
@@ -173,7 +204,7 @@ def test_the_wall_shows_every_row_and_a_large_chart(
         rows = page.locator("#rows tr")
         assert rows.count() == many
         table = page.locator("table").bounding_box()
-        panel = page.locator(".panel").last.bounding_box()
+        panel = page.locator(".list").bounding_box()
         assert table and panel
         assert table["y"] + table["height"] <= panel["y"] + panel["height"] + 1 <= size["height"]
         chart = page.locator("#plot").bounding_box()

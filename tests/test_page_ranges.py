@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from browser import opened
+from browser import opened, rows
 from playwright.sync_api import Browser, Page
 from redis import Redis
 from servers import App, RedisServer, free_port
@@ -104,11 +104,34 @@ def test_before_the_first_start_nothing_looks_broken(
         assert page.evaluate(shade, written[began]) == [0, 0, 0, 0]
         page.wait_for_function("() => !hashtagPulse.axes.empty")
         assert "the lines follow soon" not in page.evaluate(WRITTEN)
+        begin = page.evaluate("() => hashtagPulse.state.live.stretches.get('science')[0].begin")
+        [[[first, _], *_], *_] = page.evaluate(LINES, "science")
+        assert first - begin >= 10_000, "a rate is drawn from where it is known"
+        page.evaluate("""() => {
+            hashtagPulse.link.listener.counts = hashtagPulse.link.listener.history = () => {};
+            hashtagPulse.clock.offset += 30e3;
+            hashtagPulse.beat();
+        }""")
+        assert "the lines follow soon" not in page.evaluate(WRITTEN), (
+            "they are there, if not up to now"
+        )
+
+
+def test_where_all_lines_are_hidden_the_chart_says_so(page: Page) -> None:
+    """And where they can be had again."""
+    assert "All lines are hidden: choose some in the table." not in page.evaluate(WRITTEN)
+    for button in page.locator("#rows button").all():
+        button.click()
+    assert "All lines are hidden: choose some in the table." in page.evaluate(WRITTEN)
 
 
 def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> None:
     """One minute to fifteen come from the stream; each button shows as much time as it says."""
-    for name, seconds in [("1 minute", 60), ("15 minutes", 900), ("5 minutes", 300)]:
+    for name, seconds in [
+        ("1 m: 1 minute", 60),
+        ("15 m: 15 minutes", 900),
+        ("5 m: 5 minutes", 300),
+    ]:
         page.get_by_role("button", name=name, exact=True).click()
         assert page.evaluate("() => hashtagPulse.chart.shown.range") == seconds * 1000
         assert (
@@ -118,7 +141,9 @@ def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> 
     assert page.evaluate("() => hashtagPulse.seconds") == 900
 
 
-@pytest.mark.parametrize(("name", "least"), [("1 hour", 50), ("24 hours", 400), ("7 days", 400)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("1 h: 1 hour", 50), ("24 h: 24 hours", 400), ("7 d: 7 days", 400)]
+)
 def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least: int) -> None:
     """Days of 40 posts a minute are a level line at 40, and the stream keeps it up to date."""
     page.get_by_role("button", name=name, exact=True).click()
@@ -132,6 +157,31 @@ def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least
     before = page.evaluate(ends)
     page.wait_for_function("at => hashtagPulse.series.at > at + 3000", arg=at)
     assert page.evaluate(ends) <= before + 2 + 8, "a tick moves the newest point and adds none"
+
+
+def test_the_table_follows_the_range(page: Page) -> None:
+    """Days of 40 posts a minute: posts in the shown time, against the time before, and the rate at
+    which the line ends."""
+    for name, minutes, has_before in [
+        ("1 h: 1 hour", 60, True),
+        ("24 h: 24 hours", 1440, True),
+        ("7 d: 7 days", 7 * 1440, False),
+    ]:
+        page.get_by_role("button", name=name).click()
+        page.wait_for_function(
+            "range => hashtagPulse.state.earlier?.range === range && hashtagPulse.state.long?.range === range",
+            arg=page.evaluate("() => hashtagPulse.choice.range"),
+        )
+        page.wait_for_function(
+            "has => (document.querySelector('#rows td.change').textContent !== '–') === has",
+            arg=has_before,
+        )
+        row = {column: value.replace(",", "") for column, value in rows(page)["#football"].items()}
+        assert abs(int(row["posts"]) - 40 * minutes) < 0.1 * 40 * minutes + 500
+        if has_before:
+            assert abs(int(row["change"].replace("−", "-"))) < 0.1 * 40 * minutes + 500
+        end = page.evaluate("() => hashtagPulse.chart.endOf('football')")
+        assert abs(int(row["rate"]) - end) <= 2
 
 
 def test_a_source_at_its_budget_breaks_the_line_and_says_so(page: Page) -> None:
@@ -161,10 +211,10 @@ def test_a_memory_that_cannot_be_had_is_said_in_a_sentence(page: Page) -> None:
     """The server's own reason is shown, and is gone when another range is chosen."""
     answer = {"status": 503, "json": {"error": "Redis: connection refused."}}
     page.route("**/api/history*", lambda route: route.fulfill(**answer))
-    page.get_by_role("button", name="24 hours", exact=True).click()
+    page.get_by_role("button", name="24 h: 24 hours").click()
     page.wait_for_function("() => notice.textContent.endsWith('Redis: connection refused.')")
     page.unroute("**/api/history*")
-    page.get_by_role("button", name="5 minutes", exact=True).click()
+    page.get_by_role("button", name="5 m: 5 minutes", exact=True).click()
     page.wait_for_function("() => notice.hidden")
 
 

@@ -30,7 +30,7 @@ def page(browser: Browser, app: App) -> Iterator[Page]:
 def test_a_link_shows_the_same(browser: Browser, page: Page) -> None:
     """Hashtags, view, range and what is hidden are in the address."""
     page.get_by_role("button", name="total").click()
-    page.get_by_role("button", name="1 minute", exact=True).click()
+    page.get_by_role("button", name="1 m: 1 minute").click()
     page.get_by_role("button", name="#football").click()
     choice = "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
     with opened(browser, page.url) as other:

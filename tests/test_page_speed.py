@@ -106,7 +106,7 @@ def test_eight_hours_open_do_not_make_it_grow(browser: Browser, app: App) -> Non
                     hashtagPulse.counts({at, counts: {tag1, tag2: tag1}, sources: {demo: 'live'}, details: {}});
                     if (i % 50 === 0) hashtagPulse.beat();
                     if (i % 100 === 0) { hashtagPulse.chart.smoothie.lastChartTimestamp = 0; hashtagPulse.chart.smoothie.render() }
-                    if (i % 1000 === 0) hashtagPulse.hold({pinned: true}), hashtagPulse.hold({pinned: false});
+                    if (i % 1000 === 0) hashtagPulse.pause(true), hashtagPulse.pause(false);
                 }
             };
             drive(7200);

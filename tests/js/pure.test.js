@@ -107,14 +107,18 @@ test("the badge says how far behind, from the tick's own time", () => {
   assert.equal(status({ ...state, now: 104_900 }).level, "live");
   assert.deepEqual(status({ ...state, now: 106_000 }), { level: "late", words: "6.0 s behind" });
   const stale = status({ ...state, now: 121_000, why: "The last tick came 21 s ago." });
-  assert.deepEqual(stale, { level: "stale", words: "no news for 21 s: The last tick came 21 s ago." });
+  assert.deepEqual(stale, { level: "stale", words: "The last tick came 21 s ago." }, "one number, not two");
+  assert.equal(status({ ...state, now: 121_000 }).words, "no news for 21 s");
+  assert.deepEqual(status({ ...state, paused: true }), { level: "waiting", words: "paused" });
 });
 
 test("the badge tells a lost connection from a silent server, and does not blink", () => {
   const lost = { ...state, link: /** @type {const} */ ("waiting") };
   assert.equal(status({ ...lost, cutAt: 100_500 }).level, "live");
   assert.deepEqual(status({ ...lost, cutAt: 99_000 }), { level: "waiting", words: "reconnecting" });
-  assert.equal(status({ ...lost, cutAt: 80_000 }).level, "stale");
+  assert.deepEqual(status({ ...lost, cutAt: 80_000 }), { level: "stale", words: "no connection for 21 s, trying again" });
+  const refused = { ...lost, cutAt: 95_000, why: "#curling is not tracked here." };
+  assert.deepEqual(status(refused), { level: "stale", words: refused.why }, "it answered, and says why");
   assert.equal(status({ ...state, tick: null }).words, "no data yet");
 });
 

@@ -69,7 +69,7 @@ test("the first rate is there after ten seconds, and says what they come to", ()
   const series = seriesOf(every(30, (s) => 3 * s));
   assert.equal(series.rate("science", 9_000), null);
   assert.equal(series.rate("science", 10_000), 180);
-  assert.deepEqual(series.lines("rate", "science", 0)[0].points[0], [0, 180], "its line begins where the counting did");
+  assert.deepEqual(series.lines("rate", "science", 0)[0].points[0], [10_000, 180], "and its line begins there");
 });
 
 test("a gap that is told is a hole in the line, never a zero and never a jump", () => {

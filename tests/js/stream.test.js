@@ -38,6 +38,9 @@ class Source extends EventTarget {
   }
 }
 
+/** Milliseconds for which the steady clock stood still, and by which the other one was set. */
+const clocks = { stood: 0, set: 0 };
+
 /** @param {(feed: Feed, heard: import("../../static/feed.js").Link[], pass: (ms: number) => void) => void} act */
 function feeding(act) {
   mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
@@ -46,7 +49,9 @@ function feeding(act) {
   const heard = [];
   const listener = { history: () => heard.push("history"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
   globalThis.fetch = /** @type {any} */ (ask);
-  const feed = new Feed("events", listener, { EventSource: Source, random: () => 0.5 });
+  Object.assign(clocks, { stood: 0, set: 0 });
+  const [now, wall] = [() => Date.now() - clocks.stood, () => Date.now() + clocks.set];
+  const feed = new Feed("events", listener, { EventSource: Source, random: () => 0.5, now, wall });
   feed.open("science", 375);
   try {
     // in small steps, so that timers which a timer starts run in their turn
@@ -212,6 +217,42 @@ test("after a sleep the stream is started anew at the first look, where it ended
     assert.equal(Source.all[0].readyState, Source.CLOSED);
     pass(5000);
     assert.equal(Source.all.length, 2);
+  }));
+
+test("so it is where the steady clock stood still meanwhile", () =>
+  feeding((_, heard, pass) => {
+    newest().send("counts", "5-0", {});
+    sleep(5 * 60_000);
+    clocks.stood = 5 * 60_000;
+    pass(50);
+    assert.equal(Source.all.length, 2);
+    assert.equal(newest().query.get("last_event_id"), "5-0");
+  }));
+
+test("a clock that is set back hides no silence", () =>
+  feeding((_, heard, pass) => {
+    newest().onopen();
+    newest().send("counts", "5-0", {});
+    clocks.set = -5 * 60_000;
+    pass(11_000);
+    assert.equal(Source.all.length, 1);
+    pass(5000);
+    assert.ok(Source.all.length > 1);
+  }));
+
+test("where the server tracks others than before, their past is asked for", () =>
+  feeding((feed, heard) => {
+    feed.open("", 375);
+    newest().send("counts", "5-0", { counts: { science: 1, football: 2 } });
+    newest().send("counts", "6-0", { counts: { football: 3, science: 1 } });
+    const [before, told] = [Source.all.length, heard.filter((one) => one === "counts").length];
+    newest().fail(0);
+    newest().send("counts", "7-0", { counts: { science: 1, curling: 2 } });
+    assert.equal(Source.all.length, before + 1);
+    assert.equal(newest().query.get("last_event_id"), null);
+    assert.equal(heard.filter((one) => one === "counts").length, told, "not before their past");
+    newest().send("counts", "8-0", { counts: { curling: 2, science: 1 } });
+    assert.equal(Source.all.length, before + 1);
   }));
 
 test("a tab whose timers are slowed down but that hears the server keeps its stream", () =>

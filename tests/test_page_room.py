@@ -1,0 +1,50 @@
+"""Room for what matters, at every size: names, totals, the chart; in a real Chromium."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser import opened
+from playwright.sync_api import Browser
+from servers import App
+from yesterday import app_with_past
+
+CUT = """selector => [...document.querySelectorAll(selector)]
+    .filter(one => one.scrollWidth > one.clientWidth || one.clientWidth < 20).map(one => one.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with app_with_past(tmp_path_factory.mktemp("app"), ["science", "football"]) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "height"),
+    [
+        ("", 320, 640),
+        ("", 360, 780),
+        ("", 740, 900),
+        ("", 820, 1180),
+        ("", 930, 900),
+        ("", 1334, 896),
+        ("?wall", 390, 844),
+        ("?wall", 820, 1180),
+        ("embed", 320, 700),
+        ("embed", 600, 600),
+        ("embed", 800, 600),
+    ],
+)
+def test_names_and_totals_are_read_whole(
+    browser: Browser, app: App, path: str, width: int, height: int
+) -> None:
+    """Names are the content: other columns go first. A total that has no room is told in millions."""
+    with opened(browser, f"{app.url}/{path}", viewport={"width": width, "height": height}) as page:
+        assert page.evaluate(CUT, "#rows bdi") == []
+        page.evaluate("""() => {
+            hashtagPulse.list = () => {};
+            hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 123456789, rate: 9876, posts: 123456, before: 1})));
+        }""")
+        assert page.evaluate(CUT, "#rows td:not(.bar)") == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+        shown = page.locator("thead .change").is_visible()
+        assert shown == (width > 992)
