@@ -25,6 +25,8 @@ export class Axes {
     this.chart = chart;
     this.gaps = gaps;
     this.empty = true; // of lines
+    /** How many of the canvas's pixels one of the page's is; 0: as the screen has it. */
+    this.ratio = 0;
     // isolated, so that a name of right-to-left letters keeps to itself
     this.label = (/** @type {string} */ tag) => `\u2068#${named(tag)}\u2069`;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
@@ -43,7 +45,7 @@ export class Axes {
     const shown = this.chart.shown;
     const [width, height] = [canvas.offsetWidth, canvas.offsetHeight];
     if (!width || !shown) return;
-    const ratio = devicePixelRatio;
+    const ratio = this.ratio || devicePixelRatio;
     if (canvas.width !== Math.floor(width * ratio)) canvas.width = Math.floor(width * ratio);
     if (canvas.height !== Math.floor(height * ratio)) canvas.height = Math.floor(height * ratio);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);

@@ -248,6 +248,22 @@ export class Chart {
     this.smoothie.lastChartTimestamp = 0;
   }
 
+  /** @param {number} ratio  of the canvas's pixels to the page's, until the next frame */
+  drawSharply(ratio) {
+    const { canvas, smoothie } = this;
+    canvas.width = Math.floor(canvas.offsetWidth * ratio);
+    canvas.height = Math.floor(canvas.offsetHeight * ratio);
+    canvas.getContext("2d")?.scale(ratio, ratio);
+    this.drawNow();
+    smoothie.lastWidth = smoothie.lastHeight = 0; // what it goes by to see that the canvas changed
+  }
+
+  /** Draw, although it is not time yet. */
+  drawNow() {
+    this.smoothie.lastChartTimestamp = this.smoothie.lastRenderTimeMillis = 0;
+    this.render();
+  }
+
   start() {
     this.smoothie.start();
   }

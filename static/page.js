@@ -13,7 +13,7 @@ import { Link } from "./link.js";
 import { PageState } from "./state.js";
 import * as status from "./status.js";
 import { swatch, Table } from "./table.js";
-import { number, speak, text, titled } from "./texts.js";
+import { dated, number, speak, text, titled } from "./texts.js";
 
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
@@ -22,6 +22,7 @@ const SAY_EVERY = 10_000;
 const MANY = 6; // rows, beside the chart rather than under it
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const SHARP = 2; // pixels of a picture for each of the page's, at least
 
 class Page {
   /** @param {Config} config */
@@ -46,6 +47,7 @@ class Page {
     const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
     this.crosshair = new Crosshair(places, this.chart, say);
     this.seconds = this.said = 0;
+    this.printing = false;
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
       counts: (tick) => this.counts(tick),
@@ -61,6 +63,8 @@ class Page {
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
+    addEventListener("beforeprint", () => this.print(true));
+    addEventListener("afterprint", () => this.print(false));
     still.addEventListener("change", () => (this.chart.still = still.matches));
     setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
   }
@@ -155,6 +159,15 @@ class Page {
     this.redraw();
   }
 
+  /** On paper the page is light and as wide as a sheet, and it is drawn now or not at all. @param {boolean} printing */
+  print(printing) {
+    this.printing = printing;
+    document.documentElement.classList.toggle("paper", printing);
+    this.restyle();
+    this.chart.drawNow(); // the axes then take their room,
+    this.chart.drawNow(); // and the lines what is left
+  }
+
   painted() {
     this.axes.paint();
     this.crosshair.follow();
@@ -170,7 +183,8 @@ class Page {
   pen(tag) {
     const stroke = this.stroke(tag);
     const width = this.kiosk.on ? Math.max(2, innerWidth / 450) : 2;
-    return { colour: dark.matches ? stroke.dark : stroke.light, dash: stroke.dash, width };
+    const isDark = dark.matches && !this.printing;
+    return { colour: isDark ? stroke.dark : stroke.light, dash: stroke.dash, width };
   }
 
   /** Ask the server for what the stream does not tell: a longer range, and the time before the shown one. */
@@ -198,6 +212,7 @@ class Page {
     history.replaceState(null, "", write(config.tags, choice) || location.pathname);
     this.controls.show(choice);
     this.table.head(text(choice.range));
+    $("unit").textContent = text(choice.view);
     this.table.hide(choice.hidden);
     const seconds = Math.min(LIVE, 2 * RANGES[choice.range] + 1.25 * MINUTE) / 1000;
     const enough = this.isLive ? seconds : 75;
@@ -270,8 +285,15 @@ class Page {
 
   async savePicture() {
     const { download, picture } = await import("./export.js");
-    const title = `${text("name")} · ${text(this.choice.view)} · ${new Date(this.clock.now()).toLocaleString()}`;
-    download(await picture(this.axesCanvas, this.canvas, title, this.axes.look), `${fileName()}.png`);
+    const title = `${text("name")} · ${text(this.choice.view)} · ${dated(this.chart.edge)}`;
+    const { frozen, edge } = this.chart;
+    this.chart.frozen = edge; // a picture has a time at its right edge and no "now"
+    this.axes.ratio = Math.max(SHARP, devicePixelRatio);
+    this.chart.drawSharply(this.axes.ratio);
+    const taken = picture(this.axesCanvas, this.canvas, title, this.axes.look);
+    Object.assign(this.chart, { frozen });
+    this.axes.ratio = 0;
+    download(await taken, `${fileName()}.png`);
   }
 
   shownOrHidden() {

@@ -32,7 +32,14 @@ export function status({ link, tick, lag, now, cutAt, why, paused = false }) {
   if (behind > STALE) return { level: "stale", words: why || text("stale", { seconds }) };
   if (behind > LATE) return { level: "late", words: text("late", { seconds }) };
   if (!living(tick)) return { level: "late", words: text("noSource") };
+  if (recorded(tick)) return { level: "late", words: text("recorded", { seconds }) };
   return { level: "live", words: text("live", { seconds }) };
+}
+
+/** @param {Tick} tick @returns {boolean} whether nothing in it is of now */
+function recorded({ sources }) {
+  const working = Object.keys(sources).filter((name) => WORKING.has(sources[name]));
+  return working.length > 0 && working.every((name) => name === "replay");
 }
 
 /**
@@ -48,7 +55,7 @@ export function sources(tick) {
 
 /** @param {string} name @param {string} state @returns {Level} */
 function levelOf(name, state) {
-  if (name === "demo" && state === "live") return "late"; // not to be taken for real
+  if ((name === "demo" || name === "replay") && state === "live") return "late"; // not to be taken for news
   if (WORKING.has(state)) return "live";
   return state === "down" ? "stale" : "late";
 }

@@ -27,6 +27,7 @@ const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumSig
 const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 const moment = new Intl.DateTimeFormat(undefined, {
   weekday: "short",
   day: "numeric",
@@ -69,6 +70,9 @@ export function span(length) {
   const parts = [Math.floor(all / 3600), Math.floor(all / 60) % 60, all % 60].map((n) => String(n).padStart(2, "0"));
   return parts.slice(all < 3600 ? 1 : 0).join(":");
 }
+
+/** @param {number} at @returns {string} with its day and its time zone */
+export const dated = (at) => exact.format(at);
 
 /** @param {number} at @param {number} range  that it is one moment of */
 export const instant = (at, range) => (range > 86_000_000 ? moment : seconds).format(at);

@@ -227,7 +227,7 @@ def test_a_hashtag_is_written_as_most_people_write_it(
         assert page.locator("#values bdi").all_text_contents() == ["#Science"]
         with page.expect_download() as got:
             page.locator("#csv").click()
-        assert got.value.path().read_text("utf-8-sig").splitlines()[0] == "time,#Science"
+        assert got.value.path().read_text("utf-8-sig").splitlines()[0] == "time (UTC),#Science"
         page.wait_for_function("() => document.title === '#Science · hashtag pulse'")
         page.evaluate("""() => {
             const {tick} = hashtagPulse.state;

@@ -9,7 +9,7 @@ from servers import App
 from yesterday import app_with_past
 
 CUT = """selector => [...document.querySelectorAll(selector)]
-    .filter(one => one.scrollWidth > one.clientWidth || one.clientWidth < 20).map(one => one.textContent)"""
+    .filter(one => one.offsetParent && (one.scrollWidth > one.clientWidth || one.clientWidth < 20)).map(one => one.textContent)"""
 
 
 @pytest.fixture(scope="module")

@@ -77,19 +77,67 @@ def test_what_is_on_screen_can_be_taken_as_csv(page: Page) -> None:
     with page.expect_download() as got:
         page.locator("#csv").click()
     table = list(csv.reader(io.StringIO(got.value.path().read_text(encoding="utf-8-sig"))))
-    assert table[0] == ["time", "#science"]
+    assert table[0] == ["time (UTC)", "#science"]
     assert 100 < len(table) < 700
     assert all(all(row) for row in table), "a total holds until the next one"
     assert got.value.path().read_bytes().startswith(b"\xef\xbb\xbf"), "spreadsheets want to be told"
     assert got.value.suggested_filename.endswith(".csv")
 
 
-def test_what_is_on_screen_can_be_taken_as_a_picture(page: Page, tmp_path: Path) -> None:
-    """A PNG with the lines on it."""
+def test_what_is_on_screen_can_be_taken_as_a_picture(page: Page) -> None:
+    """A PNG with the lines on it, twice as sharp as the screen; it says of when it is, by which zone."""
+    page.wait_for_function("() => document.getElementById('lines').width > 0")
+    page.evaluate("""() => {
+        const {prototype} = CanvasRenderingContext2D, {fillText} = prototype;
+        window.written = [];
+        prototype.fillText = function (words, ...place) { written.push(words); fillText.call(this, words, ...place) };
+        hashtagPulse.chart.stop();
+        written.length = 0;
+    }""")
     with page.expect_download() as got:
         page.locator("#png").click()
-    assert got.value.path().read_bytes().startswith(b"\x89PNG")
-    assert got.value.path().stat().st_size > 10_000
+    data = got.value.path().read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) > 20_000
+    assert int.from_bytes(data[16:20]) == 2 * page.evaluate("() => axes.offsetWidth")
+    written = page.evaluate("() => written")
+    assert "now" not in written
+    [title] = [
+        words for words in written if words.startswith("hashtag pulse · posts per minute · ")
+    ]
+    assert title.endswith(" UTC")
+    page.evaluate("() => hashtagPulse.chart.start()")
+    page.wait_for_function(
+        "() => axes.width === axes.offsetWidth && lines.width === lines.offsetWidth"
+    )
+    assert page.evaluate("() => hashtagPulse.chart.frozen") is None
+
+
+def test_paper_has_names_and_lines_and_no_buttons(browser: Browser, app: App) -> None:
+    """From a dark and wide screen: light, no wider than a sheet, and afterwards as before."""
+    dark = {"color_scheme": "dark", "viewport": {"width": 1500, "height": 900}}
+    with opened(browser, app.url, **dark) as page:
+        page.evaluate("""() => addEventListener('beforeprint', () => {
+            const {axes, chart} = hashtagPulse, style = getComputedStyle(plot);
+            window.printed = {
+                text: axes.look.text, line: chart.smoothie.seriesSet[0].options.strokeStyle, width: plot.offsetWidth,
+                drawn: [axes.canvas.width, chart.canvas.width + axes.left + axes.right],
+            };
+        })""")
+        before = page.evaluate("() => [plot.offsetWidth, hashtagPulse.pen('science').colour]")
+        assert page.pdf(format="A4").startswith(b"%PDF")
+        printed = page.evaluate("() => window.printed")
+        assert printed["text"] == "#1a1b20"
+        assert printed["line"] != before[1]
+        assert printed["width"] <= 660
+        assert all(abs(width - printed["width"]) <= 2 for width in printed["drawn"])
+        assert (
+            page.evaluate("() => [plot.offsetWidth, hashtagPulse.pen('science').colour]") == before
+        )
+        page.emulate_media(media="print")
+        for hidden in (".controls", "#back", "#told"):
+            assert page.locator(hidden).is_hidden()
+        assert sorted(page.locator("#rows bdi").all_inner_texts()) == ["#football", "#science"]
 
 
 @pytest.fixture
@@ -123,6 +171,33 @@ def test_only_the_embedded_page_may_be_framed(browser: Browser, elsewhere: str) 
     assert page.frame_locator("#b").locator("#rows").count() == 0
     assert any("frame-ancestors 'none'" in text for text in refused)
     context.close()
+
+
+def test_a_file_on_a_disk_may_embed_it(browser: Browser, app: App, tmp_path: Path) -> None:
+    """A page that was never on a server: its frame is not blank."""
+    (tmp_path / "mine.html").write_text(f"<iframe id=a src='{app.url}/embed'></iframe>")
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto((tmp_path / "mine.html").as_uri())
+    page.frame_locator("#a").locator("#rows tr").first.wait_for(state="attached")
+    context.close()
+
+
+def test_an_embedded_chart_has_room_a_title_and_a_unit(browser: Browser, app: App) -> None:
+    """More rows than fit are scrolled to; the chart keeps the half of a frame and more."""
+    tags = "science,football,a1,a2,a3,a4,a5,a6"
+    size = {"width": 600, "height": 600}
+    with opened(browser, f"{app.url}/embed?tags={tags}", viewport=size) as page:
+        plot, last = (page.locator(place).bounding_box() for place in ("#plot", ".full"))
+        assert plot and last
+        assert plot["height"] > 0.45 * size["height"]
+        assert last["y"] + last["height"] <= size["height"]
+        page.locator("#rows tr").last.scroll_into_view_if_needed()
+        assert page.locator("#rows tr").last.is_visible()
+        assert page.locator("h1").inner_text() == "# hashtag pulse"
+        assert page.locator("#unit").inner_text() == "posts per minute"
+    with opened(browser, f"{app.url}/embed?tags={tags}&view=total", viewport=size) as page:
+        assert page.locator("#unit").inner_text() == "total"
 
 
 def test_a_link_has_a_preview(page: Page, app: App) -> None:

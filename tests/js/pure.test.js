@@ -138,6 +138,14 @@ test("each source says what it is doing, and demo data is not taken for real", (
   assert.equal(told("mastodon", "polling").level, "live");
   assert.deepEqual(told("demo", "live", "demo data"), { name: "demo", level: "late", words: "demo data" });
   assert.equal(told("x", "asleep").words, "x: asleep");
+  assert.deepEqual(told("replay", "live", "replaying 2021.jsonl"), { name: "replay", level: "late", words: "replay: replaying 2021.jsonl" });
+});
+
+test("a recording is not live", () => {
+  const replay = tick(100_000, /** @type {any} */ ({ replay: "live" }));
+  assert.deepEqual(status({ ...state, tick: replay }), { level: "late", words: "recording · 0.7 s behind" });
+  const both = tick(100_000, /** @type {any} */ ({ replay: "live", x: "live" }));
+  assert.equal(status({ ...state, tick: both }).level, "live");
 });
 
 test("totals mean nothing when no source lives", () => {
