@@ -13,7 +13,7 @@ from yesterday import app_with_past, remember
 DOWN = range(180, 201)
 TURNED = """last => {
     hashtagPulse.list = () => {};
-    hashtagPulse.table.sorted = 1;
+    hashtagPulse.table.sorted = -1e6;
     hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, posts: 1, before: 1})));
 }"""
 LINES = """tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"""
