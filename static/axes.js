@@ -190,9 +190,9 @@ export class Axes {
   drawEnds(/** @type {Shown} */ shown, /** @type {string[]} */ lines, /** @type {Box} */ box) {
     const { context, look } = this;
     const ends = lines.flatMap((tag) => {
-      const value = this.chart.endOf(tag);
-      const known = this.chart.valueAt(tag, this.chart.edge) !== null;
-      return value === null ? [] : [{ tag, y: this.heightOf(value, box), pen: shown.pen(tag), known }];
+      const now = this.chart.valueAt(tag, this.chart.edge);
+      const value = now ?? this.chart.endOf(tag);
+      return value === null ? [] : [{ tag, y: this.heightOf(value, box), pen: shown.pen(tag), known: now !== null }];
     });
     this.empty = lines.length > 0 && ends.length === 0;
     if (!lines.length && shown.tags.length) this.drawHint(box);

@@ -237,9 +237,8 @@ export class Chart {
 
   /** @param {string} tag @returns {number | null} the height at which its line ends, where that is in sight */
   endOf(tag) {
-    const now = this.valueAt(tag, this.edge);
     const [at, value] = this.lines.get(tag)?.at(-1)?.data.at(-1) ?? [0, 0];
-    return now ?? (at >= this.edge - (this.shown?.range ?? 0) ? value : null);
+    return at >= this.edge - (this.shown?.range ?? 0) ? value : null;
   }
 
   /** @param {Set<string>} hidden */

@@ -195,6 +195,29 @@ def test_a_wrong_clock_in_the_browser_does_no_harm(browser: Browser, app: App, h
     context.close()
 
 
+@pytest.mark.parametrize("minutes", [-5, 5])
+def test_a_clock_that_is_set_under_an_open_page_does_no_harm(
+    browser: Browser, app: App, minutes: int
+) -> None:
+    """The page goes by the time that has passed, not by what the machine says that it is."""
+    context = browser.new_context()
+    context.add_init_script(
+        "{ const now = Date.now; window.set = 0; Date.now = () => now() + window.set }"
+    )
+    page = context.new_page()
+    page.goto(app.url)
+    page.wait_for_function(READY)
+    page.wait_for_function(LIVE)
+    page.evaluate("minutes => { window.set = minutes * 60e3 }", minutes)
+    at = page.evaluate("() => hashtagPulse.state.live.at")
+    page.wait_for_function("at => hashtagPulse.state.live.at > at + 1500", arg=at)
+    page.evaluate("() => hashtagPulse.badge()")
+    assert page.locator("#badge").inner_text().startswith("live · 0.")
+    behind = page.evaluate("() => hashtagPulse.chart.edge - hashtagPulse.state.live.at")
+    assert abs(behind) < 5000
+    context.close()
+
+
 def test_a_server_that_starts_later_is_found(
     browser: Browser, app: App, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

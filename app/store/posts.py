@@ -48,7 +48,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """The ids of entries that were taken back, or ALL."""
 
 
-write_post = msgspec.json.Encoder().encode
+write_post = msgspec.json.Encoder(enc_hook=str).encode  # a Typed hashtag is a text, too
 read_post = msgspec.json.Decoder(StoredPost).decode
 
 
