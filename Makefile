@@ -103,6 +103,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 lock:
 	$(LOCK) pyproject.toml -o requirements.txt
 	$(LOCK) -c requirements.txt --group test -o requirements-test.txt
+	$(LOCK) -c requirements-test.txt --group build -o requirements-build.txt
 	$(LOCK) --group npm -o requirements-npm.txt
 	$(LOCK) --group bench -o requirements-bench.txt
 	$(LOCK) --group pip -o requirements-pip.txt

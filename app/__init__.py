@@ -12,9 +12,11 @@ The way of the data, and the place of each step of it, in the order of reading:
     settings.py   what may be chosen from outside
     messages.py   what travels: Post and Tick, and what is neither
     texts.py      what strangers wrote, made fit to be shown
+    logs.py       what the log looks like
     retry.py      how long to wait before trying again
     pace.py       how long ticks last
     process.py    the end of a process
+    systemd.py    what systemd is told of it
     store/        all of Redis
     sources/      posts from each network
     ingest/       posts in, ticks out
@@ -30,6 +32,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from quart import Quart
+
+VERSION = "0.1.0"
 
 
 def create_app() -> "Quart":

@@ -1,5 +1,5 @@
-"""`python -m app` runs ingester and web together, `python -m app ingest` or `web` one alone;
-`check` is for before going live, `record` for a recording to replay.
+"""`python -m app`, or `hashtag-pulse` where a wheel is installed, runs ingester and web together;
+with `ingest` or `web` one alone; `check` is for before going live, `record` for a recording.
 
 Builds the parts; owns logging and the order of the end.
 """
@@ -8,22 +8,26 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hypercorn.asyncio import serve
 
+from app import VERSION
 from app.commands.check import check, redis_warnings
 from app.commands.record import network, record, recording
 from app.ingest.ingester import Ingester
+from app.logs import begin_logging
 from app.process import beside, end_of, stop_event, stop_with_parent
-from app.settings import Settings, SettingsError, load
+from app.settings import Settings, SettingsError, load, showable, unknown_names
 from app.sources import Source, SourceLost, check_sources, pick
 from app.store.embedded import DataInUse, store
 from app.store.store import Store, StoreLost
+from app.systemd import supervised
 from app.web.app import create_app
 from app.web.feed import Feed
 from app.web.frontdoor import open_front_door
@@ -45,12 +49,10 @@ MOST_WORKERS = 64
 def main() -> None:
     chosen = arguments()
     command = chosen.command
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s"
-    )
-    logging.getLogger("tweepy").setLevel(logging.CRITICAL)  # its errors are ours to explain
+    begin_logging()
     try:
         settings = load()
+        begin_logging(settings.log_format)
         if command not in ("web", "record"):
             check_sources(settings)
         with asyncio.Runner() as runner:
@@ -76,10 +78,12 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m app", description="Live lines of hashtags.")
+    prog = "python -m app" if Path(sys.argv[0]).name == "__main__.py" else Path(sys.argv[0]).name
+    parser = argparse.ArgumentParser(prog=prog, description="Live lines of hashtags.")
+    parser.add_argument("--version", action="version", version=f"hashtag pulse {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    parser.set_defaults(command="all")
-    commands.add_parser("all", help="ingest and web in one process; what no command means")
+    parser.set_defaults(command="run")
+    commands.add_parser("run", help="ingest and web in one process; what no command means")
     commands.add_parser("ingest", help="count posts")
     web = commands.add_parser("web", help="serve the page")
     web.add_argument("--workers", type=workers, default=1, help="how many processes on one port")
@@ -136,8 +140,9 @@ async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> Non
     """Several web processes, and the embedded Redis, if there is to be one, with us."""
     stop = stop_event()
     async with store(settings, join=True):
-        log.info("%s", greeting("web", settings, configs[0]))
-        await run_workers(configs, stop)
+        greet("web", settings, configs[0])
+        async with supervised(stop):
+            await run_workers(configs, stop)
     log.info("stopped")
 
 
@@ -148,10 +153,13 @@ async def run(
     stop = stop_event()
     if child:
         stop_with_parent(stop)
-    async with store(settings, join=command != "all") as opened:
+    async with store(settings, join=command != "run") as opened:
         if not child:
-            log.info("%s", greeting(command, settings, config))
-        async with ingesting(settings, opened) if command != "web" else nullcontext():
+            greet(command, settings, config)
+        async with (
+            nullcontext() if child else supervised(stop),
+            ingesting(settings, opened) if command != "web" else nullcontext(),
+        ):
             if config:
                 await serving(settings, opened, config, stop)
             else:
@@ -201,18 +209,34 @@ async def serving(
         await serve(app, config, shutdown_trigger=drained)
 
 
-def greeting(command: str, settings: Settings, config: ServerConfig | None) -> str:
-    """What a person at the terminal wants to know."""
-    lines = ["hashtag pulse" + (f" ({command})" if command != "all" else "")]
-    for bind in config.bind if config else ():
-        lines.append(f"  page      {shown(bind)}")
-    if command != "web":
-        lines.append(f"  sources   {', '.join(settings.sources)}")
-    lines.append("  hashtags  " + " ".join(f"#{tag}" for tag in settings.hashtags))
-    folder = Path(settings.data_folder).resolve()
-    where = "the Redis of REDIS_URL" if settings.redis_url else f"{folder} (embedded Redis)"
-    lines.append(f"  data      {where}")
-    if settings.sources == ("demo",):
+def greet(command: str, settings: Settings, config: ServerConfig | None) -> None:
+    """Say what a person at the terminal wants to know, and who reads the log later."""
+    folder, file = Path(settings.data_folder).resolve(), Path(".env").resolve()
+    embedded = f"{folder} (embedded Redis)"
+    about: dict[str, Any] = {
+        "version": VERSION,
+        "command": command,
+        "pages": [shown(bind) for bind in config.bind] if config else [],
+        "sources": list(settings.sources) if command != "web" else [],
+        "hashtags": [f"#{tag}" for tag in settings.hashtags],
+        "data": showable(settings.redis_url) if settings.redis_url else embedded,
+        "settings": str(file) if file.exists() else f"the environment (there is no {file})",
+    }
+    log.info("%s", greeting(about), extra={"about": about})
+    for sentence in unknown_names():
+        log.warning("%s", sentence)
+
+
+def greeting(about: Mapping[str, Any]) -> str:
+    part = f" ({about['command']})" if about["command"] != "run" else ""
+    lines = [f"hashtag pulse {about['version']}{part}"]
+    lines += [f"  page      {page}" for page in about["pages"]]
+    if about["sources"]:
+        lines.append(f"  sources   {', '.join(about['sources'])}")
+    lines.append(f"  hashtags  {' '.join(about['hashtags'])}")
+    lines.append(f"  data      {about['data']}")
+    lines.append(f"  settings  {about['settings']}")
+    if about["sources"] == ["demo"]:
         lines.append("  go live   set SOURCES and keys in .env; see .env.example and the README")
     return "\n".join(lines)
 

@@ -31,10 +31,11 @@ class Stop(asyncio.Event):
 
 
 def stop_event() -> asyncio.Event:
-    """Set by SIGTERM or Ctrl-C; a second Ctrl-C ends us at once.
+    """Set by SIGTERM, Ctrl-C, or SIGHUP: a terminal that is closed, or an old habit of restarting
+    servers; all of them end us in good order. A second Ctrl-C ends us at once.
 
     A second SIGTERM is usual and means no more than the first: make hands it on to us,
-    when all of its process group was sent one already.
+    when all of its process group was sent one already. An ignored SIGHUP (nohup) stays ignored.
     """
     stop = Stop()
     loop = asyncio.get_running_loop()
@@ -44,7 +45,8 @@ def stop_event() -> asyncio.Event:
             os._exit(1)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    for number in (signal.SIGTERM, signal.SIGINT, *[signal.SIGHUP] * hangs_up):
         loop.add_signal_handler(number, on_signal, number)
     return stop
 

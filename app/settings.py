@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from io import StringIO
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -21,6 +22,8 @@ SOURCE_NAMES = tuple(found.name for found in iter_modules([str(Path(__file__).pa
 
 SECRET_SHORTEST = 4
 """Characters; to hide shorter ones would make a text unreadable and keep nothing secret."""
+LONGEST_NAME = 40
+"""Characters that are shown of a name in `.env`: more may be a secret in a wrong place."""
 
 
 class SettingsError(Exception):
@@ -185,7 +188,12 @@ class Settings:
     redis_url: str = setting(
         "", "a redis://, rediss:// or unix:// URL", redis_url, secret=True, address=True
     )
+    redis_ca: str = setting("", "a file of certificates, in PEM", str)
+    redis_cert: str = setting("", "a file with our certificate, in PEM", str)
+    redis_key: str = setting("", "a file with its key, in PEM", str)
+    allow_eviction: bool = setting("false", "true or false", true_or_false)
     data_folder: str = setting("data", "a folder for the private server's data", str)
+    log_format: str = setting("text", "text or json", one_of("text", "json"))
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
     express_lane: bool = setting("true", "true or false", true_or_false)
@@ -235,6 +243,9 @@ class Settings:
         "1000000", "a whole number of hashtags, 1000 or more", at_least(1000)
     )
 
+    public_url: str = setting(
+        "", "the http:// or https:// URL at which people find the page", url("http", "https")
+    )
     blocked_hashtags: frozenset[str] = setting(
         "", "a comma list of hashtags, or @ and the name of a file with one a line", blocked
     )
@@ -298,7 +309,24 @@ def load(folder: Path = Path()) -> Settings:
 
     Raises SettingsError.
     """
-    file = folder / ".env"
+    return read({**written_in(folder / ".env"), **os.environ})
+
+
+def unknown_names(folder: Path = Path()) -> list[str]:
+    """A sentence about each name in the folder's `.env` that is no setting, so that nothing comes
+    of it. Raises SettingsError."""
+    names = [item.name.upper() for item in fields(Settings)]
+    found = []
+    for name in written_in(folder / ".env"):
+        if name not in names:
+            like = get_close_matches(name.upper(), names, 1)
+            meant = f": {like[0]} may be meant" if like else ""
+            found.append(f".env: {name[:LONGEST_NAME]} is no setting and does nothing{meant}.")
+    return found
+
+
+def written_in(file: Path) -> dict[str, str]:
+    """The names and values in the file, none where there is no file. Raises SettingsError."""
     try:
         text = file.read_text(encoding="utf-8-sig") if file.exists() else ""
     except (OSError, UnicodeDecodeError) as error:
@@ -308,4 +336,4 @@ def load(folder: Path = Path()) -> Settings:
             line = binding.original.line
             raise SettingsError(f"{file}: expected NAME=value from line {line} on.")
     stored = dotenv_values(stream=StringIO(text))
-    return read({**{k: v for k, v in stored.items() if v is not None}, **os.environ})
+    return {name: value for name, value in stored.items() if value is not None}

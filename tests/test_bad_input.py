@@ -73,6 +73,8 @@ def test_start_is_refused_in_one_sentence(
         ("hypercorn.toml", 'bind = "127.0.0.1\n', "hypercorn.toml: "),
         ("hypercorn.toml", 'bind = "everywhere"\n', "hypercorn.toml: bind='everywhere': expected"),
         ("hypercorn.toml", "bind = [5]\n", "hypercorn.toml: bind=5: expected"),
+        ("hypercorn.toml", 'loglevel = "loud"\n', "Unknown level: 'LOUD'."),
+        ("hypercorn.toml", 'accesslog = "/no/such/folder/log"\n', "No such file or directory"),
         ("hypercorn.toml", 'certfile = "c"\nkeyfile = "k"\n', "the certificate cannot be used"),
     ],
 )

@@ -137,7 +137,7 @@ async def test_warnings_about_a_forgetful_redis(
     """One that may throw totals away, or forget them in a restart, is named at the start."""
     with RedisServer(find_server(), tmp_path / "redis", *options) as server:
         redis = connect(server.url)
-        warnings = await redis_warnings(Store(redis))
+        warnings = await redis_warnings(Store(redis, may_evict=True))
         await redis.aclose()
     assert len(warnings) == bool(said)
     assert all(said in warning for warning in warnings)
@@ -221,6 +221,19 @@ async def fill(redis: "Redis[bytes]") -> None:
     with pytest.raises(OutOfMemoryError):
         for n in range(100):
             await redis.set(f"other:{n}", b"x" * 2**16)
+
+
+async def test_x_is_asked_for_its_counts() -> None:
+    """For one minute of one hashtag, at the price of a request; where nothing listens, the check
+    said that all is well."""
+    counts = {"X_MODE": "counts", "X_BEARER_TOKEN": TOKEN, "HASHTAGS": "science,art"}
+    async with x_server() as x:
+        found = await check.check_source(pick("x", read({**counts, "X_API_URL": x.url})), 2)
+        assert found.works and found.sentence.startswith("x: live, "), found.sentence
+        assert [query["query"] for _, _, query in x.asked] == ["#science"]
+    wrong = {**counts, "X_API_URL": "http://127.0.0.1:1"}
+    found = await check.check_source(pick("x", read(wrong)), 2)
+    assert (found.works, found.sentence) == (False, "x: Connection refused.")
 
 
 async def test_a_network_that_does_not_answer_fails() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, SettingsError, load, read
+from app.settings import Settings, SettingsError, load, read, unknown_names
 from app.sources import check_sources
 
 WRONG = {
@@ -30,6 +30,9 @@ WRONG = {
         "http://[",
     ],
     "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
+    "ALLOW_EVICTION": ["yes", "1"],
+    "PUBLIC_URL": ["pulse.example", "ftp://h", "http://"],
+    "LOG_FORMAT": ["xml", "1"],
     "EXPRESS_LANE": ["fast", "1"],
     "MAX_VIEWERS": ["0", "-1", "many", "1e4"],
     "MAX_VIEWERS_PER_ADDRESS": ["0", "1.5", "all"],
@@ -47,7 +50,9 @@ WRONG = {
     "MAX_HASHTAGS": ["999", "many", "1e6"],
     "BLOCKED_HASHTAGS": ["@", "@/no/such/file"],
 }
-CHECKED_WHEN_USED = {"BIND", "DATA_FOLDER", "REPLAY_FILE"}
+CHECKED_WHEN_USED = {
+    "BIND", "DATA_FOLDER", "REPLAY_FILE", "REDIS_CA", "REDIS_CERT", "REDIS_KEY",
+}  # fmt: skip
 SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN"}
 
 
@@ -163,3 +168,17 @@ def test_folder_in_place_of_the_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".env").mkdir()
     with pytest.raises(SettingsError, match="expected a readable UTF-8 file"):
         load(tmp_path)
+
+
+def test_a_name_that_is_no_setting_is_said(tmp_path: Path) -> None:
+    """With the one that may be meant; its value, which may be a secret, is not shown."""
+    written = "HASHTAG=cats\nX_BEARER=hunter2\nTICK_SECONDS=1\nCOLOUR=red\n"
+    (tmp_path / ".env").write_text(f"{written}{'n' * 100}=1\n")
+    assert load(tmp_path).tick_seconds == 1
+    assert unknown_names(tmp_path) == [
+        ".env: HASHTAG is no setting and does nothing: HASHTAGS may be meant.",
+        ".env: X_BEARER is no setting and does nothing: X_BEARER_TOKEN may be meant.",
+        ".env: COLOUR is no setting and does nothing.",
+        f".env: {'n' * 40} is no setting and does nothing.",
+    ]
+    assert unknown_names(tmp_path / "elsewhere") == []

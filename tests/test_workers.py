@@ -100,6 +100,21 @@ async def test_killed_process_is_replaced_and_its_viewers_go_on(web: App) -> Non
     assert not gone(other) and web.running
 
 
+def test_process_that_is_told_to_end_is_replaced_without_an_error(web: App) -> None:
+    """As an owner restarts one after the other; its streams end in good order."""
+    victim = processes(web)[0]
+    viewers = [Viewer(web.port) for _ in range(20)]
+    for viewer in viewers:
+        wait_until(lambda viewer=viewer: b"event: counts" in viewer.received, "it has totals")
+    share = connections(victim, web.port)
+    os.kill(victim, signal.SIGTERM)
+    wait_until(lambda: len(processes(web)) == 3, "another one is started")
+    assert "I app.web.workers: a web process ended as somebody told it to" in web.output
+    assert not re.search(r"^\S+ \S+ [WE] ", web.output, re.M), web.output
+    wait_until(lambda: sum(v.received.endswith(b"0\r\n\r\n") for v in viewers) == share, "ended")
+    assert share
+
+
 async def test_process_that_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,7 +10,7 @@ from app.messages import MinuteCount, Post
 from app.settings import Settings
 from app.sources import Source, SourceLost, pick
 from app.store import keys
-from app.store.refusals import READ_ONLY, trouble_of
+from app.store.refusals import READ_ONLY, evicts, trouble_of
 from app.store.state import Commit, State
 from app.store.store import LeaseLost, Store, StoreLost
 
@@ -57,7 +57,7 @@ async def check_source(source: Source, seconds: float) -> Finding:
 
     async def read() -> None:
         nonlocal posts
-        async with aclosing(source.posts("")) as stream:  # type: ignore[type-var]
+        async with aclosing(source.posts(source.first_look())) as stream:  # type: ignore[type-var]
             async for message in stream:
                 if isinstance(message, MinuteCount):
                     posts += message.posts
@@ -96,9 +96,9 @@ async def check_redis(store: Store) -> list[Finding]:
         found.append(Finding(True, f"Redis: version {version} answers."))
     if about.get("role") not in (None, "master"):
         found.append(Finding(False, f"Redis: {READ_ONLY}, unless only pages are served."))
-    elif trouble := trouble_of(about):
+    elif trouble := trouble_of(about, store.may_evict):
         found.append(Finding(False, f"Redis: {trouble}."))
-    return [*found, eviction(about), await persistence(store, about)]
+    return [*found, *eviction(store, about), await persistence(store, about)]
 
 
 async def refusals(store: Store) -> list[str]:
@@ -138,18 +138,21 @@ async def redis_warnings(store: Store) -> list[str]:
         about = await store.about()
     except StoreLost:
         return []
-    found = [eviction(about), await persistence(store, about)]
+    found = [*eviction(store, about), await persistence(store, about)]
     return [finding.sentence for finding in found if not finding.fine]
 
 
-def eviction(about: Mapping[str, Any]) -> Finding:
+def eviction(store: Store, about: Mapping[str, Any]) -> list[Finding]:
+    """What the server does when it is full; nothing of one on which we do not count."""
     policy = str(about.get("maxmemory_policy", "noeviction"))
+    if evicts(about) and not store.may_evict:
+        return []
     if policy == "noeviction":
-        return Finding(True, "Redis: maxmemory-policy is noeviction: it throws no totals away.")
+        return [Finding(True, "Redis: maxmemory-policy is noeviction: it throws no totals away.")]
     if not about.get("maxmemory"):
-        return Finding(True, "Redis: it has no maxmemory, so it throws no totals away.")
-    text = f"Redis: maxmemory-policy is {policy}: it may throw totals away; set noeviction."
-    return Finding(True, text, fine=False)
+        return [Finding(True, "Redis: it has no maxmemory, so it throws no totals away.")]
+    text = f"Redis: maxmemory-policy is {policy}, as ALLOW_EVICTION allows: totals may be wrong."
+    return [Finding(True, text, fine=False)]
 
 
 async def persistence(store: Store, about: Mapping[str, Any]) -> Finding:

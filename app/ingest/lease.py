@@ -40,7 +40,8 @@ async def become_writer(
             if held == name:  # taken, but the answer was lost
                 return
             free = 0 if held else free + 1
-            complain(f"standing by: the ingester {held} is writing" if held else "")
+            if held:  # else all is well only when a commit says so
+                complain(f"standing by: the ingester {held} is writing")
         except StoreLost as lost:
             free = 0
             complain(str(lost))

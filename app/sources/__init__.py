@@ -102,6 +102,10 @@ class Source(ABC):
     def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Connect, and yield what comes from the cursor on ("" for now). Raises SourceLost."""
 
+    def first_look(self) -> str:
+        """The cursor with which `python -m app check` asks, so that it has an answer at once."""
+        return ""
+
     @classmethod
     def check(cls, settings: Settings) -> None:
         """Raises SettingsError when it lacks a setting that it cannot do without."""

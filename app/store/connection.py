@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, ConnectionError, RedisError
+from redis.exceptions import AskError, AuthenticationError, ConnectionError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
@@ -105,7 +105,8 @@ def store_lost(key: str = "") -> Iterator[None]:
         if text.startswith("WRONGTYPE") and key:
             text = f"the Redis key {key} is of another type than ours"
         elif reason := explained(error):
-            text, told = reason, told_of(error) if isinstance(error, AuthenticationError) else ""
+            is_private = isinstance(error, AskError | AuthenticationError)
+            text, told = reason, told_of(error) if is_private else ""
         elif not str(error).startswith("FOREIGN "):  # which is a sentence of our own script
             told = told_of(error)
         raise StoreLost(f"Redis: {text.rstrip('.')}.", told) from error

@@ -14,8 +14,9 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, SSLConnection
 
 from app.process import beside, is_alive
 from app.settings import Settings, SettingsError
@@ -46,16 +47,35 @@ async def store(settings: Settings, join: bool = False) -> AsyncIterator[Store]:
         async with embedded(Path(settings.data_folder), join=join) as redis:
             yield Store(redis)
         return
+    redis = named(settings)
     try:
-        redis = connect(settings.redis_url)
-        redis.connection_pool.make_connection()  # type: ignore[no-untyped-call] # checks options
+        yield Store(redis, settings.allow_eviction)
+    finally:
+        await redis.aclose()
+
+
+def named(settings: Settings) -> Redis:
+    """A client of the server at REDIS_URL, with its certificates. Raises SettingsError."""
+    files = {
+        "ssl_ca_certs": settings.redis_ca,
+        "ssl_certfile": settings.redis_cert,
+        "ssl_keyfile": settings.redis_key,
+    }
+    options = {name: file for name, file in files.items() if file}
+    if options and not settings.redis_url.startswith("rediss://"):
+        raise SettingsError("REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.")
+    try:
+        redis = connect(settings.redis_url, **options)
+        connection: Any = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context.get()  # reads the files
+        return redis
+    except OSError as error:
+        told = error.strerror or "they are no such files"
+        raise SettingsError(f"The certificates for REDIS_URL cannot be read: {told}.") from None
     except (TypeError, ValueError) as error:
         expected = f"a URL that redis-py understands ({error})"
         raise SettingsError(f"REDIS_URL=(hidden): expected {expected}.") from None
-    try:
-        yield Store(redis)
-    finally:
-        await redis.aclose()
 
 
 def find_server() -> str:
@@ -124,8 +144,11 @@ def make_private(folder: Path) -> None:
 @asynccontextmanager
 async def owned(redis: Redis, server: str, folder: Path, lock: int) -> AsyncIterator[None]:
     """Run the server of the folder, whose lock is ours, and let others know who does."""
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        raise StoreLost(f"The folder {folder} cannot be used: {error.strerror}.") from error
     async with running(redis, server or find_server(), folder, lock):
         yield
 

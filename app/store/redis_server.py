@@ -9,6 +9,7 @@ append-only file in its folder.
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ from app.store.connection import StoreLost, store_lost
 log = logging.getLogger(__name__)
 
 START_SECONDS = 10.0
+LEAST_BYTES = 2**16
+"""Less is no room to begin in."""
 
 # The server ignores a hang-up and runs in a session of its own, so that Ctrl-C in the
 # terminal reaches us first and the last commit still finds it.
@@ -102,6 +105,8 @@ async def answering(redis: Redis, shell: asyncio.subprocess.Process, folder: Pat
             return
         except StoreLost:
             await asyncio.sleep(0.02)
+    if shutil.disk_usage(folder).free < LEAST_BYTES:
+        raise StoreLost(f"The embedded Redis did not start: the disk of {folder} is full.")
     raise StoreLost(f"The embedded Redis did not start: its reasons are in {folder}/redis.log.")
 
 

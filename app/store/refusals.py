@@ -1,14 +1,22 @@
 """What Redis refuses, as a sentence that names the right or the setting that is missing; pure."""
 
 import re
+import ssl
 from collections.abc import Mapping
 from typing import Any
 
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+)
 
 from app.store import keys
 
 FULL = "it is full, so nothing more can be counted: raise its maxmemory"
+DISK = "it cannot write to its disk, so nothing more can be counted"
 READ_ONLY = "it is a read only replica: REDIS_URL must name the primary"
 REFUSALS = {
     r"publish to the channel": f"+publish or &{keys.TICKS}",
@@ -20,10 +28,26 @@ REFUSALS = {
 """What Redis and Valkey write, and the right that the user lacks (ACL SETUSER)."""
 
 
+UNKNOWN = re.compile(r"unknown command '?`?([\w|]+)")
+"""What stands in the answer of a server that does not know a command, as one of Sentinel's."""
+
+
 def explained(error: Exception) -> str:
     """What is missing; "" for an error of another kind. Nothing of it is what Redis wrote, but
     for a command's name."""
     text = str(error)
+    if refused := certificate_error(error):
+        return f"its certificate is not believed ({refused}): REDIS_CA is whose word is taken"
+    if isinstance(error, AskError):  # or MovedError, which is one
+        node = f"{error.host}:{error.port}"
+        return f"our keys are on another node of its cluster: REDIS_URL must name {node}"
+    if isinstance(error, ClusterDownError):
+        return "its cluster is down"
+    if found := UNKNOWN.search(text):
+        what = "it is a Sentinel, or no Redis of 6.2 or newer: REDIS_URL must name the primary"
+        return f"it does not know the command {found[1]}: {what}"
+    if "MISCONF" in text:
+        return DISK
     if isinstance(error, AuthenticationError):
         wrong = "invalid" in text or "WRONGPASS" in text
         return f"{'it does not take' if wrong else 'it asks for'} the password of REDIS_URL"
@@ -37,12 +61,37 @@ def explained(error: Exception) -> str:
     return ""
 
 
-def trouble_of(about: Mapping[str, Any]) -> str:
+def certificate_error(error: BaseException | None) -> str:
+    """Why TLS did not believe the server, wherever redis-py has put it; "" for another error."""
+    while error:
+        if isinstance(error, ssl.SSLCertVerificationError):  # after the comma stands a host's name
+            return error.verify_message.partition(",")[0]
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def evicts(about: Mapping[str, Any]) -> str:
+    """Why one should not count on a Redis that says this of itself; "" for no reason.
+
+    One that throws away what it likes when it is full takes totals, and what keeps a post from
+    being counted twice.
+    """
+    policy = about.get("maxmemory_policy", "noeviction")
+    if policy == "noeviction" or not about.get("maxmemory"):
+        return ""
+    return f"its maxmemory-policy is {policy}: it may throw totals away; set noeviction"
+
+
+def trouble_of(about: Mapping[str, Any], may_evict: bool = False) -> str:
     """Why nothing can be counted in a Redis that says this of itself (INFO); "" for no reason."""
+    if not may_evict and (policy := evicts(about)):
+        return policy
     most = int(about.get("maxmemory", 0))
     used = int(about.get("used_memory", 0)) - int(about.get("mem_not_counted_for_evict", 0))
     if 0 < most <= used and about.get("maxmemory_policy") == "noeviction":
         return FULL
+    if "err" in (about.get("aof_last_write_status"), about.get("rdb_last_bgsave_status")):
+        return DISK
     if about.get("role") == "slave" and about.get("master_link_status") != "up":
         return "it is a replica, and its primary is away"
     return ""

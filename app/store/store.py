@@ -16,6 +16,7 @@ from app.store.connection import LeaseLost as LeaseLost
 from app.store.connection import StoreLost as StoreLost
 from app.store.connection import TooLong, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
+from app.store.refusals import evicts
 from app.store.state import Commit, State, is_id
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,10 @@ Values = dict[str, dict[str, bytes]]
 class Store:
     """Everything that this project asks of Redis. Each method raises StoreLost."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, may_evict: bool = False) -> None:
         self.redis = redis
+        self.may_evict = may_evict
+        """Whether to count also on a server that throws data away when it is full."""
         self.script = redis.register_script((HERE / "commit.lua").read_text())
         self.reading = redis.register_script((HERE / "read.lua").read_text())
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
@@ -159,9 +162,18 @@ class Store:
             return (held or b"").decode()
 
     async def take_lease(self, writer: str, seconds: float) -> bool:
-        """Become the writer if nobody is."""
+        """Become the writer if nobody is; of no server that throws away what it likes."""
+        if not self.may_evict and (why := await self.evicts()):
+            raise StoreLost(f"Redis: {why} (or ALLOW_EVICTION=true).")
         with store_lost():
             return bool(await self.redis.set(keys.LEASE, writer, nx=True, px=int(seconds * 1000)))
+
+    async def evicts(self) -> str:
+        """Why one should not count on this server; "" also for one that does not tell."""
+        try:
+            return evicts(await self.about())
+        except StoreLost:
+            return ""
 
     async def bound_lease(self, seconds: float) -> None:
         """Let the lease run out so soon, if it would last longer, or for ever."""

@@ -30,6 +30,7 @@ In the order of reading; each file imports only from those above it:
     mended.py     Hypercorn's connections, without its faults
     limits.py     who is let in
     app.py        the Quart app
+    access.py     Hypercorn's logs, and a line for each request
     server.py     Hypercorn, on sockets of our own
     plain.py      which requests need no server to be read
     frontdoor.py  new connections, before Hypercorn has them
@@ -38,5 +39,7 @@ In the order of reading; each file imports only from those above it:
 
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The folder that has `static/`, `templates/` and `hypercorn.toml`."""
+PACKAGE = Path(__file__).resolve().parents[1]
+"""The folder `app`."""
+ROOT = PACKAGE if (PACKAGE / "templates").is_dir() else PACKAGE.parent
+"""The folder that has `static/`, `templates/` and `hypercorn.toml`; in a wheel, `app` itself."""

@@ -46,6 +46,7 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
     taking = taken if settings.express_lane else None
     app.asgi_app = Takeover(app.asgi_app, taking)  # type: ignore[method-assign]
     app.asgi_app = Limited(app.asgi_app, settings, limits)  # type: ignore[method-assign]
+    app.url_map.merge_slashes = False  # else //api leads to an absolute address, of the inside
     app.config["MAX_CONTENT_LENGTH"] = 0  # nothing here takes a body; Quart would keep 16 MiB of it
     add_page(app, settings)
     add_events(app, settings, shown)

@@ -50,7 +50,7 @@ class Hearing:
         """While no tick comes: may Redis be the reason?"""
         if self.why_not_ready():
             with suppress(StoreLost):
-                trouble = trouble_of(await store.about())
+                trouble = trouble_of(await store.about(), store.may_evict)
                 self.reason = f"Redis: {trouble}." if trouble else ""
 
     def present(self, newest: Head | None) -> Head | None:

@@ -145,7 +145,7 @@ async def shown(settings: Settings, newest: Edition, embed: bool) -> Response:
     tags, problem = await chosen(settings, feed)
     named = ", ".join(f"#{feed.name_of(tag)}" for tag in tags or settings.hashtags)
     query = request.query_string.decode() if embed else ""  # a frame has a link to the whole page
-    made_of = embed, tags, problem, named, address(), query
+    made_of = embed, tags, problem, named, address(settings), query
     if made_of not in newest.pages:
         newest.pages[made_of] = await rendered(settings, newest, *made_of)
     newest.pages.move_to_end(made_of)
@@ -215,8 +215,13 @@ async def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
     return tuple(shown), problem
 
 
-def address() -> str:
-    """Where a stranger finds this folder; previews of links cannot use relative addresses."""
+def address(settings: Settings) -> str:
+    """Where a stranger finds this folder; previews of links cannot use relative addresses.
+
+    Without PUBLIC_URL it is what a proxy says in X-Forwarded-Proto, -Host and -Prefix.
+    """
+    if settings.public_url:
+        return f"{settings.public_url}/"
     scheme = request.headers.get("X-Forwarded-Proto", request.scheme).partition(",")[0]
     host = request.headers.get("X-Forwarded-Host", request.host).partition(",")[0]
     prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")

@@ -17,6 +17,7 @@ from hypercorn.config import Config, Sockets
 
 from app.settings import Settings
 from app.web import ROOT
+from app.web.access import log_as_we_do
 
 UNREAD_MILLISECONDS = 30_000
 SEND_BUFFER = 64 * 1024
@@ -126,7 +127,10 @@ def server_config(settings: Settings, shared: bool = False, bind: str = "") -> S
     for name, value in chosen.items():
         choose(config, name, value, file)
     check_certificate(config, file)
-    config.loglevel = "WARNING"  # it would announce the sockets by their numbers
+    try:
+        log_as_we_do(config, chosen)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"{file}: {error}.") from error
     bind = bind or settings.bind
     addresses = bind.split(",") if bind else config.bind
     source = "BIND" if bind else f"{file}: bind"

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from app.retry import Backoff
+from app.web import PACKAGE
 from app.web.server import ServerConfig
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 WORKED_SECONDS = 10.0
 """A process that ran so long had started well: when it ends, it is started again at once."""
 END_SECONDS = 4.0
+AS_TOLD = "ended as somebody told it to"
+"""By a signal, in good order."""
 
 
 async def run_workers(configs: Sequence[ServerConfig], stop: asyncio.Event) -> None:
@@ -41,8 +44,8 @@ async def watch(config: ServerConfig) -> None:
         fate = await run_one(config)
         if loop.time() - begun >= WORKED_SECONDS:
             backoff.reset()
-        wait = backoff.next()
-        log.error("a web process %s: started again in %.1f s", fate, wait)
+        wait, level = backoff.next(), logging.INFO if fate == AS_TOLD else logging.ERROR
+        log.log(level, "a web process %s: started again in %.1f s", fate, wait)
         await asyncio.sleep(wait)
 
 
@@ -53,7 +56,8 @@ async def run_one(config: ServerConfig) -> str:
     except OSError as error:  # no memory, too many processes: the others go on meanwhile
         return f"cannot be started ({error.strerror})"
     try:
-        return f"ended with status {await process.wait()}"
+        status = await process.wait()
+        return f"ended with status {status}" if status else AS_TOLD
     finally:
         await end(process)
 
@@ -61,7 +65,7 @@ async def run_one(config: ServerConfig) -> str:
 async def start(config: ServerConfig) -> asyncio.subprocess.Process:
     sockets = [listener.fileno() for listener in config.listeners]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "app", "web", "--beside-parent",
+        sys.executable, "-P", "-m", "app", "web", "--beside-parent",
         env=environment(os.environ, sockets),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=sockets,
@@ -71,7 +75,10 @@ async def start(config: ServerConfig) -> asyncio.subprocess.Process:
 
 
 def environment(inherited: Mapping[str, str], sockets: Sequence[int]) -> dict[str, str]:
-    return {**inherited, "BIND": ",".join(f"fd://{number}" for number in sockets)}
+    """As ours is; the app is the one that we are, whatever the working folder has."""
+    path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [inherited.get("PYTHONPATH")])])
+    bind = ",".join(f"fd://{number}" for number in sockets)
+    return {**inherited, "PYTHONPATH": path, "BIND": bind}
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import aiohttp
 from aiohttp.http import HttpProcessingError
 
-from app.messages import Checkpoint, Message, MinuteCount
+from app.messages import Checkpoint, Message, MinuteCount, dumps
 from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS
 from app.sources.x.coverage import Coverage
 from app.sources.x.minutes import MINUTE, SETTLE_SECONDS, Asking, minute_of
@@ -41,6 +41,11 @@ class XCounts(X):
                     await self.sleep(self.pause())
         except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
             raise self.cut(error) from None
+
+    def first_look(self) -> str:
+        """The last settled minute of one hashtag, for the price of a request."""
+        last = minute_of(self.clock() - SETTLE_SECONDS) - MINUTE
+        return dumps({self.settings.hashtags[0]: last})
 
     def pause(self) -> float:
         """Seconds until the next minute is over and settled."""

@@ -1,0 +1,49 @@
+"""What the log looks like: a line for people, or an object of JSON for machines, an event each.
+
+A record may have `about`, a dictionary of what it says part by part: in JSON its members stand
+beside the message. For people the message has it all, and may then have several lines.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from app.messages import dumps
+
+LINE = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), 127, *range(128, 160), 0x2028, 0x2029)}
+"""What would end a line, or do something to a terminal, and how it is written."""
+
+
+class ForPeople(logging.Formatter):
+    """A line for each event, whatever strangers wrote into it; a traceback follows it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if not hasattr(record, "about"):
+            record.message = record.message.translate(CONTROL)
+        return super().formatMessage(record)
+
+
+class AsJson(logging.Formatter):
+    """`time` (UTC), `level`, `logger`, `message`, what the record is about, and `error`, the
+    traceback of one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        told = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "about", {}),
+        }
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)
+        return dumps(told)
+
+
+def begin_logging(form: str = "text") -> None:
+    """Write the log to standard error in this form, "text" or "json"."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(AsJson() if form == "json" else ForPeople(LINE))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("tweepy").setLevel(logging.CRITICAL)  # its errors are ours to explain

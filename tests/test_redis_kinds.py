@@ -1,0 +1,271 @@
+"""A Redis of a kind that we cannot count on, or of which we need more than an address: TLS, a node
+of a cluster, a Sentinel, a server that evicts, a full disk. One sentence each, and no traceback."""
+
+import asyncio
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from certificates import authority, certificate
+from conftest import missing
+from servers import App, Process, RedisServer, eventually, free_port, get, wait_until
+from test_store import as_user
+
+from app.commands.check import check_redis, redis_warnings
+from app.ingest import lease
+from app.ingest.lease import become_writer
+from app.settings import SettingsError, read
+from app.store.connection import StoreLost
+from app.store.embedded import find_server, named
+from app.store.refusals import DISK, READ_ONLY
+from app.store.store import Store, connect
+
+EVICTS = "its maxmemory-policy is allkeys-lru: it may throw totals away; set noeviction"
+LRU = ("--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+
+
+async def said_by(redis: Any) -> StoreLost:
+    """How reading the state fails."""
+    with pytest.raises(StoreLost) as raised:
+        await Store(redis).load()
+    await redis.aclose()
+    return raised.value
+
+
+@pytest.fixture
+def tls(tmp_path: Path, ending: ExitStack) -> tuple[str, Path]:
+    """A server that wants a client's certificate, its URL, and the folder of the certificates."""
+    folder = tmp_path / "certificates"
+    ca = authority(folder)
+    own, key = certificate(folder, "server")
+    authority(folder, "other")
+    port = free_port()
+    options = ("--tls-port", str(port), "--tls-cert-file", str(own), "--tls-key-file", str(key))
+    binary = shutil.which("redis-server") or missing("redis-server")
+    ending.enter_context(
+        RedisServer(binary, tmp_path / "redis", *options, "--tls-ca-cert-file", str(ca))
+    )
+    return f"rediss://localhost:{port}", folder
+
+
+async def test_tls_with_certificates_of_ones_own(tls: tuple[str, Path]) -> None:
+    """REDIS_CA, and REDIS_CERT with REDIS_KEY, which this server demands."""
+    url, folder = tls
+    certificate(folder, "client")
+    files = {
+        f"REDIS_{name}": str(folder / file)
+        for name, file in (("CA", "ca.pem"), ("CERT", "client.pem"), ("KEY", "client.key"))
+    }
+    redis = named(read({"REDIS_URL": url, **files}))
+    assert (await Store(redis).load()).version == ""
+    await redis.aclose()
+    without = named(read({"REDIS_URL": url, "REDIS_CA": files["REDIS_CA"]}))
+    assert "Redis" in str(await said_by(without)), "it refuses who has none"
+
+
+async def test_another_authority_is_said(tls: tuple[str, Path]) -> None:
+    """By its reason, and with the setting; nobody but the owner is told more."""
+    url, folder = tls
+    lost = await said_by(named(read({"REDIS_URL": url, "REDIS_CA": str(folder / "other.pem")})))
+    assert str(lost) == (
+        "Redis: its certificate is not believed (unable to get local issuer certificate): "
+        "REDIS_CA is whose word is taken."
+    )
+
+
+@pytest.mark.parametrize(
+    ("chosen", "says"),
+    [
+        ({"REDIS_CA": "/no/such.pem"}, "cannot be read: No such file or directory."),
+        ({"REDIS_CA": __file__}, "cannot be read: they are no such files."),
+        ({"REDIS_CERT": "/no/such.pem", "REDIS_KEY": "/no.key"}, "cannot be read: No such file"),
+        (
+            {"REDIS_URL": "redis://h", "REDIS_CA": "ca.pem"},
+            "REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.",
+        ),
+    ],
+)
+def test_wrong_files_stop_the_start(chosen: dict[str, str], says: str) -> None:
+    """They were "Error 2 connecting" once, again and again."""
+    with pytest.raises(SettingsError) as raised:
+        named(read({"REDIS_URL": "rediss://:hunter2@h", **chosen}))
+    assert says in str(raised.value) and "hunter2" not in str(raised.value)
+
+
+async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(
+    tmp_path: Path, ending: ExitStack, redis_binary: str
+) -> None:
+    """The owner reads its address; nobody else does. A node that is alone says what is wrong."""
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    one, two = (
+        ending.enter_context(RedisServer(redis_binary, tmp_path / name, *options))
+        for name in ("one", "two")
+    )
+    assert str(await said_by(connect(one.url))) == "Redis: its cluster is down."
+    redis = connect(two.url)
+    slots = ("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+    await redis.execute_command(*slots)
+    await redis.execute_command("CLUSTER", "MEET", "127.0.0.1", str(one.port))
+    asked = connect(one.url)
+
+    async def knows() -> bool:
+        return f":{two.port}" in str(await asked.execute_command("CLUSTER", "SLOTS"))
+
+    await eventually(knows, "they know each other")
+    lost = await said_by(asked)
+    assert str(lost) == (
+        "Redis: our keys are on another node of its cluster: "
+        f"REDIS_URL must name 127.0.0.1:{two.port}."
+    )
+    assert lost.told == "Redis refuses what it is asked."
+
+    async def is_up() -> bool:
+        return b"cluster_state:ok" in await redis.execute_command("CLUSTER", "INFO")
+
+    await eventually(is_up, "the cluster is up")
+    assert [f.sentence for f in await check_redis(Store(redis)) if not f.works] == []
+    await redis.aclose()
+
+
+async def test_a_sentinel_is_named(tmp_path: Path, ending: ExitStack, redis_binary: str) -> None:
+    port = free_port()
+    (tmp_path / "sentinel.conf").write_text(f"port {port}\nbind 127.0.0.1\n")
+    command = (redis_binary, "sentinel.conf", "--sentinel")
+    server = ending.enter_context(Process(*command, cwd=tmp_path))
+
+    def answers() -> bool:
+        with socket.socket() as opened:
+            return opened.connect_ex(("127.0.0.1", port)) == 0
+
+    await eventually(answers, f"it answers: {server.output}")
+    assert "it is a Sentinel" in str(await said_by(connect(f"redis://127.0.0.1:{port}")))
+
+
+async def test_a_server_that_evicts_is_not_counted_on(redis_server: RedisServer) -> None:
+    """Unless the owner says so: then it is warned of. Where it cannot be full it does not matter."""
+    redis = connect(redis_server.url)
+    await redis.config_set("maxmemory-policy", "allkeys-lru")
+    assert [each.works for each in await check_redis(Store(redis))].count(False) == 0
+    await redis.config_set("maxmemory", "100mb")
+    with pytest.raises(StoreLost) as raised:
+        await Store(redis).take_lease("a", 5)
+    assert str(raised.value) == f"Redis: {EVICTS} (or ALLOW_EVICTION=true)."
+    failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
+    assert failed == [f"Redis: {EVICTS}."]
+    allowed = Store(redis, may_evict=True)
+    assert await allowed.take_lease("a", 5)
+    assert all(each.works for each in await check_redis(allowed))
+    assert any("as ALLOW_EVICTION allows" in each for each in await redis_warnings(allowed))
+    await redis.aclose()
+
+
+def test_the_ingester_waits_for_a_policy_that_it_can_count_on(
+    start_app: Callable[..., App], tmp_path: Path, ending: ExitStack
+) -> None:
+    """It says so once, and so does the page; when the policy is mended, it begins."""
+    server = ending.enter_context(RedisServer(find_server(), tmp_path / "redis", *LRU))
+    app = start_app(REDIS_URL=server.url).started()
+    wait_until(lambda: EVICTS in app.output, "it says so")
+
+    def told() -> tuple[int, Any]:
+        return asyncio.run(get(f"{app.url}/readyz"))
+
+    wait_until(lambda: told() == (503, {"error": f"Redis: {EVICTS}."}), f"the page, too: {told()}")
+    asyncio.run(mended(server))
+    wait_until(lambda: told()[0] == 200, "it counts")
+    assert app.output.count("maxmemory-policy is allkeys") == 1
+    assert app.stop() == 0
+
+
+async def mended(server: RedisServer) -> None:
+    async with connect(server.url) as redis:
+        await redis.config_set("maxmemory-policy", "noeviction")
+
+
+class Looked(Store):
+    """Counts how often it was asked who the writer is."""
+
+    looks = 0
+
+    async def writer(self) -> str:
+        self.looks += 1
+        return await super().writer()
+
+
+async def test_trouble_is_said_and_not_in_turns_that_all_is_well(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica lets nobody be the writer, look after look, and so it is for a user who may not
+    write."""
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    async with as_user(redis_server, "-set") as reader:
+        assert_steady(await complaints(reader.redis), "+set")
+    redis = connect(redis_server.url)
+    await redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert_steady(await complaints(redis), READ_ONLY)
+    await redis.aclose()
+
+
+async def complaints(redis: Any) -> list[str]:
+    """What is said in many looks."""
+    store, said = Looked(redis), list[str]()
+    waiting = asyncio.create_task(become_writer(store, "a", 5, said.append))
+    await eventually(lambda: store.looks >= 8, "it has looked often")
+    waiting.cancel()
+    return said
+
+
+def assert_steady(said: list[str], reason: str) -> None:
+    assert len(said) >= 2 and all(reason in each for each in said), said
+
+
+async def test_a_disk_that_fails_is_the_reason_that_everybody_reads(
+    tmp_path: Path, ending: ExitStack
+) -> None:
+    """Redis cannot save, and takes nothing more: the check, the ingester and `/readyz` say so, and
+    do not ask for an ingester."""
+    folder = tmp_path / "redis"
+    (folder / "dump.rdb" / "in the way").mkdir(parents=True)
+    server = ending.enter_context(RedisServer(find_server(), folder, "--save", "3600 1"))
+    redis = connect(server.url)
+    await redis.bgsave()
+
+    async def failed() -> bool:
+        return (await redis.info())["rdb_last_bgsave_status"] == "err"
+
+    await eventually(failed, "it could not save")
+    refused = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
+    assert refused == [f"Redis: {DISK}."]
+    app = ending.enter_context(App(tmp_path, REDIS_URL=server.url)).started()
+    await eventually(lambda: f"Redis: {DISK}." in app.output, "the ingester says so")
+
+    async def told() -> bool:
+        return await get(f"{app.url}/readyz") == (503, {"error": f"Redis: {DISK}."})
+
+    await eventually(told, "and so does the page")
+    await redis.aclose()
+
+
+def test_a_disk_that_is_full_at_the_first_start_is_one_sentence(
+    tmp_path: Path, start_app: Callable[..., App]
+) -> None:
+    """A real one, where one can be had; there was a traceback."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(folder))
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("nobody but root can make a small disk")
+    try:
+        (folder / "in the way").write_bytes(bytes(4096))
+        app = start_app(DATA_FOLDER=folder / "data")
+        assert app.wait() == 1
+        assert "Traceback" not in app.output
+        assert re.fullmatch(r"hashtag pulse: The .* No space left on device\.\n", app.output)
+    finally:
+        subprocess.run(("umount", str(folder)), check=True)
