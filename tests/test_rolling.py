@@ -1,10 +1,9 @@
 """Two web processes behind nginx, restarted one after the other under open streams."""
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -52,7 +51,7 @@ class Page:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=30)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                with contextlib.suppress(aiohttp.ClientError):
+                with suppress(aiohttp.ClientError):
                     await self.read(session)
                 await asyncio.sleep(0.3)
 
@@ -83,7 +82,8 @@ def webs(
     yield start
 
 
-async def restart_all(
+@asynccontextmanager
+async def restarted(
     webs: Callable[[int], App], folder: Path, fails: str
 ) -> AsyncIterator[tuple[Counter[int], list[Page]]]:
     """Restart both under streams; then what was answered from when both were healthy again."""
@@ -111,7 +111,7 @@ async def test_nobody_is_locked_out_by_a_rolling_restart(
     """With `max_fails=0`, as in deploy/nginx.conf: every page is back, none was refused, and none
     has fewer changes than another."""
     start_app("ingest", REDIS_URL=redis_server.url)
-    async for statuses, pages in restart_all(webs, tmp_path / "nginx", "max_fails=0"):
+    async with restarted(webs, tmp_path / "nginx", "max_fails=0") as (statuses, pages):
         before = [len(page.totals) for page in pages]
         await eventually(
             lambda: all(len(p.totals) > n for p, n in zip(pages, before, strict=True)),
@@ -128,5 +128,5 @@ async def test_without_it_nginx_locks_them_out(
 ) -> None:
     """The test above can fail: by nginx's own default, 502 although both servers are healthy."""
     start_app("ingest", REDIS_URL=redis_server.url)
-    async for statuses, _ in restart_all(webs, tmp_path / "nginx", "max_fails=1"):
+    async with restarted(webs, tmp_path / "nginx", "max_fails=1") as (statuses, _):
         await eventually(lambda: statuses[502] > STREAMS, f"they are refused: {statuses}")
