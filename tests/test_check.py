@@ -233,7 +233,10 @@ async def test_x_is_asked_for_its_counts() -> None:
         assert [query["query"] for _, _, query in x.asked] == ["#science"]
     wrong = {**counts, "X_API_URL": "http://127.0.0.1:1"}
     found = await check.check_source(pick("x", read(wrong)), 2)
-    assert (found.works, found.sentence) == (False, "x: Connection refused.")
+    assert (found.works, found.sentence) == (
+        False,
+        "x: the connection to http://127.0.0.1:1 failed: Connection refused.",
+    )
 
 
 async def test_a_network_that_does_not_answer_fails() -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from pythons import environment, versions
+from pythons import OWN, environment, versions
 from servers import ROOT, Process, eventually, free_port, get, wait_until
 from test_house_rules import tracked
 
@@ -65,7 +65,7 @@ def wheel(source: Path) -> Path:
     return built
 
 
-@pytest.fixture(scope="module", params=versions())
+@pytest.fixture(scope="module")
 def bin(
     request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
@@ -134,7 +134,11 @@ def test_without_smoothie_it_is_said(source: Path, tmp_path: Path) -> None:
     assert "static/smoothie.js is missing" in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("command", [(), ("run",), ("web", "--workers", "2")])
+@pytest.mark.parametrize(
+    ("bin", "command"),
+    [*((version, ()) for version in versions()), (OWN, ("web", "--workers", "2"))],
+    indirect=["bin"],
+)
 async def test_one_command_does_its_main_job(
     bin: Path, place: Path, ending: ExitStack, command: tuple[str, ...]
 ) -> None:
@@ -162,6 +166,7 @@ async def test_one_command_does_its_main_job(
     assert app.wait() == 0, app.output
 
 
+@pytest.mark.parametrize("bin", [OWN], indirect=True)
 def test_its_version_by_both_names(bin: Path, tmp_path: Path) -> None:
     """The program, and the module for who prefers that."""
     for command in ((str(bin / "hashtag-pulse"),), (str(bin / "python"), "-m", "app")):

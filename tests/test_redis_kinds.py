@@ -73,17 +73,15 @@ async def test_another_authority_is_said(tls: tuple[str, Path]) -> None:
     """By its reason, and with the setting; nobody but the owner is told more."""
     url, folder = tls
     lost = await said_by(named(read({"REDIS_URL": url, "REDIS_CA": str(folder / "other.pem")})))
-    assert str(lost) == (
-        "Redis: its certificate is not believed (unable to get local issuer certificate): "
-        "REDIS_CA is whose word is taken."
-    )
+    told = re.fullmatch(r"Redis: its certificate is not believed \((.*)\): REDIS_CA .*", str(lost))
+    assert told and re.search("issuer|self-signed", told[1]), lost
 
 
 @pytest.mark.parametrize(
     ("chosen", "says"),
     [
         ({"REDIS_CA": "/no/such.pem"}, "cannot be read: No such file or directory."),
-        ({"REDIS_CA": __file__}, "cannot be read: they are no such files."),
+        ({"REDIS_CA": __file__}, "cannot be read: they are no certificates."),
         ({"REDIS_CERT": "/no/such.pem", "REDIS_KEY": "/no.key"}, "cannot be read: No such file"),
         (
             {"REDIS_URL": "redis://h", "REDIS_CA": "ca.pem"},
@@ -102,20 +100,21 @@ async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(
     tmp_path: Path, ending: ExitStack, redis_binary: str
 ) -> None:
     """The owner reads its address; nobody else does. A node that is alone says what is wrong."""
-    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    options = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-port")
+    buses = (str(free_port()), str(free_port()))
     one, two = (
-        ending.enter_context(RedisServer(redis_binary, tmp_path / name, *options))
-        for name in ("one", "two")
+        ending.enter_context(RedisServer(redis_binary, tmp_path / bus, *options, bus))
+        for bus in buses
     )
     assert str(await said_by(connect(one.url))) == "Redis: its cluster is down."
     redis = connect(two.url)
     slots = ("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
     await redis.execute_command(*slots)
-    await redis.execute_command("CLUSTER", "MEET", "127.0.0.1", str(one.port))
+    await redis.execute_command("CLUSTER", "MEET", "127.0.0.1", str(one.port), buses[0])
     asked = connect(one.url)
 
     async def knows() -> bool:
-        return f":{two.port}" in str(await asked.execute_command("CLUSTER", "SLOTS"))
+        return str(two.port) in str(await asked.execute_command("CLUSTER", "SLOTS"))
 
     await eventually(knows, "they know each other")
     lost = await said_by(asked)
@@ -231,9 +230,10 @@ async def test_a_disk_that_fails_is_the_reason_that_everybody_reads(
     """Redis cannot save, and takes nothing more: the check, the ingester and `/readyz` say so, and
     do not ask for an ingester."""
     folder = tmp_path / "redis"
-    (folder / "dump.rdb" / "in the way").mkdir(parents=True)
     server = ending.enter_context(RedisServer(find_server(), folder, "--save", "3600 1"))
+    (folder / "dump.rdb" / "in the way").mkdir(parents=True)
     redis = connect(server.url)
+    await redis.set("other", 1)
     await redis.bgsave()
 
     async def failed() -> bool:

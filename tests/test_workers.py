@@ -112,7 +112,9 @@ def test_process_that_is_told_to_end_is_replaced_without_an_error(web: App) -> N
     assert "I app.web.workers: a web process ended as somebody told it to" in web.output
     assert not re.search(r"^\S+ \S+ [WE] ", web.output, re.M), web.output
     wait_until(lambda: sum(v.received.endswith(b"0\r\n\r\n") for v in viewers) == share, "ended")
-    assert share
+    assert share and web.stop() == 0
+    for viewer in viewers:
+        assert_said_goodbye(viewer.ended())
 
 
 async def test_process_that_cannot_be_started_is_tried_again(

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import shutil
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -71,7 +72,7 @@ def named(settings: Settings) -> Redis:
             connection.ssl_context.get()  # reads the files
         return redis
     except OSError as error:
-        told = error.strerror or "they are no such files"
+        told = "they are no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(f"The certificates for REDIS_URL cannot be read: {told}.") from None
     except (TypeError, ValueError) as error:
         expected = f"a URL that redis-py understands ({error})"

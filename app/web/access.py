@@ -23,7 +23,7 @@ class AccessLogger(Logger):
             for name, value in request["headers"]
         ]
         path = request["path"].translate(CONTROL)
-        told = {**request, "path": path, "query_string": b"", "headers": headers}
+        told: Any = {**request, "path": path, "query_string": b"", "headers": headers}
         return super().atoms(told, response, request_time)
 
 
