@@ -2,7 +2,8 @@
 # make live   the same with all of Bluesky instead of the demo: no key needed
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes, then strangers for an hour, as a network and as
-#             visitors; others with FAULTS=200 SEED=7 STRANGE_SECONDS=600 ATTEMPTS=20000
+#             visitors, slow ones by the thousand;
+#             others with FAULTS=200 SEED=7 STRANGE_SECONDS=600 ATTEMPTS=20000
 # make bench  how fast it is, beside others; parts of it with ONLY=frames,connect
 # make audit  what is known against the packages that are installed, where that can be asked
 # make setup  only set up; quick, and without the network, once it is done
@@ -38,8 +39,9 @@ test: setup $(VENV)/.test
 soak: setup $(VENV)/.test
 	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \
 		STRANGE_SECONDS=$${STRANGE_SECONDS:-3600} ATTEMPTS=$${ATTEMPTS:-100000} \
-		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
-		tests/test_soak.py tests/test_hostile_source.py tests/test_hostile_visitor.py
+		SLOW_CLIENTS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+		tests/test_soak.py tests/test_hostile_source.py tests/test_hostile_visitor.py \
+		tests/test_slow_clients.py
 
 # A peer that cannot be installed is named in the table; ours is measured in any case.
 bench: setup $(VENV)-bench/.done

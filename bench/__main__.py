@@ -15,6 +15,7 @@
     crowd.py      50,000 viewers for ten minutes, or CROWD=10000 CROWD_SECONDS=60
     storm.py      10,000 viewers that come back at once
     leaks.py      125,000 connects and ends, half of them rude
+    slow.py       2,000 readers that take nothing of 15 minutes of 20 hashtags
     ingest.py     what comes before the viewers; reading.py is run by it
     ticks.py      ticks as our ingester commits them
     every.py      a day of every hashtag, and what is done to it; its insides are named there
@@ -47,13 +48,14 @@ from bench.requests import requests
 from bench.scene import scene
 from bench.selections import selections
 from bench.servers import SERVERS
+from bench.slow import slow
 from bench.storm import storm
 from bench.unusual import unusual
 from bench.workers import workers
 
 PARTS = [
-    "frames", "scene", "selections", "workers", "connect", "crowd", "storm", "leaks", "requests",
-    "ingest", "every", "board", "unusual",
+    "frames", "scene", "selections", "workers", "connect", "crowd", "storm", "leaks", "slow",
+    "requests", "ingest", "every", "board", "unusual",
 ]  # fmt: skip
 
 
@@ -158,6 +160,8 @@ def measure(part: str, report: Report, chosen: argparse.Namespace) -> None:
         storm(report, within_files(report, chosen.storm), rounds)
     elif part == "leaks":
         leaks(report, chosen.ends)
+    elif part == "slow":
+        slow(report)
     elif part == "requests":
         requests(report, rounds)
     elif part == "ingest":

@@ -1,5 +1,6 @@
 """Fifty thousand viewers on one machine, with Redis, ingester and load generators beside them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ UNEVEN = 0.97
 STEPS = (50, 100, 200, 500, 1000)
 """Milliseconds; how many frames came within them is told."""
 CONNECT_SECONDS = 300
+END_MOST = 2
+"""Seconds, until the web processes have ended with all their viewers."""
 
 
 @dataclass
@@ -82,6 +85,12 @@ class Crowd:
         told = ", ".join(f"{100 * window.share(step):.4g} % in {step} ms" for step in STEPS)
         self.report.note(f"crowd: of the frames came {told}.")
 
+    def end(self, served: Program) -> None:
+        """Tell the web processes to end."""
+        begun = time.monotonic()
+        served.stop()
+        self.add("all have ended within", "s", time.monotonic() - begun, most=END_MOST)
+
     def redis_pid(self) -> int:
         return int(self.redis.info("server")["process_id"])
 
@@ -102,6 +111,7 @@ def crowd(report: Report, viewers: int, rate: float, seconds: float) -> None:
             all_of_it = Crowd(report, redis, ingester, started, served.pid)
             all_of_it.connect()
             all_of_it.stay(seconds)
+            all_of_it.end(served)
             tell_overload(report, "crowd", served)
 
 

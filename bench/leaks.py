@@ -70,7 +70,7 @@ def full(folder: Path) -> Iterator[Server]:
             web(folder, url, RATE, tags, port) as program,
             feeder(folder, "store", url, RATE, 0, tags, len(HASHTAGS)),
         ):
-            yield Server(program.pid, port)
+            yield Server(program.pid, port, url)
 
 
 async def written(url: str) -> None:

@@ -21,7 +21,7 @@ from app.messages import HOUR, SourceState, Tick, dumps
 from app.settings import read
 from app.store import keys
 from app.store.connection import connect
-from app.store.keys import Past
+from app.store.keys import LOG_SECONDS, Past
 from app.store.store import Store
 from app.web.app import create_app
 from app.web.feed import Feed
@@ -45,6 +45,7 @@ ASKED = {
     "the page, 20 hashtags": f"/?{MANY}",
     "a file": "/static/page.js",
     "completion": "/api/hashtags?q=",
+    "a stream with 15 minutes of 20 hashtags": f"/events?history=900&{MANY}",
     "15 minutes of 20 hashtags": f"/api/history?range=15m&{MANY}",
     "24 hours of 20 hashtags": f"/api/history?range=24h&{MANY}",
     "7 days of 20 hashtags": f"/api/history?range=7d&{MANY}",
@@ -83,11 +84,13 @@ async def measured(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
     feed = Feed(0.5, settings.hashtags)
     feed.store, last = Store(redis), ""
     client = create_app(settings, feed).test_client()
+    for at in range(now - LOG_SECONDS * 1000, now, 500):
+        last = hear(feed, last, at)
     prepare_for_many()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in (HEALTH, *ASKED)}
     for number in range(-1, rounds):
         for name, path in [(HEALTH, HEALTH), *ASKED.items()]:
-            last = hear(feed, last)
+            last = hear(feed, last, time.time_ns() // 1_000_000)
             cost = await asked(client, path)
             if number >= 0:  # the first round warms up
                 found[name].append(cost)
@@ -95,9 +98,9 @@ async def measured(url: str, rounds: int) -> dict[str, list[tuple[float, float]]
     return found
 
 
-def hear(feed: Feed, last: str) -> str:
-    """A tick; its id."""
-    at = max(time.time_ns() // 1_000_000, int(last.partition("-")[0] or 0) + 1)
+def hear(feed: Feed, last: str, at: int) -> str:
+    """A tick of this time, or the next after the last one; its id."""
+    at = max(at, int(last.partition("-")[0] or 0) + 1)
     counts = {tag: dict.fromkeys(NETWORKS, at % 1_000_000) for tag in TAGS}
     sources = dict.fromkeys(NETWORKS, LIVE)
     feed.hear(Tick(f"{at}-0", last, at, 0.5, counts=counts, added=counts, sources=sources))
@@ -116,13 +119,37 @@ async def asked(client: Any, path: str) -> tuple[float, float]:
             turns.append(time.thread_time() - begun)
 
     task, begun = asyncio.create_task(others()), time.process_time()
-    answer = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    body = await got(client, path)
     spent = time.process_time() - begun - sum(turn for turn in turns if turn < NO_TURN)
     task.cancel()
-    body = await answer.get_data()
-    if answer.status_code != 200 or not body:
-        raise Cannot(f"{path} answered {answer.status_code}")
+    if not body:
+        raise Cannot(f"{path} has no answer")
     return 1000 * max(turns), 1000 * spent
+
+
+async def got(client: Any, path: str) -> bytes:
+    """The body of an answer; of a stream all up to its first totals. Raises Cannot."""
+    if path.startswith("/events"):
+        return await beginning(client, path)
+    answer = await client.get(path, headers={"Accept-Encoding": "gzip"})
+    if answer.status_code != 200:
+        raise Cannot(f"{path} answered {answer.status_code}")
+    body: bytes = await answer.get_data()
+    return body
+
+
+async def beginning(client: Any, path: str) -> bytes:
+    """What a stream has first."""
+    body, looked = bytearray(), 0
+    async with client.request(path) as stream:
+        await stream.send_complete()
+        while body.find(b"event: counts", looked) < 0:
+            looked = max(0, len(body) - 20)
+            body += await stream.receive()
+            if stream.status_code != 200:
+                raise Cannot(f"{path} answered {stream.status_code}")
+        await stream.disconnect()
+    return bytes(body)
 
 
 def fields(present: int) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -2,6 +2,7 @@
 are watching."""
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from bench.servers import HASHTAGS, web
 from bench.viewers import Viewers, Window
 
 RATE, OTHERS = 2, 200
-BACK_MOST = 2.0
+BACK_MOST, END_MOST = 2.0, 2.0
 """Seconds, on a quiet machine."""
 AFTER_SECONDS = 3.0
 """How long those that came back are watched."""
@@ -28,6 +29,7 @@ ROUND_SECONDS, SPARE_SECONDS = 60, 200
 class Storm:
     """What was measured in each round, beside Redis, viewers, and others that watch already.
 
+    ended: seconds from when a web process is told to end until it has, with all its viewers.
     listens, back: seconds from the process's start until it listened, until all were served.
     commands: of Redis, for one that came back. again: seconds for all to come to a process that
     others watch; late: milliseconds of the others' latest tick meanwhile.
@@ -39,6 +41,7 @@ class Storm:
     others: Viewers
     usual: float = 0
     """Redis's commands a tick, whoever watches."""
+    ended: list[float] = field(default_factory=list)
     listens: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
     commands: list[float] = field(default_factory=list)
@@ -105,7 +108,7 @@ def storm(report: Report, viewers: int, rounds: int) -> None:
             found.look()
             for _ in range(rounds):
                 back.start(served.pid)
-                running.close()
+                found.ended.append(seconds_of(running.close))
                 wait_until(lambda: back.served() == 0, "all streams have ended", 30)
                 begun = time.monotonic()
                 served = running.enter_context(web(folder, url, RATE, HASHTAGS, port))
@@ -115,7 +118,14 @@ def storm(report: Report, viewers: int, rounds: int) -> None:
     tell(report, f"{viewers:,}", found)
 
 
+def seconds_of(what: Callable[[], None]) -> float:
+    begun = time.monotonic()
+    what()
+    return time.monotonic() - begun
+
+
 def tell(report: Report, viewers: str, found: Storm) -> None:
+    report.add("storm", f"a web process with {viewers} ends within", "s", found.ended, END_MOST)
     report.add("storm", "a web process listens after", "s", found.listens)
     report.add("storm", f"{viewers} are back after", "s", found.back, most=BACK_MOST)
     report.add("storm", "Redis commands for one of them", "", found.commands, most=0.01)

@@ -3,12 +3,14 @@
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from served import serving
 from servers import RedisServer
 from test_api import Site, now
 from test_past import MINUTES_BACK, NOW, STREAM, Stored, posts_of_minutes
@@ -18,11 +20,12 @@ from app.messages import HOUR, MINUTE
 from app.store import keys, past
 from app.store.past import read_past
 from app.store.slots import Slots
-from app.store.store import Store, connect
+from app.store.store import Store, StoreLost, connect
 from app.web import bodies, page
 from app.web.bodies import Body, Kept, packed
 from app.web.history import ROWS_AT_ONCE, Grid, as_csv, as_json, long_answer
 from app.web.page import KEPT_PAGES, LOOK_SECONDS, Folder
+from app.web.totals import READ_AT_ONCE, Together
 
 TAGS = [f"tag{n}" for n in range(20)]
 NETWORKS = ["a", "b", "c"]
@@ -197,6 +200,111 @@ def test_slots_are_those_of_the_field(slots: dict[int, int], total: int) -> None
     ):
         found = Slots.read(text)
         assert (found.total, dict(found.by_steps(60, 1, 0))) == (total, past_.slots)
+
+
+async def test_however_many_ask_for_what_nobody_asked_redis_is_read_a_few_times(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams of twenty hashtags each, all of them others: what comes while Redis is read is read
+    together, so nobody waits for all who came before, and nobody is refused."""
+    async with serving(redis_server.url) as site:
+        reads = list[int]()
+        now, most, read = 0, 0, site.store.read
+
+        async def counted(fields: Any) -> Any:
+            nonlocal now, most
+            reads.append(sum(map(len, fields.values())))
+            now += 1
+            most = max(most, now)
+            try:
+                return await read(fields)
+            finally:
+                now -= 1
+
+        monkeypatch.setattr(site.store, "read", counted)
+        opened = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(100)]
+        for n, (_, writer) in enumerate(opened):
+            tags = ",".join(f"never{n}of{m}" for m in range(20))
+            writer.write(f"GET /events?tags={tags} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            for reader, _ in opened:
+                assert b" 200 " in await reader.readline()
+                await reader.readuntil(b"event: counts")
+        assert len(reads) < 50 and most == 1
+        assert sum(reads) >= 2000 and max(reads) < READ_AT_ONCE + 20
+        for _, writer in opened:
+            writer.transport.abort()
+
+
+class Reading:
+    """Reads as often as it is let; what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+        self.goes_on = asyncio.Semaphore(0)
+        self.lost = False
+
+    async def read(self, tags: Sequence[str]) -> None:
+        self.asked.append(list(tags))
+        await self.goes_on.acquire()
+        if self.lost:
+            raise StoreLost("gone", "told")
+
+
+async def test_what_is_asked_meanwhile_is_read_together() -> None:
+    """And what is lost is lost for all who waited for it, not for the next ones."""
+    reading = Reading()
+    together = Together(reading.read)
+    asks = [asyncio.create_task(together.ask([tag])) for tag in "abcb"]
+    await asyncio.sleep(0)  # the first reads, and the others are in the next
+    reading.lost = True
+    reading.goes_on.release()
+    told = await asyncio.gather(*asks[:1], return_exceptions=True)
+    assert [type(each) for each in told] == [StoreLost]
+    reading.lost = False
+    reading.goes_on.release()
+    await asyncio.gather(*asks[1:])
+    assert reading.asked == [["a"], ["b", "c"]]
+    many = [asyncio.create_task(together.ask([f"{n}x{m}" for m in range(20)])) for n in range(50)]
+    await asyncio.sleep(0)
+    for _ in many:
+        reading.goes_on.release()
+    await asyncio.gather(*many)
+    sizes = [len(asked) for asked in reading.asked[2:]]
+    assert sizes[0] == 20 and set(sizes[1:-1]) == {READ_AT_ONCE} and sum(sizes) == 1000
+
+
+async def test_who_reads_for_others_may_go() -> None:
+    """A visitor that leaves while Redis is read for several: it is read again for those who stay."""
+    reading = Reading()
+    together = Together(reading.read)
+    first = asyncio.create_task(together.ask("a"))
+    await asyncio.sleep(0)
+    led, other, third = (asyncio.create_task(together.ask(tag)) for tag in "bcb")
+    await asyncio.sleep(0)
+    led.cancel()
+    reading.goes_on.release()
+    await first
+    reading.goes_on.release()
+    await asyncio.gather(other, third)
+    assert led.cancelled() and reading.asked == [["a"], ["c", "b"]]
+
+
+async def test_who_goes_while_redis_is_read_is_gone() -> None:
+    """Though what reads swallows that, as redis-py may before Python 3.12: a stream would begin for
+    nobody. What it read is of use to the others."""
+    going_on = asyncio.Event()
+
+    async def read(tags: Sequence[str]) -> None:
+        with suppress(asyncio.CancelledError):
+            await going_on.wait()
+
+    together = Together(read)
+    gone = asyncio.create_task(together.ask("a"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    assert gone.cancelled()
 
 
 async def test_a_page_is_made_once_and_says_its_own_time(

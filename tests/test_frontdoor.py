@@ -206,22 +206,24 @@ async def test_a_connection_ends_with_its_client(
     assert site.app.extensions["limits"].viewers == 0
 
 
-async def test_many_at_once_are_let_in_a_few_at_a_time(site: Site) -> None:
+async def test_many_at_once_are_let_in_a_few_at_a_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As many as come back after a restart: between any 32 of them everything else has its turn,
     and Hypercorn is never handed more than it takes at once."""
+    [listened] = door(site).sockets
+    turns, queued = [0], [0]
+    peeked = frontdoor.peeked
+
+    def counted(connection: socket.socket) -> bytes | None:
+        turns[-1] += 1
+        queued.append(len(listened.queue))
+        return peeked(connection)
+
+    monkeypatch.setattr(frontdoor, "peeked", counted)
     opened = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(300)]
     for n, each in enumerate(opened):
         each.sendall(GET if n < 200 else HANDED_ON)
-    [listened] = door(site).sockets
-    turns, queued = [0], [0]
-    take = listened.listener.accept_unknown
-
-    def counted() -> Any:
-        turns[-1] += 1
-        queued.append(len(listened.queue))
-        return take()
-
-    listened.listener.accept_unknown = counted  # type: ignore[method-assign]
     async with asyncio.timeout(20):
         while len(site.taken) < 300:
             await asyncio.sleep(0)
@@ -232,6 +234,32 @@ async def test_many_at_once_are_let_in_a_few_at_a_time(site: Site) -> None:
     for each in opened:
         each.close()
     await eventually(lambda: not site.connections, "all are gone")
+
+
+async def test_many_are_fetched_from_the_kernel_before_they_are_looked_at(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue is short, and whom it has no room for waits for a second and more. What waits here
+    instead is bounded, by what may become viewers, too; with the socket it is closed."""
+    [listened], found, counted = door(site).sockets, door(site), site.app.extensions["limits"]
+    opened = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(400)]
+    found.accept(listened)
+    assert len(found.new) == frontdoor.FETCHED_AT_ONCE - TAKEN_AT_ONCE == 224
+    monkeypatch.setattr(frontdoor, "MOST_NEW", 300)
+    for _ in range(9):
+        found.accept(listened)
+    assert len(found.new) == 300
+    monkeypatch.setattr(counted, "most", 0)
+    assert found.most_new() == TAKEN_AT_ONCE
+    monkeypatch.setattr(counted, "most", 100)
+    assert found.most_new() == 100
+    found.close(listened)
+    assert not found.new and not found.waiting
+    for each in opened[:332]:
+        each.settimeout(10)
+        assert each.recv(1) == b""
+    for each in opened:
+        each.close()
 
 
 async def test_a_connect_costs_no_task_and_few_calls(site: Site) -> None:
@@ -258,8 +286,9 @@ async def test_a_connect_costs_no_task_and_few_calls(site: Site) -> None:
         tasks.clear()
         before = door(site).answered
         sys.setprofile(count)
-        for _ in range(n):  # more than enough
+        for _ in range(2 + n // TAKEN_AT_ONCE):  # enough
             door(site).accept(listened)
+            door(site).look()
         sys.setprofile(None)
         assert door(site).answered == before + n
         assert not tasks
@@ -309,6 +338,23 @@ async def test_the_limits_stand_in_front_of_both_doors(
         for _, writer in opened:
             writer.transport.abort()
         await eventually(lambda: not counted.watching, "nobody is left")
+
+
+async def test_who_finds_no_room_costs_no_fan_out(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twenty hashtags each, say, of which nobody would show any."""
+    asked = []
+    watch = site.feed.watch
+    monkeypatch.setattr(site.feed, "watch", lambda *a: asked.append(a) or watch(*a))
+    monkeypatch.setattr(site.app.extensions["limits"], "most", 0)
+    reader, _ = await connect(site)
+    assert (await answered(reader)).startswith(b"HTTP/1.1 503")
+    assert not asked and door(site).handed_on == 1
+    monkeypatch.setattr(site.app.extensions["limits"], "most", 1)
+    reader, _ = await connect(site)
+    assert (await answered(reader)).startswith(b"HTTP/1.1 200")
+    assert len(asked) == 1
 
 
 async def test_totals_that_have_to_be_read_first(

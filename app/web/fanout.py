@@ -238,8 +238,8 @@ class FanOut:
     def close(self) -> None:
         """End every stream."""
         self.wake()
-        for viewer in [*self.viewers, *self.behind]:
-            self.finish(viewer)
+        self.fall_behind(list(self.viewers))
+        self.catch_up()
 
     def join(self, viewer: Direct, head: bytes = b"") -> None:
         """Send a viewer its first bytes, after the head of the answer."""

@@ -21,7 +21,7 @@ from app.web.fanout import REPEAT_SECONDS, FanOut
 from app.web.gaps import Gap
 from app.web.hearing import Hearing
 from app.web.ticks import Head
-from app.web.totals import Totals
+from app.web.totals import READ_AT_ONCE, Together, Totals
 from app.web.watching import Watching
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,6 @@ WAIT_SECONDS = 1.0
 """So long a request waits for the ticks to come as far as what was read from Redis."""
 LEARN_TRIES = 3
 """So often the totals of a request's hashtags are read, while the log begins anew each time."""
-LEARNERS = 8
-"""So many read totals from Redis at a time, each by a connection of its own; others wait."""
-LEARNT_AT_ONCE = 1000
-"""Hashtags that are read from Redis at once."""
 
 
 class Feed(Watching):
@@ -54,7 +50,7 @@ class Feed(Watching):
         """When the next tick is told, in seconds of the clock; later than now in an overload."""
         self.store: Store | None = None
         """None until we run."""
-        self.totals, self.turns = Totals(), asyncio.Semaphore(LEARNERS)
+        self.totals, self.together = Totals(), Together(self.learn)
         self.is_read = self.loaded = self.closing = False
         """The log is read to its end; all that is watched is known, too; the process ends."""
         self.begun = 0
@@ -227,7 +223,7 @@ class Feed(Watching):
             await self.until(lambda: self.loaded)  # what is half read is not the present
             if found.is_known:
                 return found
-            await self.learn([each.tag for each in found.shown if each.totals is None])
+            await self.together.ask([each.tag for each in found.shown if each.totals is None])
         if not found.is_known:
             raise StoreLost("The log of ticks began anew just now.")
         return found
@@ -236,9 +232,8 @@ class Feed(Watching):
         """Read the totals of hashtags that are in none of our ticks; nothing is learnt where
         the log began anew meanwhile. Raises StoreLost."""
         assert self.store
-        async with self.turns:
-            begun = self.begun
-            tick, totals = await self.totals.read(self.store, tags)
+        begun = self.begun
+        tick, totals = await self.totals.read(self.store, tags)
         await self.until(lambda: self.has(tick))
         for tag in tags if begun == self.begun else ():
             watched = self.watched.get(tag)
@@ -252,7 +247,7 @@ class Feed(Watching):
             await self.unknown.wait()
             try:
                 if self.is_read and (unknown := self.not_known()):
-                    await self.learn(unknown[:LEARNT_AT_ONCE])
+                    await self.together.ask(unknown[:READ_AT_ONCE])
                     continue
             except StoreLost as lost:
                 self.complain(str(lost), lost.told)
@@ -270,6 +265,8 @@ class Feed(Watching):
                 while not holds():
                     await self.news.wait()
         except TimeoutError:
+            if holds():  # it came while the loop was busy with others
+                return
             why = self.why_not_ready() or "The ticks lag behind Redis."
             raise StoreLost(why) from None
 

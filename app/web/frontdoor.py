@@ -26,7 +26,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from app.settings import Settings
-from app.web.address import whose
+from app.web.address import Address, whose
 from app.web.answers import Refused
 from app.web.events import HEADERS, wanted
 from app.web.feed import Feed
@@ -46,6 +46,12 @@ open files that are for all but viewers they take half at most."""
 TAKEN_AT_ONCE = 32
 """So many new connections, and so many that sent more, are looked at before ticks get their turn:
 about 3 ms."""
+MOST_NEW, FETCHED_AT_ONCE = 10_000, 256
+"""So many connections wait here to be looked at, if that many viewers may still come, and so many
+are fetched from the kernel at a time. It keeps no more than 4,096 by default (net.core.somaxconn);
+where more come at once, as after a restart, the rest try again only after 1, 3 and 7 s."""
+KEPT_PEERS, LONGEST_FORWARDED = 1024, 256
+"""Of so many is remembered whose they are, where they say no more than that in X-Forwarded-For."""
 NO_ROOM_SECONDS = 1.0
 """Where there is no descriptor for a new connection, it is tried again after so long."""
 
@@ -145,6 +151,10 @@ class HandedOn(socket.socket):
         super().close()
 
 
+New = tuple[socket.socket, Any, HandedOn]
+"""A connection, its address as accept() tells it, and who is to have it if we do not."""
+
+
 class Waiting(NamedTuple):
     """A connection without a whole head."""
 
@@ -160,7 +170,8 @@ class FrontDoor:
     """Every new connection of this process, until it is a viewer's or Hypercorn's, or has no whole
     head after HEAD_SECONDS.
 
-    Bounds: waiting has most_waiting entries at most, each for HEAD_SECONDS at most.
+    Bounds: new has most_new() entries at most; waiting has most_waiting at most, each for
+    HEAD_SECONDS at most.
     """
 
     def __init__(self, app: Quart, config: ServerConfig, settings: Settings, feed: Feed) -> None:
@@ -169,12 +180,18 @@ class FrontDoor:
         self.taken: Taken = app.extensions["taken"]
         self.sockets: list[HandedOn] = []
         """Those that are open."""
+        self.new: deque[New] = deque()
+        """Those that were not looked at yet, the oldest first."""
+        self.comes_back = False
+        """Whether we will soon look at more of them."""
         self.waiting: OrderedDict[int, Waiting] = OrderedDict()
         """By their descriptors, the oldest first; the epoll has the same ones."""
         self.most_waiting = min(MOST_WAITING, files_for_others() // 2)
         self.epoll = select.epoll()
         self.timer: TimerHandle | None = None
         """For the oldest of those that wait."""
+        trusted = settings.trusted_proxies
+        self.whose = lru_cache(KEPT_PEERS)(lambda peer, said: whose(peer, said, trusted))
         self.answered = self.handed_on = self.given_up = 0
         """How many connections became viewers, were handed on, and were closed without a head."""
 
@@ -188,38 +205,57 @@ class FrontDoor:
         loop.add_reader(handed_on.listener.fileno(), self.accept, handed_on)
 
     def close(self, handed_on: HandedOn) -> None:
-        """Take no more connections; with the last socket, close those that wait."""
+        """Take no more connections, and close those that it has not had yet."""
         if handed_on not in self.sockets:
             return
         self.sockets.remove(handed_on)
         loop = get_running_loop()
         loop.remove_reader(handed_on.listener.fileno())
+        for number in [n for n, each in self.waiting.items() if each.handed_on is handed_on]:
+            self.forget(number).connection.close()
+        for connection, _, _ in [each for each in self.new if each[2] is handed_on]:
+            connection.close()
+        self.new = deque(each for each in self.new if each[2] is not handed_on)
         if not self.sockets:
             loop.remove_reader(self.epoll.fileno())
-            while self.waiting:
-                self.give_up()
+            self.epoll.close()
             if self.timer:
                 self.timer.cancel()
-            self.epoll.close()
 
     def accept(self, handed_on: HandedOn) -> None:
-        """Take new connections, a few at a time, and no more while Hypercorn has to take some."""
-        for _ in range(TAKEN_AT_ONCE):
-            if handed_on.is_full:
-                return
+        """Fetch new connections from the kernel before it has too many."""
+        for _ in range(min(FETCHED_AT_ONCE, self.most_new() - len(self.new))):
             try:
                 connection, peer = handed_on.listener.accept_unknown()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
+                break
             except OSError as error:
                 self.have_no_room(handed_on, error)
-                return
+                break
+            self.new.append((connection, peer, handed_on))
+        if not self.comes_back:
+            self.look()
+
+    def most_new(self) -> int:
+        """No more than may have an open file without taking it from anything else."""
+        return max(TAKEN_AT_ONCE, min(MOST_NEW, self.limits.most - self.limits.viewers))
+
+    def look(self) -> None:
+        """Look at new connections, a few at a time; at none while Hypercorn has to take some."""
+        self.comes_back = False
+        for _ in range(TAKEN_AT_ONCE):
+            if not self.new or self.new[0][2].is_full:
+                break
+            connection, peer, handed_on = self.new.popleft()
             connection.setblocking(False)
             head = peeked(connection)
             if head is None:
                 self.wait(connection, peer, handed_on)
             else:
                 self.let_in(connection, peer, handed_on, head)
+        if self.new:
+            self.comes_back = True
+            get_running_loop().call_soon(self.look)
 
     def look_again(self) -> None:
         """Look at those that waited and sent more, or are gone."""
@@ -267,6 +303,8 @@ class FrontDoor:
         if self.waiting:
             self.give_up()
             return
+        if self.new:  # of which some will go
+            return
         log.warning("a new connection cannot be accepted: %s", error.strerror)
         get_running_loop().remove_reader(handed_on.listener.fileno())
         get_running_loop().call_later(NO_ROOM_SECONDS, self.try_again, handed_on)
@@ -297,12 +335,13 @@ class FrontDoor:
             wants = wanted(asked.query, asked.last_id, asked.accept, self.settings, feed)
         except Refused:
             return False
-        fanout = feed.watch(wants.tags, wants.by_source, wants.extras)
-        if feed.closing or (feed.loaded and not fanout.is_known):
+        address = self.address(peer, asked.forwarded)
+        if feed.closing or limits.room(address):
             return False
-        host = peer[0] if isinstance(peer, tuple) else ""
-        address = whose(host, asked.forwarded, self.settings.trusted_proxies)
-        if limits.room(address) or limits.ask(address, COST, time.monotonic()):
+        fanout = feed.watch(wants.tags, wants.by_source, wants.extras)
+        if feed.loaded and not fanout.is_known:
+            return False
+        if limits.ask(address, COST, time.monotonic()):  # last: whoever is handed on pays there
             return False
         limits.come(address)
         connection.recv(size)
@@ -311,3 +350,9 @@ class FrontDoor:
         form = response_head(self.config, asked.is_1_1, asked.closes, int(time.time()))
         self.taken.take(connection, viewer, form)
         return True
+
+    def address(self, peer: Any, forwarded: bytes) -> Address | None:
+        """Whose request it is."""
+        host = peer[0] if isinstance(peer, tuple) else ""
+        find = self.whose if len(forwarded) <= LONGEST_FORWARDED else self.whose.__wrapped__
+        return find(host, forwarded)

@@ -55,6 +55,9 @@ class Connection(TCPServer):
             log.debug("a connection ended by what it was sent: %r", error)
         finally:
             self.idle.pop(self, None)
+            # it and its parts name each other, so only the garbage collector, which is rare here
+            # (server.py), would free the 5 KB of each
+            vars(self).clear()
 
     async def _read_data(self) -> None:
         while not self.reader.at_eof():

@@ -37,6 +37,8 @@ class Listener(socket.socket):
         super().__init__(**options)
         self.accepted: WeakSet[socket.socket] = WeakSet()
         self.backlog = backlog
+        self.kind = (int(self.family), int(self.type), self.proto)
+        """Of its connections, as the kernel numbers it."""
 
     def listen(self, _: int = 0) -> None:
         """To asyncio the backlog is also how many it accepts at once, so it is told another one."""
@@ -48,8 +50,13 @@ class Listener(socket.socket):
         return connection, address
 
     def accept_unknown(self) -> tuple[socket.socket, Any]:
-        """For the front door (frontdoor.py), which says later whose it is."""
-        return super().accept()
+        """For the front door (frontdoor.py), which says later whose it is.
+
+        As socket.accept() does it, but for the names of family and type: to find them takes it
+        longer than all else.
+        """
+        number, address = self._accept()  # type: ignore[attr-defined]
+        return socket.socket(*self.kind, fileno=number), address
 
     def cut(self) -> None:
         """Close every connection, whatever was not sent on it yet."""

@@ -1,10 +1,14 @@
 """The totals of hashtags that are in no recent tick, read from Redis."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.messages import BySource
 from app.store import keys
-from app.store.store import Store, Values
+from app.store.store import Store, StoreLost, Values
+
+READ_AT_ONCE = 200
+"""Hashtags that are read together, and some more: about a millisecond of ours."""
 
 
 class Totals:
@@ -36,3 +40,66 @@ def found(store: Store, tag: str, names: Mapping[str, str], values: Values) -> B
             except ValueError as error:
                 store.skip(f"{tag!r} in the Redis key {key} is {error}")
     return totals
+
+
+class Batch:
+    """Hashtags that are read together. Bound: READ_AT_ONCE, and those of one request more."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, None] = {}
+        self.is_led = self.is_read = False
+        """Whether somebody will see to it; whether their totals are known."""
+        self.lost: StoreLost | None = None
+        """Why they are not."""
+        self.over = asyncio.Event()
+
+
+class Together:
+    """Reads one batch at a time; who asks meanwhile is in the next one, with all who do.
+
+    So Redis is asked as often as it can answer, however many ask, and whoever asks waits for what
+    is being read and for a share of what all others ask for.
+    """
+
+    def __init__(self, read: Callable[[Sequence[str]], Awaitable[None]]) -> None:
+        self.read = read
+        self.gathering, self.turn = Batch(), asyncio.Lock()
+
+    async def ask(self, tags: Sequence[str]) -> None:
+        """Return when these were read. Raises StoreLost."""
+        while True:
+            batch = self.gathering
+            batch.tags.update(dict.fromkeys(tags))
+            if len(batch.tags) >= READ_AT_ONCE:
+                self.gathering = Batch()
+            if not batch.is_led:
+                await self.lead(batch)
+            else:
+                await batch.over.wait()
+            if batch.lost:
+                raise StoreLost(str(batch.lost), batch.lost.told)
+            if batch.is_read:
+                return  # else who led was cancelled: they are asked for again
+
+    async def lead(self, batch: Batch) -> None:
+        """Read the batch when it is its turn."""
+        batch.is_led = True
+        try:
+            async with self.turn:
+                self.close(batch)
+                await self.read(list(batch.tags))
+            batch.is_read = True
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                # before Python 3.12 a wait_for, here redis-py's, may swallow it (python/cpython#86296)
+                raise asyncio.CancelledError
+        except StoreLost as lost:
+            batch.lost = lost
+        finally:
+            self.close(batch)
+            batch.over.set()
+
+    def close(self, batch: Batch) -> None:
+        """Nothing comes to it any more."""
+        if self.gathering is batch:
+            self.gathering = Batch()
