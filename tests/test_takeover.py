@@ -175,6 +175,30 @@ async def test_viewer_that_reads_byte_by_byte_gets_whole_chunks(
     assert len(site.taken) == 1
 
 
+async def test_nothing_of_hypercorn_waits_for_the_garbage_collector(site: Site, raw: Any) -> None:
+    """What it had of a connection is freed when it is taken, or has ended: the collector comes by
+    so rarely that it would have thousands of them."""
+
+    def left() -> Counter[str]:
+        names = [type(each).__name__ for each in gc.get_objects()]
+        return Counter(name for name in names if name in ("Connection", "H11Protocol"))
+
+    await watching(raw(), get("takeover"))
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        for _ in range(5):
+            await watching(raw(), get("takeover"))
+            one = await raw().send("GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+            await one.until(rb"\{.*\}")
+            one.close()
+        await eventually(lambda: site.connections == 6, "Hypercorn has none")
+        await eventually(lambda: left() == before, "nothing is left")
+    finally:
+        gc.enable()
+
+
 async def test_redis_that_begins_anew_brings_every_viewer_a_history(
     site: Site, raw: Any, way: str
 ) -> None:

@@ -55,9 +55,13 @@ class Connection(TCPServer):
             log.debug("a connection ended by what it was sent: %r", error)
         finally:
             self.idle.pop(self, None)
-            # it and its parts name each other, so only the garbage collector, which is rare here
-            # (server.py), would free the 5 KB of each
-            vars(self).clear()
+            self.take_apart()
+
+    def take_apart(self) -> None:
+        """Part those that name each other: only the garbage collector, which comes by rarely here
+        (server.py), would free their 5 KB."""
+        if whole := getattr(self, "protocol", None):
+            whole.send = whole.protocol.send = sent_to_nobody
 
     async def _read_data(self) -> None:
         while not self.reader.at_eof():
@@ -107,6 +111,10 @@ class Connection(TCPServer):
     def end_in(self, seconds: float | None) -> None:
         if not self.limit.expired():
             self.limit.reschedule(None if seconds is None else self.loop.time() + seconds)
+
+
+async def sent_to_nobody(_: Event) -> None:
+    """What is said of a connection that is over."""
 
 
 def most_idle() -> int:

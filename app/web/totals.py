@@ -91,7 +91,7 @@ class Together:
             batch.is_read = True
             task = asyncio.current_task()
             if task and task.cancelling():
-                # before Python 3.12 a wait_for, here redis-py's, may swallow it (python/cpython#86296)
+                # before Python 3.12 the wait_for of redis-py may swallow it (python/cpython#86296)
                 raise asyncio.CancelledError
         except StoreLost as lost:
             batch.lost = lost
