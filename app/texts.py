@@ -21,8 +21,6 @@ UNSEEN = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-
 """What has no shape, half an emoji, and what turns around the writing of all that follows it."""
 END_OF_LINE = re.compile(r"<br ?/?>|</p>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
-LINK = re.compile(r"<a ([^<>]*)>", re.IGNORECASE)
-HREF = re.compile(r'href="([^"]*)"')
 HOST = re.compile(r"https?://(?:[^/?#@\s]{0,100}@)?([\w.-]{1,100})(?=[/:?#]|$)", re.IGNORECASE)
 
 
@@ -68,6 +66,7 @@ def domain(url: Any) -> str:
 
 def links(html: Any) -> Iterator[str]:
     """Where a post that its network has as HTML links to, beside people and hashtags."""
-    for tag in LINK.finditer(html[:LONGEST_HTML]) if isinstance(html, str) else ():
-        if "mention" not in tag[1] and "hashtag" not in tag[1] and (href := HREF.search(tag[1])):
-            yield unescape(href[1])
+    for part in html[:LONGEST_HTML].split("<a ")[1:] if isinstance(html, str) else ():
+        tag = part.partition(">")[0]
+        if "mention" not in tag and "hashtag" not in tag:
+            yield unescape(tag.partition('href="')[2].partition('"')[0])
