@@ -42,8 +42,8 @@ def storing(
     """In a Redis that has the stream's hashtags. Each tick has others, drawn as they are used.
 
     before: a checkout of the version to compare with. The bare pipeline is redis-py's as it comes,
-    in MULTI, as ours in scripts, because without it neither the values read nor those written are of one
-    moment; it is handed what to read and write, of as many hashtags.
+    in MULTI, as ours in scripts, because without it neither the values read nor those written are
+    of one moment; it is handed what to read and write, of as many hashtags.
     """
     spent: dict[int, list[tuple[float, float]]] = {size: [] for size in SIZES}
     theirs: list[float] = []

@@ -14,6 +14,7 @@ from app.ingest.posts import LIFE, MOST_NEW, Posts
 from app.messages import Deletion, Message, Post, Shown
 from app.settings import read
 from app.sources import Source, SourceLost
+from app.sources.demo import posts_in
 from app.store import keys
 from app.store.posts import Entry, StoredPost, newest, recent
 from app.store.store import LeaseLost, Store, StoreLost, connect
@@ -325,3 +326,14 @@ async def test_counting_goes_on_without_posts(
 
 async def is_past(store: Store, number: int) -> bool:
     return (await store.load()).number >= number
+
+
+async def test_the_demos_posts_are_written_down(store: Store) -> None:
+    """Its hashtags are those that somebody typed."""
+    posts, now = Posts(), await clock(store)
+    tags = read({"HASHTAGS": "science,#Art"}).hashtags
+    for one in (each for slot in range(50) for each in posts_in(slot, tags, 1)):
+        posts.add(one, list(one.hashtags), now, now)
+    await posts.write(store, "us", now)
+    found = {tag for entry in await entries(store) if entry.post for tag in entry.post.tags}
+    assert found == {"science", "art"}

@@ -79,9 +79,8 @@ class Posts:
         is_known = key in self.places.get(post.source, ()) or key in self.writing
         if is_known or len(self.new) >= MOST_NEW:
             return
-        stored = StoredPost(
-            post.source, post.id, post.author, at, tuple(tags), post.domains, post.shown
-        )
+        names = tuple(map(str, tags))  # one that was typed is more than a text
+        stored = StoredPost(post.source, post.id, post.author, at, names, post.domains, post.shown)
         with suppress(UnicodeError):  # half an emoji in an id
             self.new[key] = post.source, write_post(stored)
 

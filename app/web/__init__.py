@@ -26,6 +26,9 @@ In the order of reading; each file imports only from those above it:
     history.py    the past of a hashtag, as an answer
     band.py       what is usual, around the line of the past
     api.py        counts, history, completion of hashtags, health
+    recent.py     where the posts of the last ten minutes are
+    bluesky_posts.py  what Bluesky shows of posts to everybody
+    posts.py      the posts behind a line
     page.py       the page and its files
     mended.py     Hypercorn's connections, without its faults
     limits.py     who is let in

@@ -18,6 +18,7 @@ from app.web.feed import Feed
 from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
 from app.web.page import add_page
+from app.web.posts import add_posts
 from app.web.taken import Taken
 from app.web.takeover import Takeover
 from app.web.viewer import Viewer
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
     add_page(app, settings)
     add_events(app, settings, shown)
     add_api(app, settings, shown)
+    add_posts(app, settings, shown)
     add_errors(app)
     app.after_serving(taken.close)
     if feed is None:

@@ -14,7 +14,7 @@ from app.store.store import Store, StoreLost
 from app.web.ticks import Ticks
 from app.web.watched import Watched
 
-NAMES = ("board",)
+NAMES = ("board", "posts")
 """What a query may choose with NAME=1."""
 
 
@@ -41,17 +41,21 @@ class Extras:
     kind that it has, for as long as it lives."""
 
     def __init__(self, kinds: Mapping[str, Extra]) -> None:
-        self.kinds = kinds
+        self.kinds = dict(kinds)
         """By the word of the query."""
         self.chosen: dict[str, set[ref[Any]]] = {name: set() for name in kinds}
         """The fan-outs of each kind."""
+
+    def add(self, name: str, extra: Extra) -> None:
+        self.kinds[name], self.chosen[name] = extra, set()
 
     def of(self, names: Sequence[str]) -> tuple[Extra, ...]:
         return tuple([self.kinds[name] for name in names if name in self.kinds])
 
     def join(self, fanout: ref[Any], names: Sequence[str]) -> None:
         for name in names:
-            self.chosen[name].add(fanout)
+            if name in self.kinds:
+                self.chosen[name].add(fanout)
 
     def leave(self, fanout: ref[Any]) -> None:
         for fanouts in self.chosen.values():

@@ -1,0 +1,265 @@
+"""The posts behind a line: the newest ones as an answer, and each new one as an event.
+
+A post of Bluesky is looked up there before anybody is shown it (bluesky_posts.py); of X, by its
+rules, everybody is told how many there are, and an address.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from quart import Quart, Response, request
+
+from app.messages import Shown, dumps
+from app.settings import Settings
+from app.store.posts import ALL, StoredPost
+from app.store.store import Store
+from app.web import sse
+from app.web.answers import Refused, json, selected
+from app.web.api import opened
+from app.web.bluesky_posts import AT_ONCE, Lookups
+from app.web.fanout import FanOut
+from app.web.feed import Feed
+from app.web.recent import Recent
+
+ANSWERED = 20
+CANDIDATES = 2 * ANSWERED
+"""So many of the newest are looked at for an answer: some may not be shown."""
+READ_SECONDS = 0.4
+"""For so long, what Redis said is not asked again."""
+IDLE_SECONDS = 60.0
+"""After so long without anybody who asks, all is forgotten."""
+EVENT_SECONDS = 0.45
+"""Between two posts for a viewer: with ticks of half a second two a second, and a little time."""
+TICKS_KEPT = 240
+"""So many ticks with posts are remembered for viewers that are behind."""
+POSTS_BEHIND = 2
+"""So many posts at most is a viewer sent who was behind."""
+MOST_WAITING = 50
+"""Of a fan-out that may not be told another yet."""
+LOOKING_AT_ONCE = 10
+"""So many ticks' posts are being looked up at a time."""
+FORGOTTEN = sse.event(dumps({"ids": [ALL]}), "gone")
+"""Nothing that a page shows is known to be there: it is to ask anew."""
+
+
+class Posts:
+    """What may be shown of the posts of the last ten minutes."""
+
+    def __init__(self, settings: Settings, feed: Feed) -> None:
+        self.feed = feed
+        self.recent = Recent(settings.blocked_hashtags)
+        self.lookups = Lookups(settings.bluesky_api_url)
+        self.events = PostEvents(self)
+        self.read_at = self.asked_at = float("-inf")
+        """When Redis was asked last, and when somebody asked us; by the feed's clock."""
+
+    async def read(self, store: Store) -> None:
+        """Take in what is new, if that was not done just now. Raises StoreLost."""
+        now = self.feed.clock()
+        if now - self.read_at >= READ_SECONDS:
+            self.read_at = now
+            await self.recent.read(store, self.feed.time())
+
+    def forget(self) -> None:
+        """Nobody looks at posts: know none, after a while."""
+        if self.recent.is_read and self.feed.clock() - self.asked_at > IDLE_SECONDS:
+            self.recent.clear()
+
+    async def shown(self, store: Store, posts: Mapping[str, StoredPost]) -> dict[str, Shown]:
+        """What is shown of these now, by their ids."""
+        looked_up = {id: post.id for id, post in posts.items() if post.source == "bluesky"}
+        found = await self.lookups.shown(store, looked_up.values()) if looked_up else {}
+        shown = {id: found.get(post.id) or post.shown for id, post in posts.items()}
+        # meanwhile some may have been taken back
+        return {id: each for id, each in shown.items() if each and id in self.recent.posts}
+
+    async def newest(self, store: Store, tags: Sequence[str]) -> dict[str, Any]:
+        """The newest posts with one of these hashtags, as they are told. Raises StoreLost."""
+        self.asked_at = self.feed.clock()
+        await self.read(store)
+        found = self.recent.of(tags)
+        some = dict(islice(((i, p) for i, p in found.items() if can_be_shown(p)), CANDIDATES))
+        bluesky = [id for id, post in some.items() if post.source == "bluesky"]
+        for id in bluesky[AT_ONCE:]:
+            del some[id]
+        shown = dict(islice((await self.shown(store, some)).items(), ANSWERED))
+        x = sum(post.source == "x" for post in found.values())
+        urls = {tag: f"https://x.com/hashtag/{quote(tag, safe='')}" for tag in tags}
+        return {
+            "at": self.feed.time(),
+            "posts": [told(id, found[id], each) for id, each in shown.items()],
+            "x": {"posts": x, "urls": urls} if x else None,
+            "left_out": len(found) - x - len(shown),
+        }
+
+    async def close(self) -> None:
+        await self.events.close()
+        await self.lookups.close()
+
+
+def can_be_shown(post: StoredPost) -> bool:
+    return post.source == "bluesky" or post.shown is not None
+
+
+def told(id: str, post: StoredPost, shown: Shown) -> dict[str, Any]:
+    """A post as everybody is told it."""
+    return {
+        "id": id,
+        "source": post.source,
+        "at": post.at,
+        "tags": post.tags,
+        "text": shown.text,
+        "name": shown.name,
+        "handle": shown.handle,
+        "url": shown.url,
+    }
+
+
+Tags = tuple[str, ...]
+"""The hashtags of a fan-out, by which its viewers are known here."""
+
+
+class PostEvents:
+    """New posts for those who chose to be told them, one at a time of many (extras.py).
+
+    Bounds: left, waiting and free have an entry for each fan-out of these; ready and told for those
+    of a tick, and told TICKS_KEPT ticks.
+    """
+
+    def __init__(self, posts: Posts) -> None:
+        self.posts, self.recent = posts, posts.recent
+        self.left: dict[Tags, int] = {}
+        """How many posts came since the last that was told."""
+        self.waiting: dict[Tags, deque[str]] = {}
+        """The ids of those of them that may be told; MOST_WAITING of each."""
+        self.free: dict[Tags, float] = {}
+        """From when on another may be told, by the feed's clock."""
+        self.ready: dict[Tags, tuple[str, Shown]] = {}
+        """What is to go with the next tick."""
+        self.gone: dict[str, Sequence[str] | None] = {}
+        """What was taken back since the last tick, to its hashtags; None where nobody knows."""
+        self.told: deque[tuple[int, dict[Tags, tuple[str, bytes]], dict[str, Any]]] = deque(
+            maxlen=TICKS_KEPT
+        )
+        """What went with each tick, by its number: posts, and what was taken back."""
+        self.looking: set[asyncio.Task[None]] = set()
+
+    async def read(self, store: Store, now: float) -> bool:
+        fanouts = self.chosen()
+        if not fanouts:
+            self.recent.listens = False
+            self.posts.forget()
+            return False
+        self.posts.asked_at = now
+        await self.recent.read(store, self.posts.feed.time())
+        new, gone = self.recent.take_news()
+        self.gone |= gone
+        if picks := self.pick(new, fanouts, now):
+            task = asyncio.create_task(self.look_up(store, picks), name="posts")
+            self.looking.add(task)
+            task.add_done_callback(self.looking.discard)
+        return bool(self.ready or self.gone)
+
+    def chosen(self) -> dict[Any, FanOut]:
+        """The fan-outs of those who chose this."""
+        refs = self.posts.feed.extras.chosen["posts"]
+        return {each: found for each in list(refs) if (found := each())}
+
+    def pick(
+        self, new: Mapping[str, StoredPost], fanouts: Mapping[Any, FanOut], now: float
+    ) -> dict[str, list[Tags]]:
+        """One post for each fan-out that may be told one now, of all that came since the last the
+        middle one: to whom it is."""
+        watched = self.posts.feed.watched
+        for id, post in new.items():
+            showing = [watched[tag].fanouts for tag in post.tags if tag in watched]
+            found = set[Any]().union(*showing) & fanouts.keys()
+            for tags in {fanouts[each].tags for each in found}:
+                self.left[tags] = self.left.get(tags, 0) + 1
+                if can_be_shown(post):
+                    self.waiting.setdefault(tags, deque(maxlen=MOST_WAITING)).append(id)
+        alive = {fanout.tags for fanout in fanouts.values()}
+        self.left = {tags: n for tags, n in self.left.items() if tags in alive}
+        self.free = {tags: at for tags, at in self.free.items() if tags in alive and at > now}
+        picks: dict[str, list[Tags]] = {}
+        for tags in (alive & self.waiting.keys()) - self.free.keys():
+            ids = [id for id in self.waiting.pop(tags) if id in self.recent.posts]
+            if ids and len(self.looking) < LOOKING_AT_ONCE:
+                self.free[tags] = now + EVENT_SECONDS
+                picks.setdefault(ids[len(ids) // 2], []).append(tags)
+        self.waiting = {tags: ids for tags, ids in self.waiting.items() if tags in alive}
+        return picks
+
+    async def look_up(self, store: Store, picks: Mapping[str, Collection[Tags]]) -> None:
+        """Get ready what was picked, as far as it may be shown."""
+        picked = {id: post for id in picks if (post := self.recent.posts.get(id))}
+        for id, shown in (await self.posts.shown(store, picked)).items():
+            self.ready |= dict.fromkeys(picks[id], (id, shown))
+
+    def take(self, number: int) -> Collection[str] | None:
+        events = {
+            tags: (id, self.event(tags, id, shown))
+            for tags, (id, shown) in self.ready.items()
+            if id in self.recent.posts
+        }
+        gone, self.ready, self.gone = self.gone, {}, {}
+        self.told.append((number, events, gone))
+        if None in gone.values():
+            return None
+        return {tag for tags in (*events, *gone.values()) for tag in tags or ()}
+
+    def event(self, tags: Tags, id: str, shown: Shown) -> bytes:
+        left_out = max(0, self.left.pop(tags, 1) - 1)
+        post = {**told(id, self.recent.posts[id], shown), "left_out": left_out}
+        return sse.event(dumps(post), "post")
+
+    def first(self, tags: Sequence[str]) -> bytes:
+        self.recent.listens = True
+        return FORGOTTEN
+
+    def between(self, tags: Sequence[str], before: int, last: int) -> bytes:
+        """What was not taken back since, and what was."""
+        if len(self.told) == TICKS_KEPT and before < self.told[0][0]:
+            return FORGOTTEN
+        key, events, gone = tuple(tags), list[bytes](), list[str]()
+        for number, posts, taken_back in reversed(self.told):
+            if number <= before:
+                break
+            if number > last:
+                continue
+            id, event = posts.get(key, ("", b""))
+            events += [event] if id in self.recent.posts else []
+            gone += [one for one, of in taken_back.items() if of is None or shares(of, tags)]
+        told = [sse.event(dumps({"ids": gone}), "gone")] if gone else []
+        return b"".join([*reversed(events[:POSTS_BEHIND]), *told])
+
+    async def close(self) -> None:
+        for task in self.looking:
+            task.cancel()
+        if self.looking:
+            await asyncio.wait(self.looking)
+
+
+def shares(some: Iterable[str], others: Collection[str]) -> bool:
+    return any(each in others for each in some)
+
+
+def add_posts(app: Quart, settings: Settings, feed: Feed) -> None:
+    """Serve them, unless the owner wants none of it."""
+    posts = Posts(settings, feed) if settings.show_posts else None
+
+    @app.get("/api/posts")
+    async def newest() -> Response:
+        if posts is None:
+            raise Refused(404, "No posts are shown here: SHOW_POSTS is off.")
+        tags, _ = selected(request.args, settings, feed)
+        return await json(await posts.newest(opened(feed), tags))
+
+    if posts:
+        app.extensions["posts"] = posts
+        feed.extras.add("posts", posts.events)
+        app.after_serving(posts.close)
