@@ -141,3 +141,20 @@ async def test_what_a_network_takes_back_is_gone_everywhere(
         assert not any(name in id for id in await stored(Store(redis)))
     for app in apps:
         assert "text of" not in app.output + str(app.log.read_text())
+
+
+async def test_the_demos_posts_are_shown(start_app: Callable[..., App]) -> None:
+    """By one process that does it all: as an answer, and as they come."""
+    app = start_app(HASHTAGS="science").started()
+
+    async def answered() -> bool:
+        return bool(await asked(app))
+
+    await eventually(answered, "there are posts")
+    async with asyncio.timeout(20), viewing(f"{app.url}/events?tags=science&posts=1") as events:
+        async for event in events:
+            if event.name == "post":
+                break
+    assert event.data["source"] == "demo"
+    assert "#science" in event.data["text"]
+    assert event.data["handle"].startswith("demo")

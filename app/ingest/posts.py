@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import suppress
 from itertools import chain, takewhile
 
-from app.messages import Deletion, Post, parse_id
+from app.messages import Deletion, Post
 from app.store import keys
 from app.store.posts import StoredPost, recent, write_post, write_posts
 from app.store.store import Store
@@ -185,8 +185,8 @@ def beginning_of(source: str, id: str) -> int:
 
 def place_of(id: str) -> int:
     """An entry's id as a number in the same order; the other way round is id_of()."""
-    milliseconds, sequence = parse_id(id)
-    return milliseconds << BITS | min(sequence, LOW)
+    milliseconds, _, sequence = id.partition("-")
+    return int(milliseconds) << BITS | min(int(sequence), LOW)
 
 
 def id_of(place: int) -> str:
