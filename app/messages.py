@@ -151,6 +151,10 @@ class Tick(msgspec.Struct, frozen=True):
     added belongs to minutes that were over already."""
     names: dict[str, str] = {}
     """Hashtag key to the spelling that most posts of the last hour had, where it is another."""
+    day: Whole = 0
+    """The UTC day, numbered since 1970, that people are of; 0 where authors are not counted."""
+    people: dict[str, Whole] = {}
+    """Hashtag key to how many authors used it that day so far, for what changed."""
     gone: list[str] = []
     """Hashtags that are forgotten: their totals begin again at 0."""
     sources: dict[str, SourceState] = {}

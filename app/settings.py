@@ -194,6 +194,7 @@ class Settings:
     allow_eviction: bool = setting("false", "true or false", true_or_false)
     data_folder: str = setting("data", "a folder for the private server's data", str)
     log_format: str = setting("text", "text or json", one_of("text", "json"))
+    people_key_file: str = setting("", "a file in a folder that can be written to", str)
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
     express_lane: bool = setting("true", "true or false", true_or_false)
@@ -250,6 +251,11 @@ class Settings:
         "", "a comma list of hashtags, or @ and the name of a file with one a line", blocked
     )
     show_posts: bool = setting("true", "true or false", true_or_false)
+
+    @property
+    def people_keys(self) -> Path:
+        """The file of the keys by which authors are hashed."""
+        return Path(self.people_key_file or Path(self.data_folder, "people.key"))
 
     def hide(self, text: str) -> str:
         """What somebody else wrote, without a secret of ours that it may repeat."""

@@ -6,8 +6,11 @@
     seen.py        what was counted already of a source that goes back
     spellings.py   how most posts write a hashtag
     ledger.py      increments and stored values to absolute values
+    day_keys.py    the keys by which authors are hashed
+    people.py      how many people used a hashtag on a day
     counted.py     in which minutes a source was counted
     moving.py      what is kept longer when an hour is over
+    freezing.py    what is kept of people for longer
     forgetting.py  which hashtags are forgotten
     popular.py     the most used of the last day
     lately.py      who used which hashtags in the last ten minutes

@@ -2,20 +2,26 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from uuid import uuid4
 
 from app.hashtags import key
-from app.messages import MINUTE, MinuteCount, Post
+from app.messages import DAY, MINUTE, MinuteCount, Post
+from app.store.keys import AUTHOR_BYTES
 
 MOST_ENTRIES = 4000
 """Hashtags of sources in one commit. While so many wait, sources that can wait do."""
 MOST_BYTES = 2**19
-"""Of a commit's tick, nearly: four times a name stands in it, with some numbers each. The worst
+"""Of a commit's tick, nearly: five times a name stands in it, with some numbers each. The worst
 that strangers can write (JSON takes two bytes for a quotation mark) is three times as much, which
 readers still take (store/connection.py)."""
 ENTRY_BYTES = 100
 MOST_MARKS = 20_000
 """Posts that one commit remembers as counted. While so many wait, sources that can wait do."""
+MOST_SIGNED = 20_000
+"""Posts of known authors between two cuts. While so many wait, sources that can wait do; of the
+others, authors beyond twice as many are left out."""
+DAY_MINUTES = DAY // MINUTE
 MOST_SPELLINGS = 16
 """Of a hashtag, since the last cut: strangers write as they like."""
 MOST_MINUTES = 7 * 24 * 60
@@ -27,6 +33,11 @@ ByMinute = dict[str, dict[int, dict[str, int]]]
 """Source name to minute (since 1970) to hashtag to posts."""
 Marks = dict[str, dict[int, set[bytes]]]
 """Source name to minute to what was counted, as short hashes (seen.py)."""
+Authors = dict[str, dict[int, dict[str, bytes]]]
+"""Source name to day (since 1970) to hashtag to who used it: short hashes, one after the other
+(people.py)."""
+Signed = tuple[str, str, Collection[str]]
+"""Of a post: source name, author, and the hashtags that count."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Cut:
     """Source name to where it goes on, with all before it in this cut or in one before."""
     marks: Marks = field(default_factory=dict)
     """What was counted of sources that may bring it again."""
+    authors: Authors = field(default_factory=dict)
+    """Who used which hashtags."""
     name: str = field(default_factory=lambda: uuid4().hex[:12])
     """Of the commit that brings it."""
 
@@ -59,14 +72,22 @@ class Cut:
     def size(self) -> int:
         """How many numbers it is made of."""
         marks = sum(len(found) for minutes in self.marks.values() for found in minutes.values())
-        return marks + sum(1 for _ in self.entries())
+        authors = sum(len(found) for _, _, found in self.authors_by_day())
+        return marks + authors // AUTHOR_BYTES + sum(1 for _ in self.entries())
+
+    def authors_by_day(self) -> Iterator[tuple[int, str, bytes]]:
+        """Day, hashtag and authors, of each source."""
+        for days in self.authors.values():
+            for day, tags in days.items():
+                for tag, found in tags.items():
+                    yield day, tag, found
 
     def bytes(self) -> int:
         """How much of a tick it takes, nearly."""
         return sum(bytes_of(tag) for _, _, tag, _ in self.entries())
 
     def sources(self) -> set[str]:
-        return {*self.present, *self.past, *self.cursors, *self.marks}
+        return {*self.present, *self.past, *self.cursors, *self.marks, *self.authors}
 
     def of(self, sources: set[str]) -> "Cut":
         """Only what these sources brought."""
@@ -76,6 +97,7 @@ class Cut:
             past={s: minutes for s, minutes in self.past.items() if s in sources},
             cursors={s: cursor for s, cursor in self.cursors.items() if s in sources},
             marks={s: minutes for s, minutes in self.marks.items() if s in sources},
+            authors={s: days for s, days in self.authors.items() if s in sources},
         )
 
     def at(self, minute: int) -> "Cut":
@@ -89,6 +111,7 @@ def joined(cuts: list[Cut]) -> Cut:
     """All that these cuts bring, in the minutes that it belongs to; the cursors of the last."""
     past: ByMinute = {}
     marks: Marks = {}
+    authors: Authors = {}
     cursors: dict[str, str] = {}
     for cut in cuts:
         cursors.update(cut.cursors)
@@ -97,7 +120,12 @@ def joined(cuts: list[Cut]) -> Cut:
         for source, minutes in cut.marks.items():
             for minute, found in minutes.items():
                 marks.setdefault(source, {}).setdefault(minute, set()).update(found)
-    return Cut(cuts[-1].minute, {}, past, cursors, marks)
+        for source, days in cut.authors.items():
+            for day, by_tag in days.items():
+                of_day = authors.setdefault(source, {}).setdefault(day, {})
+                for tag, found_here in by_tag.items():
+                    of_day[tag] = of_day.get(tag, b"") + found_here
+    return Cut(cuts[-1].minute, {}, past, cursors, marks, authors)
 
 
 class Counter:
@@ -119,6 +147,10 @@ class Counter:
         self.past: ByMinute = {}
         self.cursors: dict[str, str] = {}
         self.marks: Marks = {}
+        self.signed: list[Signed] = []
+        """Posts of the present whose author is known."""
+        self.signed_past: list[tuple[int, Signed]] = []
+        """Those of days of their own, and the day."""
         self.spellings: dict[str, dict[str, int]] = {}
         """Hashtag to spelling to posts, since they were last taken with a cut."""
         self.entries = self.bytes = self.marked = 0
@@ -126,7 +158,12 @@ class Counter:
 
     @property
     def is_full(self) -> bool:
-        return self.entries >= MOST_ENTRIES or self.bytes >= MOST_BYTES or self.marked >= MOST_MARKS
+        return (
+            self.entries >= MOST_ENTRIES
+            or self.bytes >= MOST_BYTES
+            or self.marked >= MOST_MARKS
+            or len(self.signed) + len(self.signed_past) >= MOST_SIGNED
+        )
 
     def add(self, post: Post, everything: bool = True, past: bool = False) -> None:
         """Count the post once under each hashtag that it names, and move its source's cursor.
@@ -140,29 +177,41 @@ class Counter:
             counted = self.counted.get(post.source)
             if counted is None:
                 counted = self.counted[post.source] = {}
-            for tag, spelling in post.hashtags.items():
-                if everything or tag in self.tracked:
-                    if spelling in counted:
-                        counted[spelling] += 1
-                    else:
-                        counted[spelling] = 1
-                        self.entries += 1
-                        self.bytes += bytes_of(tag, spelling)
+            tags = post.hashtags if everything else self.tracked_of(post)
+            for tag, spelling in tags.items():
+                if spelling in counted:
+                    counted[spelling] += 1
+                else:
+                    counted[spelling] = 1
+                    self.entries += 1
+                    self.bytes += bytes_of(tag, spelling)
+            if post.author and (everything or self.may_sign(tags)):
+                self.signed.append((post.source, post.author, tags))
         if post.cursor:
             self.cursors[post.source] = post.cursor
+
+    def tracked_of(self, post: Post) -> Mapping[str, str]:
+        return {tag: spelling for tag, spelling in post.hashtags.items() if tag in self.tracked}
+
+    def may_sign(self, tags: Collection[str]) -> bool:
+        """Whether there is an author to remember, and room: a source that has not everything may
+        be one that cannot wait."""
+        return bool(tags) and len(self.signed) + len(self.signed_past) < 2 * MOST_SIGNED
 
     def add_past(self, post: Post, everything: bool) -> None:
         if not post.hashtags:
             return
         minutes = self.past.setdefault(post.source, {})
         counted = minutes.setdefault(post.time // MINUTE, {})
-        for tag, spelling in post.hashtags.items():
-            if everything or tag in self.tracked:
-                raise_spelling(self.spellings.setdefault(tag, {}), spelling, 1)
-                if tag not in counted:
-                    self.entries += 1
-                    self.bytes += bytes_of(tag, spelling)
-                counted[tag] = counted.get(tag, 0) + 1
+        tags = post.hashtags if everything else self.tracked_of(post)
+        for tag, spelling in tags.items():
+            raise_spelling(self.spellings.setdefault(tag, {}), spelling, 1)
+            if tag not in counted:
+                self.entries += 1
+                self.bytes += bytes_of(tag, spelling)
+            counted[tag] = counted.get(tag, 0) + 1
+        if post.author and self.may_sign(tags):
+            self.signed_past.append((post.time // DAY, (post.source, post.author, tags)))
 
     def add_minute(self, count: MinuteCount) -> None:
         """Count what a network told of a minute; 0 posts are a minute that is known."""
@@ -192,7 +241,12 @@ class Counter:
                     oldest, after = sorted(minutes)[:2]
                     raise_by(minutes[after], minutes.pop(oldest))
             self.counted = {}
+            self.signed_past, self.signed = self.all_signed(), []
         self.minute, self.waited = minute, True
+
+    def all_signed(self) -> list[tuple[int, Signed]]:
+        """Posts whose author is known, with the day of each."""
+        return [*self.signed_past, *((self.minute // DAY_MINUTES, post) for post in self.signed)]
 
     def cut(self, whole: Collection[str] = ()) -> Cut:
         """Hand over what was counted and the cursors, and begin again at nothing.
@@ -201,31 +255,48 @@ class Counter:
         of it ends; what they have is bounded, as they wait. Of the others no more is handed
         over than one commit may have, the oldest minutes first; the rest is for the next.
         """
-        past, rest = self.bounded(whole) if self.is_full else (self.past, ByMinute())
-        made = Cut(self.minute, self.by_hashtag(), past, dict(self.cursors), self.marks)
+        present, past, rest = self.by_hashtag(), self.past, ByMinute()
+        if self.is_full:
+            present, past, rest = self.bounded(present, whole)
+        made = Cut(self.minute, present, past, dict(self.cursors), self.marks)
         self.counted, self.past, self.marks = {}, rest, {}
         left = [tag for minutes in rest.values() for tags in minutes.values() for tag in tags]
         self.entries, self.bytes, self.marked = len(left), sum(map(bytes_of, left)), 0
         self.waited = False
         return made
 
-    def bounded(self, whole: Collection[str]) -> tuple[ByMinute, ByMinute]:
-        """What of the past belongs into this cut, and what is for the next ones."""
+    def bounded(self, present: Counts, whole: Collection[str]) -> tuple[Counts, ByMinute, ByMinute]:
+        """What of the present and of the past belongs into this cut, and what is for the next
+        ones, in minutes of its own."""
+        for source in present.keys() - whole:
+            minutes = self.past.setdefault(source, {})
+            raise_by(minutes.setdefault(self.minute, {}), present.pop(source))
         past = {s: minutes for s, minutes in self.past.items() if s in whole}
-        cut = Cut(0, self.counted, past)
-        entries, size = sum(1 for _ in cut.entries()), cut.bytes()
-        rest: ByMinute = {}
+        cut = Cut(0, present, past)
+        entries, size, rest = sum(1 for _ in cut.entries()), cut.bytes(), ByMinute()
         others = [(at, s) for s in self.past.keys() - past.keys() for at in self.past[s]]
         for at, source in sorted(others):
             tags = self.past[source][at]
-            entries, size = entries + len(tags), size + sum(map(bytes_of, tags))
-            fits = (entries <= MOST_ENTRIES and size <= MOST_BYTES) or not (past or self.counted)
-            (past if fits else rest).setdefault(source, {})[at] = tags
-        return past, rest
+            fitting = 0
+            for tag in tags if not rest else ():
+                entries, size = entries + 1, size + bytes_of(tag)
+                if entries > MOST_ENTRIES or size > MOST_BYTES:
+                    break
+                fitting += 1
+            if fitting:
+                past.setdefault(source, {})[at] = dict(islice(tags.items(), fitting))
+            if fitting < len(tags):
+                rest.setdefault(source, {})[at] = dict(islice(tags.items(), fitting, None))
+        return present, past, rest
 
     def take_spellings(self) -> dict[str, dict[str, int]]:
         """How often each spelling was seen: they only choose what is shown."""
         taken, self.spellings = self.spellings, {}
+        return taken
+
+    def take_signed(self) -> list[tuple[int, Signed]]:
+        """Posts whose author is known, with the day of each, since they were last taken."""
+        taken, self.signed, self.signed_past = self.all_signed(), [], []
         return taken
 
     def by_hashtag(self) -> Counts:
@@ -247,14 +318,16 @@ class Counter:
         """Drop what this source counted since the last cut: it is read again from the cursor."""
         for part in (self.counted, self.past, self.marks):
             part.pop(source, None)
+        self.signed = [post for post in self.signed if post[0] != source]
+        self.signed_past = [each for each in self.signed_past if each[1][0] != source]
         self.cursors[source] = cursor
 
 
 def bytes_of(tag: str, spelling: str = "") -> int:
     """How much of a tick a hashtag takes, nearly."""
     if tag.isascii() and spelling.isascii():  # as nearly always
-        return ENTRY_BYTES + 4 * len(tag) + len(spelling)
-    return ENTRY_BYTES + 4 * len(tag.encode()) + len(spelling.encode())
+        return ENTRY_BYTES + 5 * len(tag) + len(spelling)
+    return ENTRY_BYTES + 5 * len(tag.encode()) + len(spelling.encode())
 
 
 def raise_spelling(seen: dict[str, int], spelling: str, posts: int) -> None:

@@ -33,9 +33,12 @@ class Stale:
     """Too many, the longest unseen of those that were looked at: to the hour last seen, and posts,
     both of the source that was looked at."""
 
-    def wanted(self, networks: Iterable[str]) -> dict[str, set[str]]:
+    def wanted(self, networks: Iterable[str], today: int) -> dict[str, set[str]]:
         names = self.old | self.excess.keys()
-        return {keys.totals(source): names for source in networks} if names else {}
+        if not names:
+            return {}
+        totals = {keys.totals(source): names for source in networks}
+        return totals | {keys.people(day): names for day in days_of_people(today)}
 
     def enter(
         self, pages: Pages, networks: Collection[str], changed: Collection[str], hour: int
@@ -63,7 +66,23 @@ class Stale:
                 if last := pages.last_seen(source, tag):
                     by_key.setdefault(keys.hour(last, source), []).append(tag)
         writes += [Write("forget", key, tags) for key, tags in by_key.items()]
-        return writes, [*gone, *forced]
+        return [*writes, *without_people(pages, [*gone, *forced], hour // 24)], [*gone, *forced]
+
+
+def days_of_people(today: int) -> range:
+    """The days whose people may be in Redis."""
+    return range(today - keys.PEOPLE_DAYS + 1, today + 1)
+
+
+def without_people(pages: Pages, tags: Iterable[str], today: int) -> list[Write]:
+    """What takes their people of every day out of Redis."""
+    writes = []
+    for day in days_of_people(today):
+        key = keys.people(day)
+        here = {tag: value for tag in tags if (value := pages.get(key, tag))}
+        writes += [Write("forget", key, [*here])] if here else []
+        writes += [Write("drop", keys.crowd(day, t)) for t, v in here.items() if keys.is_crowd(v)]
+    return writes
 
 
 def is_old(pages: Pages, networks: Iterable[str], tag: str, hour: int) -> bool:

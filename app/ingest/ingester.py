@@ -9,16 +9,19 @@ import logging
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from app.ingest.board import Board
 from app.ingest.clock import RedisClock, Told, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
+from app.ingest.day_keys import DayKeys
 from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
+from app.ingest.people import People
 from app.ingest.posts import Posts
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
-from app.messages import MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
+from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
 from app.pace import Pace
 from app.retry import Backoff
 from app.sources import Source, SourceLost
@@ -49,6 +52,7 @@ class Ingester:
         elapsed: Callable[[], float] = seconds_up,
         blocked: Collection[str] = (),
         shows_posts: bool = True,
+        day_keys: DayKeys | None = None,
     ) -> None:
         self.sources = {source.name: source for source in sources}
         """By their names."""
@@ -66,7 +70,8 @@ class Ingester:
         """Seconds that each commit holds it."""
         self.clock = RedisClock(elapsed)
         self.told = Told(self.clock)
-        self.writer = Writer(store, self.tracked, most, self.clock, self.name)
+        self.people = People(day_keys or DayKeys(), any(source.signs for source in sources))
+        self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
         self.trouble = ""
         """What is wrong with Redis, as it was last said."""
         self.begin(State())
@@ -89,6 +94,7 @@ class Ingester:
         while True:
             await become_writer(self.store, self.name, self.lease, self.complain)
             stored = await self.first_state()
+            self.people.day_keys.read_again()
             self.begin(stored)
             self.writer.begin(stored)
             await self.recall_posts()
@@ -227,7 +233,10 @@ class Ingester:
 
     def next_cut(self) -> Cut:
         """What was counted, and room for the sources to go on."""
-        cut = self.commits.trying = self.counter.cut(self.waiting)
+        counter = self.counter
+        today = counter.minute * MINUTE // DAY
+        authors = self.people.hashed(counter.take_signed(), today)
+        cut = self.commits.trying = replace(counter.cut(self.waiting), authors=authors)
         self.writer.spellings.add(self.counter.take_spellings(), cut.minute)
         self.rush.clear()
         self.room.set()

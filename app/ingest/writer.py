@@ -9,12 +9,15 @@ import msgspec
 from app.ingest.clock import JUMP, RedisClock
 from app.ingest.counted import CountedMinutes, Pieces
 from app.ingest.counter import Cut
+from app.ingest.day_keys import KEPT_DAYS, DayKeys
 from app.ingest.forgetting import Forgetting, Stale
+from app.ingest.freezing import Freeze, Freezing
 from app.ingest.ledger import Changes, Ledger, Pages
 from app.ingest.moving import Move, Moving
+from app.ingest.people import People
 from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
-from app.messages import HOUR, MINUTE, SourceState, parse_id
+from app.messages import DAY, HOUR, MINUTE, SourceState, parse_id
 from app.store import keys
 from app.store.state import RECENT, Commit, State, Write
 from app.store.store import Store
@@ -34,6 +37,8 @@ class Plan:
     """In which minutes the sources were counted."""
     move: Move | None
     """An hour that is over."""
+    freeze: Freeze | None
+    """People of a day that is over."""
     stale: Stale
     """Hashtags that may be forgotten."""
 
@@ -41,17 +46,29 @@ class Plan:
     def hour(self) -> int:
         return self.cut.minute * MINUTE // HOUR
 
+    @property
+    def day(self) -> int:
+        return self.cut.minute * MINUTE // DAY
+
 
 class Writer:
     """Writes commits for the one ingester that has the lease."""
 
     def __init__(
-        self, store: Store, tracked: Iterable[str], most: int, clock: RedisClock, name: str
+        self,
+        store: Store,
+        tracked: Iterable[str],
+        most: int,
+        clock: RedisClock,
+        name: str,
+        people: People | None = None,
     ) -> None:
         self.store, self.clock, self.name = store, clock, name
         self.ledger = Ledger(tracked)
         self.counted = CountedMinutes(tracked)
-        self.moving, self.forgetting = Moving(tracked), Forgetting(tracked, most)
+        self.people = people or People(DayKeys())
+        self.moving, self.freezing = Moving(tracked), Freezing()
+        self.forgetting = Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
         self.logged = Logged()
         self.log_anew = False
@@ -103,16 +120,17 @@ class Writer:
         self.clock.ask()
         stored = await self.store.commit(state, commit, self.name, lease)
         if stored.commit == cut.name:
-            self.stored(plan, stored, len(commit.tick.encode()))
+            self.stored(plan, stored, len(commit.tick.encode()) + len(commit.people.encode()))
         return stored
 
     async def plan(self, cut: Cut, state: State, sources: Mapping[str, SourceState]) -> Plan:
         networks = tuple(dict.fromkeys([*state.networks, *sources, *cut.sources()]))
         hour = cut.minute * MINUTE // HOUR
         move = await self.moving.next(self.store, state, networks, hour)
+        freeze = await self.freezing.next(self.store, state, networks, hour // 24)
         stale = await self.forgetting.look(self.store, networks, hour, self.clock.now())
         spans = self.counted.spans(sources, cut.minute)
-        return Plan(cut, networks, sources, spans, move, stale)
+        return Plan(cut, networks, sources, spans, move, freeze, stale)
 
     def wanted(self, plan: Plan) -> dict[str, list[str]]:
         """The fields that the commit needs: key to names."""
@@ -120,8 +138,10 @@ class Writer:
         parts = [
             self.ledger.wanted(plan.cut, plan.networks),
             self.counted.wanted(plan.spans),
-            plan.stale.wanted(plan.networks),
+            self.people.wanted(plan.cut, plan.day),
+            plan.stale.wanted(plan.networks, plan.day),
             plan.move.wanted() if plan.move else {},
+            plan.freeze.wanted() if plan.freeze else {},
         ]
         for part in parts:
             for key, names in part.items():
@@ -135,17 +155,22 @@ class Writer:
         if plan.move:
             plan.move.enter(pages)
             self.popular.close(plan.move.hour, plan.move.most_used)
+        people = self.people.enter(plan.cut, pages, state, plan.day, changes.added)
+        if plan.freeze:
+            plan.freeze.enter(pages)
         forgotten, gone = plan.stale.enter(pages, plan.networks, changes.added, plan.hour)
         now = self.clock.now()
-        tick = self.tick(plan, pages, changes, gone, seconds, now)
+        tick = self.tick(plan, pages, changes, people.day, gone, seconds, now)
         self.ledger.say(pages)
         told = msgspec.json.encode(plan.sources).decode()
         return Commit(
             name=plan.cut.name,
             tick=tick,
-            state=fields_of_state(plan, state, told),
+            state=fields_of_state(plan, state, told, people.prints),
+            people=people.people,
             writes=[
                 *pages.writes(),
+                *people.writes,
                 *forgotten,
                 *marks(plan.cut, now),
                 *self.popular.write(now / 1000, self.spellings.shown),
@@ -159,6 +184,7 @@ class Writer:
         plan: Plan,
         pages: Pages,
         changes: Changes,
+        day: int,
         gone: list[str],
         seconds: float,
         now: int,
@@ -171,6 +197,7 @@ class Writer:
             "added": changes.added,
             "late": changes.late,
             "names": self.spellings.differing(changes.added),
+            "day": day,
             "gone": gone,
             "sources": plan.sources,
         }
@@ -183,6 +210,8 @@ class Writer:
         self.logged.add(stored.tick, size)
         self.counted.stored(plan.spans)
         self.popular.count(plan.cut)
+        if plan.freeze:
+            self.freezing.stored(plan.freeze)
         self.log_anew = False
         self.hear(stored)
 
@@ -215,16 +244,23 @@ class Logged:
         return "{}-{}".format(*max(begin, self.cut))
 
 
-def fields_of_state(plan: Plan, state: State, told: str) -> dict[str, str]:
+def fields_of_state(
+    plan: Plan, state: State, told: str, prints: Mapping[int, str]
+) -> dict[str, str]:
     """What the commit leaves in `state`."""
     moved = plan.move.hour if plan.move else max(state.moved, plan.hour - keys.HOUR_HOURS)
     moved = min(moved, plan.hour - 1)  # where Redis's clock was ahead for a while
+    newest = plan.day - KEPT_DAYS
+    frozen = plan.freeze.day if plan.freeze and plan.freeze.is_last else state.frozen
+    frozen = min(max(frozen, plan.day - keys.PEOPLE_DAYS), newest)
     fields = {
         "schema": str(keys.SCHEMA),
         "version": f"{keys.SCHEMA}.{state.number + 1}",
         "recent": " ".join([*state.recent[1 - RECENT :], plan.cut.name]),
         "networks": " ".join(plan.networks),
         "moved": str(moved if state.moved else plan.hour - 1),
+        "people": " ".join(f"{day}={found}" for day, found in prints.items()),
+        "frozen": str(frozen if state.frozen else newest),
         "sources": told,
     }
     fields |= {f"cursor:{source}": cursor for source, cursor in plan.cut.cursors.items()}

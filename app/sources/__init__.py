@@ -77,6 +77,8 @@ class Source(ABC):
     """Whether posts() can start at a cursor of the past, and so give what was not stored."""
     goes_back_to_the_start: bool = False
     """Whether an empty cursor is the beginning of all, and not the present."""
+    signs: bool = True
+    """Whether it says who wrote a post. Of one that has numbers only there are no people."""
     repeats: bool = False
     """Whether going back brings posts again that were counted: they are then known by their
     id, for 15 minutes (Redis' `seen:…`)."""

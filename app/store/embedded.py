@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 SOCKET_PATH_LONGEST = 100
 """Bytes; the kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS."""
 LOOK_SECONDS = 0.5
-OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "live", "bench.json"}
-"""What our server, `make live` and `make bench` make in ./data."""
+OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "people.key", "live", "bench.json"}
+"""What we, our server, `make live` and `make bench` make in ./data."""
 
 
 class DataInUse(Exception):

@@ -9,6 +9,7 @@ from app.store.connection import StoreLost
 
 RECENT = 64
 """Names of commits that are remembered."""
+SEVERAL = "-"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,12 @@ class State:
     """Every source that ever counted, in the order of their coming."""
     moved: int = 0
     """The newest hour whose most used hashtags are kept longer; hours are numbered since 1970."""
+    people: Mapping[int, str] = field(default_factory=dict)
+    """Day since 1970 to the fingerprint of the key by which its authors are hashed; SEVERAL where
+    there were two keys, so that nobody can say how many authors it had. The last is that of the
+    last tick."""
+    frozen: int = 0
+    """The newest day whose people are numbers."""
     told: str = ""
     """The newest entry of `states`, as it was written."""
     time: int = 0
@@ -63,6 +70,8 @@ class State:
             },
             networks=tuple(texts.get("networks", "").split()),
             moved=whole(texts.get("moved", "")),
+            people=read_prints(texts.get("people", "")),
+            frozen=whole(texts.get("frozen", "")),
             told=texts.get("sources", ""),
             time=time,
         )
@@ -77,6 +86,8 @@ class State:
             seen={**self.seen, **new.seen},
             networks=new.networks or self.networks,
             moved=new.moved or self.moved,
+            people=new.people or self.people,
+            frozen=new.frozen or self.frozen,
             told=new.told or self.told,
         )
 
@@ -89,6 +100,12 @@ class State:
 def whole(text: str) -> int:
     """The number that a text is; 0 for another text, or one that is too long to be ours."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+
+
+def read_prints(text: str) -> dict[int, str]:
+    """Day to fingerprint, of what is written "20786=5f... 20787=-", the days in order."""
+    parts = [part.partition("=") for part in text.split()]
+    return dict(sorted((whole(day), found) for day, _, found in parts if whole(day)))
 
 
 def is_id(text: str) -> bool:
@@ -144,3 +161,6 @@ class Commit:
     """An entry for `states`; empty where nothing changed."""
     oldest: str = ""
     """The oldest id that the log keeps; "" begins the log anew."""
+    people: str = ""
+    """A part of the tick's JSON, `"science":12,"football":3`: the authors of what changed, where
+    the script need not count them first."""

@@ -82,6 +82,7 @@ class Store:
             seen.version, seen.commit, commit.name, writer, int(lease * 1000), keys.TICKS,
             commit.tick, commit.oldest, keys.LOG_ENTRIES,
             *(packed(in_turns([*of], [*of.values()])) for of in (commit.state, commit.states)),
+            commit.people,
         ]  # fmt: skip
         names = [keys.STATE, keys.LOG, keys.LEASE, keys.STATES]
         for write in commit.writes:

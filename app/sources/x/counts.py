@@ -21,6 +21,7 @@ class XCounts(X):
     """X's numbers instead of its posts."""
 
     goes_back = True
+    signs = False
     sleep = staticmethod(asyncio.sleep)
 
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
