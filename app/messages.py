@@ -23,6 +23,9 @@ Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """What every reader of JSON can hold."""
 BySource = dict[str, Whole]
 """Source name to a number of posts."""
+DayPeople = tuple[int, int]
+"""A UTC day, numbered since 1970, and how many authors used a hashtag that day."""
+UNKNOWN_PEOPLE: DayPeople = (0, 0)
 
 
 class Shown(msgspec.Struct, frozen=True, gc=False):

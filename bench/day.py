@@ -23,7 +23,7 @@ from app.ingest.counter import Cut
 from app.messages import MINUTE
 from app.store.keys import LOG_SECONDS
 from app.store.store import Store
-from bench.ticks import NETWORK, TICK_SECONDS, WRITER, Ticks
+from bench.ticks import NETWORK, TICK_SECONDS, WRITER, Ticks, authors_of
 
 DISCOUNT, CONCENTRATION = 0.8, 10
 USES_A_POST = 0.3
@@ -88,10 +88,13 @@ class HandClock(RedisClock):
 
 
 def cut_of(minute: int, uses: Sequence[int], stream: Stream, is_marked: bool) -> Cut:
-    """A cut with these uses; is_marked: with a mark for each, as of a source that goes back."""
+    """A cut with these uses, each by another author; is_marked: with a mark for each, as of a
+    source that goes back."""
     posts = {name(number): n for number, n in Counter(uses).items()}
     marks = {stream.chance.randbytes(8) for _ in uses} if is_marked else set()
-    return Cut(minute, {NETWORK: posts}, marks={NETWORK: {minute: marks}} if marks else {})
+    authors = authors_of(minute, [name(number) for number in uses])
+    marked = {NETWORK: {minute: marks}} if marks else {}
+    return Cut(minute, {NETWORK: posts}, marks=marked, authors=authors)
 
 
 async def fill(

@@ -1,6 +1,7 @@
 """Ticks of the worst hashtags that strangers can think of: no tick is longer than readers take."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from servers import RedisServer
@@ -54,7 +55,7 @@ def full(spelled: Callable[[int], str], past: bool, bytes: int, n: int) -> Count
     while not counter.is_full and counter.bytes < bytes:
         tags = named(spelled(n + m) for m in range(30))
         assert len(tags) == 30
-        counter.add(Post(NETWORKS[0], "1", (HOUR * 60 - 1) * MINUTE, "", tags), past=past)
+        counter.add(Post(NETWORKS[0], "1", (HOUR * 60 - 1) * MINUTE, "author", tags), past=past)
         n += 30
     return counter
 
@@ -72,7 +73,8 @@ async def test_the_size_of_a_tick_is_bounded_by_construction(
     commits = Commits(State())
     for n in range(60 if again else 1):
         counter = full(spelled, past, MOST_BYTES // 20 if again else MOST_BYTES, n * 60)
-        commits.again.append(counter.cut(NETWORKS))
+        authors = desk.writer.people.hashed(counter.take_signed(), HOUR // 24)
+        commits.again.append(replace(counter.cut(NETWORKS), authors=authors))
         desk.writer.spellings.add(counter.take_spellings(), 0)
     cut = commits.next_again()
     assert cut and bool(commits.again) == again, "as much as one commit may have"
@@ -86,6 +88,7 @@ async def test_the_size_of_a_tick_is_bounded_by_construction(
     [tick] = await store.ticks_after("")
     assert len(tick.gone) > 1000 and len(tick.counts) > 100
     assert all(len(counts) == len(NETWORKS) for counts in tick.counts.values())
+    assert tick.people == dict.fromkeys(tick.counts, 0 if past else 1)
     assert max(map(len, tick.names.values())) <= 100
     [entry] = await store.redis.xrange(keys.LOG)
     assert len(entry[1][b"tick"]) < 0.9 * LONGEST

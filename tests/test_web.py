@@ -44,7 +44,7 @@ async def test_stream_begins_with_retry_then_totals_then_ticks(app: App) -> None
         assert (await anext(events)).retry == 2000
         first, second = await anext(events), await anext(events)
     assert first.name == second.name == "counts"
-    assert set(first.data) == {"at", "tick", "counts", "names", "sources", "details"}
+    assert set(first.data) == {"at", "tick", "counts", "people", "names", "sources", "details"}
     assert list(first.data["counts"]) == ["science", "football", "サッカー"]
     assert first.data["sources"] == {"demo": "live"}
     assert first.id < second.id

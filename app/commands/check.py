@@ -4,14 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from app.messages import MinuteCount, Post
+from app.ingest.day_keys import fingerprint
+from app.ingest.day_keys import read as read_keys
+from app.messages import DAY, MinuteCount, Post
 from app.settings import Settings
 from app.sources import Source, SourceLost, pick
 from app.store import keys
 from app.store.refusals import READ_ONLY, evicts, trouble_of
-from app.store.state import Commit, State
+from app.store.state import SEVERAL, Commit, State
 from app.store.store import LeaseLost, Store, StoreLost
 
 FIRST_POSTS_SECONDS = 10.0
@@ -45,6 +48,8 @@ async def check(
     """
     for finding in await check_redis(store):
         yield finding
+    if said := await check_people(settings.people_keys, store):
+        yield said
     for name in settings.sources:
         yield await check_source(picked(name), seconds)
         if cost := pick(name, settings).price():
@@ -74,6 +79,30 @@ async def check_source(source: Source, seconds: float) -> Finding:
         return Finding(False, f"{source.name}: no connection within {seconds:g} s.")
     word = "post" if posts == 1 else "posts"
     return Finding(True, f"{source.name}: {source.state}, {posts} {word} within {seconds:g} s.")
+
+
+SAME_FILE = "Give all ingesters of this Redis the same PEOPLE_KEY_FILE."
+
+
+async def check_people(file: Path, store: Store) -> Finding | None:
+    """Whether authors are counted by the key of today that is in the file; None where nobody has
+    counted any today, and where Redis cannot be read."""
+    try:
+        state = await store.load()
+    except StoreLost:
+        return None
+    today = state.time // DAY
+    counted = state.people.get(today)
+    if counted is None:
+        return None
+    if counted == SEVERAL:
+        text = "People: two ingesters had different keys: today's authors are counted no more."
+        return Finding(True, f"{text} {SAME_FILE}", fine=False)
+    key = read_keys(file).get(today)
+    if not key or fingerprint(key) != counted:
+        text = f"People: today's authors are counted by another key than that in {file}:"
+        return Finding(True, f"{text} an ingester here would end that. {SAME_FILE}", fine=False)
+    return Finding(True, f"People: authors are counted by the key in {file}.")
 
 
 async def check_redis(store: Store) -> list[Finding]:

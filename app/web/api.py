@@ -48,7 +48,8 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
                 for name, each in head.sources.items()
             },
         }
-        return await json({"at": head.at, "counts": fanout.totals(), **about})
+        found = {"counts": fanout.totals(), "people": fanout.people()}
+        return await json({"at": head.at, **found, **about})
 
     @app.errorhandler(StoreLost)
     async def lost(error: StoreLost) -> Response:

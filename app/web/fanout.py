@@ -268,6 +268,11 @@ class FanOut:
     ) -> int | BySource:
         return watched.split(totals, sources) if self.by_source else added_up(totals)
 
+    def people(self) -> dict[str, int | None]:
+        """How many authors used each hashtag on the day of the newest tick."""
+        day = self.ticks.day
+        return {each.tag: each.people_on(day) for each in self.shown}
+
     def names(self) -> dict[str, str]:
         """How hashtags are shown, where it is not by their key."""
         return {each.tag: each.name for each in self.shown if each.name_text}
@@ -278,8 +283,11 @@ class FanOut:
             return self.newest[1]
         before, after = around(head)
         counts = ",".join([self.text_of(each, head) for each in self.shown])
+        day = self.ticks.day  # people are today's, also in a tick that is told late
+        people = ",".join([each.written_people(day) for each in self.shown])
         names = ",".join([each.name_text for each in self.shown if each.name_text])
-        event = sse.event(f'{before}{counts}}},"names":{{{names}{after}', "counts", head.id)
+        told = f'{before}{counts}}},"people":{{{people}}},"names":{{{names}{after}'
+        event = sse.event(told, "counts", head.id)
         if head.number == self.ticks.last:
             self.newest = (head, event)
         return event

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from random import random
 
-from app.messages import BySource, Tick, parse_id
+from app.messages import UNKNOWN_PEOPLE, BySource, Tick, parse_id
 from app.pace import Pace
 from app.retry import Backoff
 from app.store import keys
@@ -129,6 +129,8 @@ class Feed(Watching):
         for tag in (*tick.gone, *tick.counts):
             if watched := self.watched.get(tag):
                 watched.totals = tick.counts.get(tag, {})
+                line = self.ticks.lines.get(tag)
+                watched.people = line.people if line else UNKNOWN_PEOPLE
                 name = tick.names.get(tag, tag)
                 if name != watched.name:
                     watched.rename(name)
@@ -149,7 +151,7 @@ class Feed(Watching):
         self.is_read = self.loaded = False
         self.begun += 1
         for watched in list(self.watched.values()):
-            watched.totals = None
+            watched.totals, watched.people = None, UNKNOWN_PEOPLE
 
     def load(self) -> None:
         """The log is read to its end; what is watched and not in it has to be learnt."""
@@ -238,7 +240,7 @@ class Feed(Watching):
         for tag in tags if begun == self.begun else ():
             watched = self.watched.get(tag)
             if watched and watched.totals is None:  # else a tick has told them meanwhile
-                watched.totals = totals[tag]
+                watched.totals, watched.people = totals[tag]
 
     async def learn_again(self) -> None:
         """Whenever the log began anew, read what is watched and not in it."""

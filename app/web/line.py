@@ -7,7 +7,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
-from app.messages import MINUTE, BySource
+from app.messages import MINUTE, UNKNOWN_PEOPLE, BySource, DayPeople
 
 STEP = 5_000
 """Milliseconds between points that late posts put into a line: at most 12 a minute."""
@@ -32,7 +32,7 @@ number_of, time_of = attrgetter("number"), attrgetter("at")
 class Line:
     """One hashtag's totals. Its points leave it with their ticks, so it is bounded."""
 
-    __slots__ = ("before", "name", "points", "rewritten")
+    __slots__ = ("before", "name", "people", "points", "rewritten")
 
     def __init__(self, before: BySource, name: str) -> None:
         self.before = before
@@ -40,6 +40,8 @@ class Line:
         self.points: list[Point] = []
         self.name = name
         """The spelling that most posts of the last hour had."""
+        self.people: DayPeople = UNKNOWN_PEOPLE
+        """As the last tick that changed the totals told them."""
         self.rewritten = 0
         """The number of the last tick that told something new about the time before it."""
 

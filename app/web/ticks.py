@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from sys import getsizeof, intern
 
-from app.messages import BySource, SourceState, Tick, is_after
+from app.messages import UNKNOWN_PEOPLE, BySource, SourceState, Tick, is_after
 from app.store.keys import LOG_ENTRIES, LOG_SECONDS
 from app.web.gaps import SHORTEST, Gap, all_gaps, clipped, gap_of, is_pause, spells_of
 from app.web.line import Line, Point, time_of
@@ -14,7 +14,7 @@ from app.web.line import Line, Point, time_of
 LOG_BYTES = 64 * 2**20
 """Of memory, that ticks and lines take at most: 15 minutes of four times what all of Bluesky
 writes. In a flood the oldest ticks go before their time."""
-HEAD_BYTES, LINE_BYTES, POINT_BYTES, CHANGE_BYTES, SOURCE_BYTES = 500, 400, 310, 9, 400
+HEAD_BYTES, LINE_BYTES, POINT_BYTES, CHANGE_BYTES, SOURCE_BYTES = 500, 480, 310, 9, 400
 """What one of each takes in CPython 3.11 on a machine of 64 bits, nearly, without its texts: a
 line's are its hashtag and its name, a source's its reason."""
 CUT = "so much was counted that less than 15 minutes of it are at hand"
@@ -36,6 +36,8 @@ class Head:
     """How long the tick lasts."""
     sources: dict[str, SourceState]
     """One object for all heads in a row that say the same."""
+    day: int
+    """The UTC day, numbered since 1970, that people are of; 0 where authors are not counted."""
     came: float
     """When we heard it, in seconds of the feed's clock."""
     changed: list[str]
@@ -74,6 +76,11 @@ class Ticks:
     @property
     def newest(self) -> Head | None:
         return self.heads[-1] if self.heads else None
+
+    @property
+    def day(self) -> int:
+        """The UTC day that people are of (Head)."""
+        return self.heads[-1].day if self.heads else 0
 
     def clear(self) -> None:
         self.heads.clear()
@@ -116,7 +123,8 @@ class Ticks:
         paused = before.at if before and is_pause(before.at, tick.at, seconds) else 0
         self.last += 1
         concerns_all = bool(paused or (before and before.sources is not sources))
-        head = Head(self.last, tick.id, tick.at, seconds, sources, now, [], paused, concerns_all)
+        about = tick.id, tick.at, seconds, sources, tick.day
+        head = Head(self.last, *about, now, [], paused, concerns_all)
         self.heads.append(head)
         self.numbers[head.id] = head.number
         self.bytes += HEAD_BYTES
@@ -167,7 +175,7 @@ class Ticks:
         self.remove(tag)
         line = self.lines[tag] = Line({}, tag)
         line.points.append(Point(head.number, head.at, {}))
-        line.rewritten = head.number
+        line.rewritten, line.people = head.number, (head.day, 0)
         head.changed.append(tag)
         self.bytes += bytes_of_line(line, tag) + CHANGE_BYTES
 
@@ -191,6 +199,8 @@ class Ticks:
                 if found := self.head(number):
                     found.changed.append(tag)
         line.points.append(Point(head.number, head.at, totals))
+        people = tick.people.get(tag)
+        line.people = UNKNOWN_PEOPLE if people is None else (tick.day, people)
         self.bytes += (POINT_BYTES + CHANGE_BYTES) * (len(line.points) - points)
         head.changed.append(tag)
 

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from app.messages import BySource
+from app.messages import UNKNOWN_PEOPLE, BySource, DayPeople
 from app.store import keys
+from app.store.state import State
 from app.store.store import Store, StoreLost, Values
 
 READ_AT_ONCE = 200
@@ -17,16 +18,29 @@ class Totals:
     def __init__(self) -> None:
         self.networks: tuple[str, ...] = ()
         """Every source that ever counted, as far as we know."""
+        self.day = 0
+        """The UTC day that the last tick's people are of, as far as we know."""
 
-    async def read(self, store: Store, tags: Sequence[str]) -> tuple[str, dict[str, BySource]]:
-        """The id of the last tick, and the totals of these hashtags at it. Raises StoreLost."""
-        self.networks = self.networks or (await store.load()).networks
+    async def read(
+        self, store: Store, tags: Sequence[str]
+    ) -> tuple[str, dict[str, tuple[BySource, DayPeople]]]:
+        """The id of the last tick, and the totals and the people of these hashtags at it. Raises
+        StoreLost."""
+        if not self.networks:
+            self.hear(await store.load())
         while True:
-            names = {network: keys.totals(network) for network in self.networks}
-            state, values = await store.read(dict.fromkeys(names.values(), tags))
-            if set(state.networks) <= names.keys():
-                return state.tick, {tag: found(store, tag, names, values) for tag in tags}
-            self.networks = state.networks  # there are more of them: all is read again
+            names, day = {network: keys.totals(network) for network in self.networks}, self.day
+            of_people = [keys.people(day)] if day else []
+            state, values = await store.read(dict.fromkeys([*names.values(), *of_people], tags))
+            self.hear(state)
+            if set(state.networks) <= names.keys() and self.day == day:
+                return state.tick, {
+                    tag: (found(store, tag, names, values), people(store, tag, day, values))
+                    for tag in tags
+                }  # else there are more of them, or it is another day: all is read again
+
+    def hear(self, state: State) -> None:
+        self.networks, self.day = state.networks, max(state.people, default=0)
 
 
 def found(store: Store, tag: str, names: Mapping[str, str], values: Values) -> BySource:
@@ -40,6 +54,18 @@ def found(store: Store, tag: str, names: Mapping[str, str], values: Values) -> B
             except ValueError as error:
                 store.skip(f"{tag!r} in the Redis key {key} is {error}")
     return totals
+
+
+def people(store: Store, tag: str, day: int, values: Values) -> DayPeople:
+    """How many authors used a hashtag that day; what is none is skipped and counted."""
+    if not day:
+        return UNKNOWN_PEOPLE
+    key = keys.people(day)
+    try:
+        return day, keys.read_people(values.get(key, {}).get(tag, b""))
+    except ValueError as error:
+        store.skip(f"{tag!r} in the Redis key {key} is {error}")
+        return UNKNOWN_PEOPLE
 
 
 class Batch:

@@ -65,7 +65,7 @@ class Watching:
         if found is None:
             found = self.watched[tag] = Watched(tag, self.name_of(tag), tag in self.spellings)
             if line := self.ticks.lines.get(tag):
-                found.totals = line.now
+                found.totals, found.people = line.now, line.people
         return found
 
     def forget(self, shown_by: ref[FanOut]) -> None:
