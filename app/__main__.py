@@ -21,6 +21,7 @@ from app import VERSION
 from app.commands.check import check, redis_warnings
 from app.commands.record import network, record, recording
 from app.ingest.day_keys import DayKeys
+from app.ingest.delivery import Delivery
 from app.ingest.ingester import Ingester
 from app.logs import begin_logging
 from app.process import beside, end_of, stop_event, stop_with_parent
@@ -181,6 +182,7 @@ async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
         blocked=settings.blocked_hashtags,
         shows_posts=settings.show_posts,
         day_keys=DayKeys(settings.people_keys),
+        delivery=Delivery(settings.alert_url, settings.alert_secret),
     )
 
     async def ingest() -> None:

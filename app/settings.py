@@ -251,6 +251,12 @@ class Settings:
         "", "a comma list of hashtags, or @ and the name of a file with one a line", blocked
     )
     show_posts: bool = setting("true", "true or false", true_or_false)
+    alert_url: str = setting(
+        "", "an http:// or https:// URL", url("http", "https"), secret=True, address=True
+    )
+    alert_secret: str = setting(
+        "", "a text of visible ASCII characters without spaces", token, secret=True
+    )
 
     @property
     def people_keys(self) -> Path:

@@ -46,6 +46,11 @@ def post(author: str, *tags: str, adult: bool = False) -> Post:
     return Post("x", "1", 0, author, dict.fromkeys(tags, "T"), "", adult)
 
 
+def linking(tag: str, number: int, *hosts: str) -> Iterator[Use]:
+    """So many people, each with one post with these links."""
+    return ((at, replace(made, domains=hosts)) for at, made in crowd(tag, number))
+
+
 def add(board: Board, uses: Iterable[Use]) -> None:
     for at, made in uses:
         board.lately.add(made, made.hashtags.keys(), at, at)
@@ -126,6 +131,7 @@ async def test_what_a_board_says_of_a_hashtag(store: Store) -> None:
         "unusual": pytest.approx(-math.log10(float(exact(30, 0.5))), abs=0.06),
         "hour": [0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 6],
         "busiest_author": 0.275,
+        "busiest_link": 0.0,
     }
     assert told["used"] == [entry]
     assert (told["at"], told["since"]) == (NOW, NOW)
@@ -166,6 +172,21 @@ async def test_what_is_blocked_is_never_on_it(store: Store) -> None:
     add(board, [*crowd("bad", 50), *crowd("good", 20)])
     told = await made(board, store)
     assert tags(told) == tags(told, "used") == ["good"]
+    assert told["blocked"] == 1
+
+
+async def test_what_links_to_one_host_is_marked(store: Store) -> None:
+    """More than half of its posts; half of them, or to several hosts, are nobody's farm."""
+    await past(store, {"farm": 1, "half": 1, "links": 1})
+    board = Board(str)
+    add(board, [*linking("farm", 11, "shop.example", "other.example"), *crowd("farm", 10)])
+    add(board, [*linking("half", 10, "shop.example"), *crowd("half", 10)])
+    add(board, (use for n in range(20) for use in linking("links", n, f"{n % 3}.example")))
+    told = await made(board, store)
+    shares = {entry["tag"]: entry["busiest_link"] for entry in told["rising"]}
+    assert shares["farm"] == pytest.approx(11 / 21, abs=0.001) and shares["half"] == 0.5
+    assert shares["links"] < 0.5
+    assert [entry.tag for entry in board.unusual(NOW)] == ["half", "links"]
 
 
 async def test_it_is_written_once(store: Store) -> None:
@@ -177,7 +198,7 @@ async def test_it_is_written_once(store: Store) -> None:
     [write] = board.write(NOW)
     assert (write.kind, write.key, write.ends) == ("string", keys.BOARD, NOW // 1000 + 300)
     told = json.loads(write.values[0])
-    assert told == {"at": NOW, "since": NOW, "rising": [], "used": []}
+    assert told == {"at": NOW, "since": NOW, "blocked": 0, "rising": [], "used": []}
     assert board.write(NOW) == []
 
 
@@ -207,7 +228,10 @@ def test_what_is_left_of_a_peak(peak: float, passed: int) -> None:
 
 def test_those_of_one_author_take_nobodys_place() -> None:
     """Beside the first twenty of all there are the first twenty of the others."""
-    entries = [Entry(f"t{n}", 10, n, 0.6 if n % 3 else 0.5, None, n, n) for n in range(100)]
+    entries = [
+        Entry(f"t{n}", 10, n, 0.6 if n % 3 == 1 else 0.5, 0.6 if n % 3 == 2 else 0.5, None, n, n)
+        for n in range(100)
+    ]
     found = best(entries, lambda entry: (entry.rank, 0.0))
     ranks = [entry.rank for entry in found]
     assert ranks == sorted(ranks, reverse=True)
@@ -259,7 +283,10 @@ def test_from_how_many_people_on_it_is_rising(hourly: float) -> None:
     assert found.rises_from >= 5
     assert score_of(int(found.rises_from), found.posts) >= 6
     assert found.rises_from == 5 or score_of(int(found.rises_from) - 1, found.posts) < 6
-    assert usual_of(None) == Usual(None, math.inf)
+    assert found.unusual_from == 5 or score_of(int(found.unusual_from) - 1, found.posts) < 4
+    assert 5 <= found.unusual_from <= found.rises_from
+    assert score_of(int(found.unusual_from), found.posts) >= 4
+    assert usual_of(None) == Usual(None, math.inf, math.inf)
 
 
 class Slow:
@@ -275,10 +302,12 @@ class Slow:
         """What is rising and what is most used, and posts and people of what five people used."""
         begin = (now // 10_000 - 59) * 10_000
         authors: dict[str, list[str]] = {}
+        hosts: dict[str, Counter[str]] = {}
         for at, made in uses:
             if begin <= at <= now and not made.adult and len(made.hashtags) <= 10:
                 for tag in made.hashtags:
                     authors.setdefault(tag, []).append(made.author)
+                    hosts.setdefault(tag, Counter()).update(made.domains)
         about = {
             tag: (len(all), len(set(all) - {""}))
             for tag, all in authors.items()
@@ -297,14 +326,17 @@ class Slow:
             tag: max(Counter(who for who in authors[tag] if who).values()) / len(authors[tag])
             for tag in about
         }
+        self.linked = {
+            tag: max(hosts[tag].values(), default=0) / len(authors[tag]) for tag in about
+        }
         rising = [tag for tag in about if rank[tag] >= 6]
         rising.sort(key=lambda tag: (rank[tag], about[tag][1], tag), reverse=True)
         used = sorted(about, key=lambda tag: (*about[tag][::-1], tag), reverse=True)
         return rising, used, about
 
     def listed(self, ranked: Sequence[str]) -> list[str]:
-        """The first twenty, and the first twenty of those that are not one author's."""
-        honest = [tag for tag in ranked if self.busiest[tag] <= 0.5]
+        """The first twenty, and the first twenty of those that are not of one."""
+        honest = [tag for tag in ranked if max(self.busiest[tag], self.linked[tag]) <= 0.5]
         return [tag for tag in ranked if tag in ranked[:20] or tag in honest[:20]]
 
     def score(self, tag: str, number: int) -> float:
@@ -320,7 +352,8 @@ def recorded(recordings: Path, chance: Random) -> Iterator[Post]:
             if (found := parser.parse(line)) and found.hashtags:
                 author = f"{int(chance.paretovariate(0.4))}" if chance.random() < 0.95 else ""
                 adult = chance.random() < 0.05
-                yield Post("x", found.id, 0, author, found.hashtags, "", adult)
+                hosts = (f"{int(chance.paretovariate(0.6))}.example", "b")[: chance.randrange(3)]
+                yield Post("x", found.id, 0, author, found.hashtags, "", adult, hosts)
 
 
 async def test_it_is_what_a_slow_count_of_the_recordings_is(recordings: Path, store: Store) -> None:
@@ -351,7 +384,8 @@ async def test_it_is_what_a_slow_count_of_the_recordings_is(recordings: Path, st
         for entry in (*told["rising"], *told["used"]):
             assert (entry["posts"], entry["people"]) == about[entry["tag"]]
             assert entry["busiest_author"] == pytest.approx(slow.busiest[entry["tag"]], abs=0.001)
-            alone += entry["busiest_author"] > 0.5
+            assert entry["busiest_link"] == pytest.approx(slow.linked[entry["tag"]], abs=0.001)
+            alone += max(entry["busiest_author"], entry["busiest_link"]) > 0.5
         risen += len(rising)
     assert len(about) > 40
     assert risen > 100
@@ -363,7 +397,7 @@ async def test_what_counts_for_the_board_is_what_is_counted(store: Store) -> Non
     for, in its own time."""
     source = Demo(read({"HASHTAGS": "a"}))
     ingester = Ingester([source], store, ["a"], 0.5, elapsed=lambda: NOW / 1000)
-    taken = ingester.board.lately
+    taken = ingester.present.lately
     ingester.take(source, post("ada", "a", "b"))
     assert taken.tags.keys() == {"a", "b"}
     source.complete = False

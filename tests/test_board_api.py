@@ -26,7 +26,7 @@ def listed(tag: str, busiest: float = 0.1) -> dict[str, Any]:
     """A hashtag as the ingester writes it."""
     return {
         "tag": tag, "name": tag.upper(), "posts": 9, "people": 8, "usual": 0.5, "unusual": 7.1,
-        "hour": [0] * 12, "busiest_author": busiest,
+        "hour": [0] * 12, "busiest_author": busiest, "busiest_link": 0.0,
     }  # fmt: skip
 
 
@@ -45,6 +45,22 @@ async def test_twenty_are_told_and_no_bots(store: Store) -> None:
     assert whole["rising"] == rising[:20]
     assert (told["used"], whole["used"]) == ([], [listed("u", 0.51)])
     assert (told["at"], told["since"]) == (2, 1)
+    assert told["hidden"] == {"blocked": 0, "of_one": 26}
+    assert whole["hidden"] == {"blocked": 0, "of_one": 0}
+
+
+async def test_one_host_is_as_bad_as_one_author(store: Store) -> None:
+    """And what is not shown is counted; a board of before there were hosts is read, too."""
+    linked = listed("shop") | {"busiest_link": 0.51}
+    old = {name: value for name, value in listed("old").items() if name != "busiest_link"}
+    await store.redis.set(
+        keys.BOARD, json.dumps(json.loads(board(used=[linked, old])) | {"blocked": 2})
+    )
+    found = await Boards().read(store)
+    assert found
+    assert [one["tag"] for one in found.answer(False)["used"]] == ["old"]
+    assert [one["tag"] for one in found.answer(True)["used"]] == ["shop", "old"]
+    assert found.answer(False)["hidden"] == {"blocked": 2, "of_one": 1}
 
 
 async def test_redis_is_asked_now_and_then(store: Store) -> None:

@@ -16,6 +16,10 @@
     lately.py      who used which hashtags in the last ten minutes
     board.py       what is rising, and most used, in them
     posts.py       where the posts of the last ten minutes are
+    together.py    which come in the same posts
+    alerts.py      which are unusual for long
+    delivery.py    alerts on their way to ALERT_URL
+    present.py     all of that, every few seconds
     clock.py       Redis's clock
     writer.py      one commit, from all of the above
     commits.py     what was tried, and what Redis has of it

@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import chain, islice
 from typing import Any
 
-from app.ingest.lately import LEAST_PEOPLE, NOBODY, Lately
+from app.ingest.lately import LEAST_PEOPLE, NOBODY, Lately, people
 from app.ingest.unusual import log_tail
 from app.ingest.usual import read_hours, skipping, usual_at
 from app.messages import HOUR, MINUTE, dumps
@@ -17,8 +17,8 @@ from app.store.state import Write
 from app.store.store import Store
 
 LISTED = 20
-RISING = 6.0
-"""Likely once in a million, as a power of ten."""
+RISING, UNUSUAL = 6.0, 4.0
+"""Likely once in a million, and once in ten thousand (alerts.py), as powers of ten."""
 HALVES = 30 * MINUTE
 """In so long a peak is half of what it was."""
 MOST_PEAKS = 1000
@@ -26,8 +26,9 @@ READ_AT_ONCE = 200
 """Hashtags of which it is read for one board what is usual: new ones first."""
 BINS_AN_HOUR = 6
 LINE_MINUTES, LINE_STEP = 60, 5
-ONE_AUTHORS = 0.5
-"""More of a hashtag's posts than this part are one author's: a bot's, as it seems."""
+MOST_OF_ONE = 0.5
+"""More of a hashtag's posts than this part are one author's, or link to one host: a bot's, as it
+seems."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Entry:
     """Of the ten minutes."""
     people: int
     """Who wrote them."""
-    busiest: float
+    busiest_author: float
     """The part of the posts that the busiest author wrote."""
+    busiest_link: float
+    """The part of them that link to the host that most link to."""
     usual: float | None
     """Posts that ten minutes of this hour usually have; None where nobody knows."""
     score: float
@@ -50,8 +53,9 @@ class Entry:
     """What is left of its highest score."""
 
     @property
-    def is_one_authors(self) -> bool:
-        return self.busiest > ONE_AUTHORS
+    def is_of_one(self) -> bool:
+        """Whether it is mostly one author's, or for one host."""
+        return max(self.busiest_author, self.busiest_link) > MOST_OF_ONE
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,18 @@ class Usual:
     posts: float | None
     """None where nobody knows."""
     rises_from: float
-    """So many people are rising."""
+    """So many people are rising; and so many are unusual (alerts.py)."""
+    unusual_from: float
 
 
-UNKNOWN = Usual(None, math.inf)
+UNKNOWN = Usual(None, math.inf, math.inf)
 
 
 class Board:
     """Made every few seconds from what came lately and what is usual.
 
     Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
-    Lately's uses; peaks has MOST_PEAKS.
+    Lately's uses; peaks has MOST_PEAKS; met the blocked hashtags at most.
     """
 
     def __init__(self, shown: Callable[[str], str], blocked: Collection[str] = ()) -> None:
@@ -84,12 +89,15 @@ class Board:
         """Of which only that of an hour before is known."""
         self.peaks: dict[str, tuple[float, int]] = {}
         """Hashtag to its highest score that still counts, and when it had it."""
+        self.met: set[str] = set()
+        """Blocked ones that would be among the first."""
         self.text = ""
         """The newest board, as JSON, until it is written."""
 
     async def make(self, store: Store, networks: Sequence[str], now: int) -> None:
         """Work it out anew; now: milliseconds since 1970. Raises StoreLost."""
         self.lately.forget(now)
+        self.met.clear()
         await self.learn(store, networks, now)
         rising = best(self.rising(now), lambda e: (e.rank, e.people))
         used = best(self.most_used(now), lambda e: (e.people, e.posts))
@@ -98,6 +106,7 @@ class Board:
         told = {
             "at": now,
             "since": self.lately.since,
+            "blocked": len(self.met),
             "rising": [self.told(entry, lines) for entry in rising],
             "used": [self.told(entry, lines) for entry in used],
         }
@@ -143,17 +152,26 @@ class Board:
         return self.first(sorted(crowded, key=crowded.__getitem__, reverse=True), crowded, now)
 
     def first(self, ranked: Iterable[str], values: Mapping[str, float], now: int) -> list[Entry]:
-        """The first of these, in their order, until there are enough that are not one author's;
+        """The first of these, in their order, until there are enough that are not of one;
         with all whose value is that of the last."""
         found: list[Entry] = []
         honest = 0
         for tag in ranked:
             if honest >= LISTED and values[tag] < values[found[-1].tag]:
                 break
-            if tag not in self.blocked:
+            if tag in self.blocked:
+                self.met.add(tag)
+            else:
                 found.append(self.entry(tag, now))
-                honest += not found[-1].is_one_authors
+                honest += not found[-1].is_of_one
         return found
+
+    def unusual(self, now: int) -> list[Entry]:
+        """Those of which an alert tells when they stay so."""
+        crowded, usual = self.lately.crowded, self.usual
+        tags = [tag for tag, n in crowded.items() if n >= usual.get(tag, UNKNOWN).unusual_from]
+        found = [self.entry(tag, now) for tag in tags if tag not in self.blocked]
+        return [entry for entry in found if not entry.is_of_one]
 
     def left(self, tag: str, now: int) -> float:
         """What is left of the hashtag's peak; all of it where the clock went back."""
@@ -161,33 +179,46 @@ class Board:
         return peak * math.pow(0.5, max(0, now - at) / HALVES)
 
     def entry(self, tag: str, now: int) -> Entry:
-        authors, usual = self.lately.tags[tag], self.usual.get(tag, UNKNOWN).posts
-        number, posts = self.lately.crowded[tag], sum(authors.values())
-        busiest = max(n for author, n in authors.items() if author != NOBODY) / posts
-        score = score_of(number, usual)
-        return Entry(tag, posts, number, busiest, usual, score, self.left(tag, now))
+        authors, hosts = self.lately.tags.get(tag, {}), self.lately.hosts.get(tag, {})
+        usual, number = self.usual.get(tag, UNKNOWN).posts, people(authors)
+        posts = max(1, sum(authors.values()))
+        busiest = max((n for author, n in authors.items() if author != NOBODY), default=0)
+        linked = max(hosts.values(), default=0)
+        return Entry(
+            tag=tag,
+            posts=sum(authors.values()),
+            people=number,
+            busiest_author=busiest / posts,
+            busiest_link=linked / posts,
+            usual=usual,
+            score=score_of(number, usual),
+            rank=self.left(tag, now),
+        )
 
     def told(self, entry: Entry, lines: Mapping[str, list[int]]) -> dict[str, Any]:
+        named = {"tag": entry.tag, "name": self.shown(entry.tag)}
+        return {**named, **self.about(entry), "hour": lines[entry.tag]}
+
+    def about(self, entry: Entry) -> dict[str, Any]:
+        """The numbers of a hashtag, for JSON."""
         return {
-            "tag": entry.tag,
-            "name": self.shown(entry.tag),
             "posts": entry.posts,
             "people": entry.people,
             "usual": None if entry.usual is None else round(entry.usual, 1),
             "unusual": None if entry.usual is None else round(entry.score, 1),
-            "hour": lines[entry.tag],
-            "busiest_author": round(entry.busiest, 3),
+            "busiest_author": round(entry.busiest_author, 3),
+            "busiest_link": round(entry.busiest_link, 3),
         }
 
 
 def best(entries: Iterable[Entry], order: Callable[[Entry], tuple[float, float]]) -> list[Entry]:
-    """The first of all, and the first of those that are not one author's, in their order."""
+    """The first of all, and the first of those that are not of one, in their order."""
     among = list(entries)
 
     def ordered(entry: Entry) -> tuple[float, float, str]:
         return *order(entry), entry.tag
 
-    honest = nlargest(LISTED, (e for e in among if not e.is_one_authors), key=ordered)
+    honest = nlargest(LISTED, (e for e in among if not e.is_of_one), key=ordered)
     first = {entry.tag: entry for entry in (*honest, *nlargest(LISTED, among, key=ordered))}
     return sorted(first.values(), key=ordered, reverse=True)
 
@@ -197,13 +228,19 @@ def usual_of(hourly: float | None) -> Usual:
     """Of so many posts an hour; None where nobody knows."""
     if hourly is None:
         return UNKNOWN
-    posts, below, least = hourly / BINS_AN_HOUR, 0, LEAST_PEOPLE
-    while score_of(least, posts) < RISING:
+    posts = hourly / BINS_AN_HOUR
+    return Usual(posts, least_with(RISING, posts), least_with(UNUSUAL, posts))
+
+
+def least_with(score: float, usual: float) -> int:
+    """How many people have this score at the least."""
+    below, least = 0, LEAST_PEOPLE
+    while score_of(least, usual) < score:
         below, least = least, 2 * least
     while least - below > 1:
         middle = (below + least) // 2
-        below, least = (below, middle) if score_of(middle, posts) >= RISING else (middle, least)
-    return Usual(posts, least)
+        below, least = (below, middle) if score_of(middle, usual) >= score else (middle, least)
+    return max(least, LEAST_PEOPLE)
 
 
 @lru_cache(8192)  # most are as they were for the board before

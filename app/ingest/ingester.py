@@ -11,14 +11,15 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
-from app.ingest.board import Board
 from app.ingest.clock import RedisClock, Told, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
 from app.ingest.day_keys import DayKeys
+from app.ingest.delivery import Delivery
 from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
 from app.ingest.people import People
 from app.ingest.posts import Posts
+from app.ingest.present import Present
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
 from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
@@ -36,7 +37,6 @@ LAST_WORD_SECONDS = 0.3
 """For what a source has to tidy up: X's account of what was read is in Redis, too."""
 RUSH_SECONDS = 0.05
 """Ticks come so soon after each other at the most, when more waits than one can have."""
-BOARD_SECONDS = 5.0
 
 
 class Ingester:
@@ -53,6 +53,7 @@ class Ingester:
         blocked: Collection[str] = (),
         shows_posts: bool = True,
         day_keys: DayKeys | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self.sources = {source.name: source for source in sources}
         """By their names."""
@@ -63,6 +64,8 @@ class Ingester:
         """Hashtags that are never on the board."""
         self.shows_posts = shows_posts
         """Whether it is written down where the posts are."""
+        self.delivery = delivery or Delivery()
+        """Of alerts."""
         self.pace = Pace(seconds, "storing a tick")
         self.name = own_name()
         """Ours among ingesters, as the lease has it."""
@@ -80,7 +83,8 @@ class Ingester:
         """Forget all but what Redis holds."""
         self.counter = Counter(self.tracked)
         self.commits = Commits(stored)
-        self.board = Board(self.writer.spellings.shown, self.blocked)
+        delivered = self.tracked if self.delivery.url else ()
+        self.present = Present(self.writer.spellings.shown, self.blocked, delivered)
         self.posts = Posts(self.shows_posts)
         self.seen: dict[str, Seen] = {}
         """Of each source that may bring again what was counted: what that was."""
@@ -105,7 +109,8 @@ class Ingester:
         async with asyncio.TaskGroup() as group:
             beside = [
                 group.create_task(self.recall_popular(), name="popular"),
-                group.create_task(self.make_boards(), name="board"),
+                group.create_task(self.make_present(), name="present"),
+                group.create_task(self.deliver(), name="delivery"),
             ]
             for source in self.sources.values():
                 self.read(source, group)
@@ -150,8 +155,8 @@ class Ingester:
             return
         heard = {name for name, source in self.sources.items() if not source.misses_deletions}
         try:
-            async for _ in self.posts.recall(self.store, heard):
-                pass
+            async for post in self.posts.recall(self.store, heard):
+                self.present.recall(post, self.clock.now())
         except StoreLost as lost:
             self.lose_posts(lost)
 
@@ -162,12 +167,12 @@ class Ingester:
             hour = keys.hour_of(stored.time)
             await self.writer.popular.recall(self.store, stored.networks, hour)
 
-    async def make_boards(self) -> None:
-        """A new board every few seconds; without Redis, the next one will do."""
-        while True:
-            await asyncio.sleep(BOARD_SECONDS)
-            with suppress(StoreLost):
-                await self.board.make(self.store, tuple(self.sources), self.clock.now())
+    async def make_present(self) -> None:
+        await self.present.run(self.store, tuple(self.sources), self.clock.now)
+
+    async def deliver(self) -> None:
+        if self.delivery.url:
+            await self.delivery.run(self.present.alerts, self.clock.now)
 
     async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
         loop, this = asyncio.get_running_loop(), asyncio.current_task()
@@ -247,12 +252,13 @@ class Ingester:
         old = [(seen, name, minute) for name, seen in self.seen.items() for minute in seen.old()]
         dropped = [keys.seen(name, minute) for _, name, minute in old]
         states = {source.name: self.told.tell(source) for source in self.sources.values()}
-        board = self.board.write(self.clock.now())
+        present = self.present.write(self.clock.now())
         stored = await self.writer.write(
-            cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped, board
+            cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped, present
         )
         if stored.commit == cut.name:
             self.commits.done(cut, stored)
+            self.present.wrote(present)
             for seen, _, minute in old:
                 seen.minutes.pop(minute, None)
             return True
@@ -359,7 +365,7 @@ class Ingester:
         if tags:
             now = self.clock.now()
             at = post.time if source.catching_up else now
-            self.board.lately.add(post, tags, at, now)
+            self.present.lately.add(post, tags, at, now)
             self.posts.add(post, tags, at, now)
 
     def complain(self, trouble: str) -> None:

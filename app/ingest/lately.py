@@ -1,10 +1,12 @@
 """Which hashtags who used in the last ten minutes; pure.
 
-For the board alone: no total is made of it, and nothing of it is stored. An author is a number of
-64 bits, by Python's own hash of a text, whose key is drawn anew with each process.
+For the board, alerts and what comes together: no total is made of it, and nothing of it is stored.
+An author is a number of 64 bits, by Python's own hash of a text, whose key is drawn anew with each
+process.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from sys import intern
 
 from app.messages import Post
 
@@ -17,24 +19,31 @@ MOST_USES = 250_000
 time."""
 MOST_IN_POST = 10
 """Hashtags; a post with more wants to be found by any of them."""
+MOST_DOMAINS = 3
+"""Of a post."""
 LEAST_PEOPLE = 5
 NOBODY = 0
 """The author of a post whose network does not say."""
 
+Use = tuple[int, tuple[str, ...], tuple[str, ...]]
+"""Author, hashtags, and the hosts that are linked to, of one post."""
+
 
 class Lately:
-    """The posts of ten minutes. Bounded by MOST_USES: of slots, authors and hashtags there are no
-    more."""
+    """The posts of ten minutes. Bounded by MOST_USES: of slots, authors, hashtags and hosts there
+    are no more."""
 
     def __init__(self) -> None:
-        self.slots: dict[int, list[tuple[int, tuple[str, ...]]]] = {}
-        """Number of the slot since 1970 to author and hashtags of each post."""
+        self.slots: dict[int, list[Use]] = {}
+        """Number of the slot since 1970 to its posts."""
         self.tags: dict[str, dict[int, int]] = {}
         """Hashtag to author to posts."""
+        self.hosts: dict[str, dict[str, int]] = {}
+        """Hashtag to host to posts that link to it."""
         self.crowded: dict[str, int] = {}
         """Hashtag to people, of those that at least LEAST_PEOPLE used."""
         self.uses = 0
-        """Hashtags of posts, all together."""
+        """Hashtags of posts, all together, and once more for each host of a post."""
         self.since = 0
         """From when on all of it is here, in milliseconds since 1970; 0 before the first."""
 
@@ -44,20 +53,39 @@ class Lately:
         What its network or its author calls adult does not count, nor does one with many
         hashtags, nor one of another time.
         """
-        slot, present = at // SLOT, now // SLOT
         self.since = self.since or now
-        if post.adult or len(post.hashtags) > MOST_IN_POST or not tags:
+        if not post.adult and len(post.hashtags) <= MOST_IN_POST:
+            self.put(post.source, post.author, tuple(tags), post.domains, at, now)
+
+    def put(
+        self,
+        source: str,
+        author: str,
+        tags: tuple[str, ...],
+        domains: Sequence[str],
+        at: int,
+        now: int,
+    ) -> None:
+        """The same, of a post that is not adult."""
+        slot, present = at // SLOT, now // SLOT
+        if (
+            not 0 < len(tags) <= MOST_IN_POST
+            or not present - SLOTS < slot <= present
+            or self.is_full(present)
+        ):
             return
-        if not present - SLOTS < slot <= present or self.is_full(present):
-            return
-        author = hash((post.source, post.author)) if post.author else NOBODY
-        self.slots.setdefault(slot, []).append((author, tuple(tags)))
-        self.uses += len(tags)
+        who = hash((source, author)) if author else NOBODY
+        hosts = tuple([intern(host) for host in domains[:MOST_DOMAINS]]) if domains else ()
+        self.slots.setdefault(slot, []).append((who, tags, hosts))
+        self.uses += len(tags) * (1 + len(hosts))
         for tag in tags:
             authors = self.tags.setdefault(tag, {})
-            authors[author] = authors.get(author, 0) + 1
-            if authors[author] == 1 and (number := people(authors)) >= LEAST_PEOPLE:
+            authors[who] = authors.get(who, 0) + 1
+            if authors[who] == 1 and (number := people(authors)) >= LEAST_PEOPLE:
                 self.crowded[tag] = number
+            for host in hosts:
+                linked = self.hosts.setdefault(tag, {})
+                linked[host] = linked.get(host, 0) + 1
 
     def is_full(self, present: int) -> bool:
         """Whether the present slot alone has as many as there may be; others make room."""
@@ -74,19 +102,33 @@ class Lately:
         self.since = min(now, max(self.since or now, (present - SLOTS + 1) * SLOT))
 
     def drop(self, slot: int) -> None:
-        for author, tags in self.slots.pop(slot):
-            self.uses -= len(tags)
+        for who, tags, hosts in self.slots.pop(slot):
+            self.uses -= len(tags) * (1 + len(hosts))
             for tag in tags:
-                authors = self.tags[tag]
-                authors[author] -= 1
-                if not authors[author]:
-                    del authors[author]
-                    if (number := people(authors)) >= LEAST_PEOPLE:
-                        self.crowded[tag] = number
-                    else:
-                        self.crowded.pop(tag, None)
-                    if not authors:
-                        del self.tags[tag]
+                self.drop_author(tag, who)
+                for host in hosts:
+                    self.drop_host(tag, host)
+
+    def drop_author(self, tag: str, who: int) -> None:
+        authors = self.tags[tag]
+        authors[who] -= 1
+        if authors[who]:
+            return
+        del authors[who]
+        if (number := people(authors)) >= LEAST_PEOPLE:
+            self.crowded[tag] = number
+        else:
+            self.crowded.pop(tag, None)
+        if not authors:
+            del self.tags[tag]
+
+    def drop_host(self, tag: str, host: str) -> None:
+        linked = self.hosts[tag]
+        linked[host] -= 1
+        if not linked[host]:
+            del linked[host]
+            if not linked:
+                del self.hosts[tag]
 
 
 def people(authors: Collection[int]) -> int:

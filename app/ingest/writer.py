@@ -99,13 +99,14 @@ class Writer:
         seconds: float,
         lease: float,
         dropped: Iterable[str] = (),
-        board: Sequence[Write] = (),
+        present: Sequence[Write] = (),
     ) -> State:
         """Store one tick, all of it or nothing; what is stored then.
 
         believed: what Redis should have; where it has something else, nothing is written.
         seconds: how long the tick lasts; lease: for how many seconds we are the writer;
-        dropped: keys that are needed no more; board: what is to be shown. Raises StoreLost.
+        dropped: keys that are needed no more; present: what is made of
+        the last ten minutes. Raises StoreLost.
         """
         plan = await self.plan(cut.at(self.clock.now() // MINUTE), believed, sources)
         self.clock.ask()
@@ -114,9 +115,9 @@ class Writer:
         if (state.version, state.commit) != (believed.version, believed.commit):
             return state
         if not 0 <= self.clock.now() // MINUTE - plan.cut.minute <= 1:  # by another clock
-            return await self.write(cut, state, sources, seconds, lease, dropped, board)
+            return await self.write(cut, state, sources, seconds, lease, dropped, present)
         commit = self.worked_out(plan, state, Pages(values, plan.networks), seconds)
-        commit.writes.extend([*board, *(Write("drop", key) for key in dropped)])
+        commit.writes.extend([*present, *(Write("drop", key) for key in dropped)])
         self.clock.ask()
         stored = await self.store.commit(state, commit, self.name, lease)
         if stored.commit == cut.name:

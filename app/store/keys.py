@@ -22,6 +22,8 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
     board                    string  5 min      what is rising and most used just now, as JSON
     posts                    stream  10 min     where the posts with hashtags are (posts.py)
     lookups                  string  seconds    while it is there, no posts are looked up
+    lately                   hash    5 min      hashtag: its last ten minutes, and what came with it
+    alerts                   string  for ever   which hashtags are unusual, and the last 100 alerts
     spent:<source> <day>     hash    3 days     reader: posts read from a network that charges
 
 <n> counts the hours, days or minutes since 1970 (UTC). In `hour`, `kept` and `day` the field
@@ -49,6 +51,7 @@ STATE, LOG, TICKS = f"{PREFIX}state", f"{PREFIX}log", f"{PREFIX}ticks"
 LEASE, STATES, SPENT = f"{PREFIX}lease", f"{PREFIX}states", f"{PREFIX}spent"
 POPULAR, BOARD = f"{PREFIX}popular", f"{PREFIX}board"
 POSTS, LOOKUPS = f"{PREFIX}posts", f"{PREFIX}lookups"
+LATELY, ALERTS = f"{PREFIX}lately", f"{PREFIX}alerts"
 
 LOG_SECONDS = 900
 """How far back the log of ticks reaches."""

@@ -10,6 +10,7 @@ In the order of reading; each file imports only from those above it:
     series.py     the totals of a hashtag in 15 minutes as JSON, written once
     shared.py     what is longer than a tick: made once, bounded in sum
     board.py      what is rising, and most used, as the ingester wrote it
+    alerts.py     which hashtags are unusual, as the ingester wrote it
     extras.py     what a viewer may choose beside the totals
     fanout.py     the viewers of the same hashtags: a tick as bytes, once
     watching.py   which hashtags are watched, and by whom
@@ -25,6 +26,7 @@ In the order of reading; each file imports only from those above it:
     bodies.py     bodies of answers: compressed once, some kept for who asks the same
     history.py    the past of a hashtag, as an answer
     band.py       what is usual, around the line of the past
+    about.py      all that is known of one hashtag
     api.py        counts, history, completion of hashtags, health
     recent.py     where the posts of the last ten minutes are
     bluesky_posts.py  what Bluesky shows of posts to everybody

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import islice
 
 import msgspec
+from msgspec.json import encode
 from quart import Quart, Response, request
 
 from app.hashtags import LONGEST, MARKS, NotAHashtag, key, typed
@@ -14,7 +15,9 @@ from app.settings import Settings
 from app.store import keys
 from app.store.past import read_past
 from app.store.store import Store, StoreLost
-from app.web.answers import Refused, json, selected
+from app.web.about import about
+from app.web.alerts import atom
+from app.web.answers import Refused, check_is_counted, json, respond, selected
 from app.web.band import bands
 from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import Feed
@@ -68,10 +71,6 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
         if has_band and form == "csv":
             raise Refused(400, "band=1 is for format=json: a table has no place for it.")
 
-        def moment() -> tuple[str, int]:
-            """Until when an answer is right: the next tick, and where there is none, a second."""
-            return feed.newest.id if feed.newest else "", feed.time() // 1000
-
         async def make() -> Body:
             grid = Grid.of(span, feed.time())
             told = await past(feed, settings, tags, grid, by_source)
@@ -81,19 +80,42 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
                 return await packed("text/csv; charset=utf-8", await as_csv(told))
             return await packed("application/json; charset=utf-8", await as_json(told))
 
-        body = await kept.get((tags, by_source, span, form, has_band), moment, make)
+        body = await kept.get((tags, by_source, span, form, has_band), lambda: moment(feed), make)
         return respond_with(body, "no-store")
 
 
+def moment(feed: Feed) -> tuple[str, int]:
+    """Until when an answer is right: the next tick, and where there is none, a second."""
+    return feed.newest.id if feed.newest else "", feed.time() // 1000
+
+
 def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
-    """Which hashtags there are: completion, and the board."""
-    popular = Popular()
+    """Which hashtags there are: completion, one of them, the board, and alerts."""
+    popular, kept = Popular(), Kept()
 
     @app.get("/api/hashtags")
     async def completion() -> Response:
         prefix = typed_prefix(request.args.get("q", ""))
         found = await popular.read(opened(feed))
         return await json({"hashtags": completed(found, prefix, settings.blocked_hashtags)})
+
+    @app.get("/api/hashtags/<name>")
+    async def hashtag(name: str) -> Response:
+        tag = typed_tag(name)
+        check_is_counted(tag, settings, feed)
+
+        async def make() -> Body:
+            told = await about(feed, opened(feed), tag)
+            return await packed("application/json; charset=utf-8", encode(told) + b"\n")
+
+        return respond_with(await kept.get(tag, lambda: moment(feed), make), "no-store")
+
+    @app.get("/alerts.atom")
+    async def alerts() -> Response:
+        known = await feed.alerts.newest(opened(feed), feed.clock())
+        headers = {"Content-Type": "application/atom+xml; charset=utf-8"}
+        headers["Cache-Control"] = "public, max-age=60"
+        return await respond(atom(known.last, feed.time()), 200, headers)
 
     @app.get("/api/board")
     async def board() -> Response:
@@ -172,6 +194,11 @@ def typed_prefix(text: str) -> str:
     is_year = body.isdecimal() and len(body) <= LONGEST
     if not body or is_year:  # 2026 is no hashtag yet, but may become #2026worldcup
         return key(body)
+    return typed_tag(text)
+
+
+def typed_tag(text: str) -> str:
+    """The key of a hashtag that a person typed. Raises Refused with a sentence."""
     try:
         return typed(text)
     except NotAHashtag as error:

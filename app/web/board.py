@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from app.ingest.board import LISTED, ONE_AUTHORS
+from app.ingest.board import LISTED, MOST_OF_ONE
 from app.messages import dumps
 from app.store import keys
 from app.store.store import Store
@@ -40,6 +40,12 @@ class Listed(msgspec.Struct, frozen=True):
     """Posts of the last hour, in twelve parts."""
     busiest_author: float
     """The part of the posts that one author wrote."""
+    busiest_link: float = 0.0
+    """The part of them that link to one host."""
+
+    @property
+    def is_of_one(self) -> bool:
+        return max(self.busiest_author, self.busiest_link) > MOST_OF_ONE
 
 
 class Board(msgspec.Struct, frozen=True):
@@ -49,19 +55,24 @@ class Board(msgspec.Struct, frozen=True):
     """From when on all posts are in it: ten minutes before or, after a start, less."""
     rising: list[Listed]
     used: list[Listed]
+    blocked: int = 0
+    """Hashtags that would be among these, and are blocked."""
 
     def answer(self, whole: bool) -> dict[str, Any]:
-        """As /api/board tells it; whole: also the hashtags that are mostly one author's."""
+        """As /api/board tells it; whole: also the hashtags that are mostly one author's, or for one
+        host, of which otherwise only the number is told."""
+        of_one = {one.tag for one in (*self.rising, *self.used) if one.is_of_one}
         return {
             "at": self.at,
             "since": self.since,
             "rising": first(self.rising, whole),
             "used": first(self.used, whole),
+            "hidden": {"blocked": self.blocked, "of_one": 0 if whole else len(of_one)},
         }
 
 
 def first(listed: Sequence[Listed], whole: bool) -> list[dict[str, Any]]:
-    found = [one for one in listed if whole or one.busiest_author <= ONE_AUTHORS]
+    found = [one for one in listed if whole or not one.is_of_one]
     return [msgspec.structs.asdict(one) for one in found[:LISTED]]
 
 

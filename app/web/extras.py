@@ -14,7 +14,7 @@ from app.store.store import Store, StoreLost
 from app.web.ticks import Ticks
 from app.web.watched import Watched
 
-NAMES = ("board", "posts")
+NAMES = ("board", "alerts", "posts")
 """What a query may choose with NAME=1."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from weakref import WeakSet, WeakValueDictionary, ref
 
 from app.hashtags import spelling
+from app.web.alerts import AlertEvents
 from app.web.board import BoardEvents, Boards
 from app.web.extras import Extras
 from app.web.fanout import FanOut
@@ -40,8 +41,8 @@ class Watching:
         self.lagging: WeakSet[FanOut] = WeakSet()
         """Those with viewers that are behind."""
         self.shared, self.past = Shared(), AllSeries(self.ticks)
-        self.boards = Boards()
-        self.extras = Extras({"board": BoardEvents(self.boards)})
+        self.boards, self.alerts = Boards(), AlertEvents()
+        self.extras = Extras({"board": BoardEvents(self.boards), "alerts": self.alerts})
 
     def watch(self, tags: Sequence[str], by_source: bool, extras: tuple[str, ...] = ()) -> FanOut:
         """The fan-out of these hashtags, in whatever order, and of these events beside their

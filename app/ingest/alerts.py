@@ -1,0 +1,202 @@
+"""Alerts: which hashtags began to be unusual, and which are usual again.
+
+Each ten minutes are judged once, when they are over. Unusual is what so many people use as one in
+ten thousand such bins has by chance; an alert begins with the second of two in a row, and ends with
+the first that is not. Posts count into the minutes of their own time (lately.py), so what comes
+late raises no alert of now.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable
+from hashlib import blake2b
+from heapq import nlargest
+from time import gmtime, strftime
+
+import msgspec
+
+from app.ingest.board import Board, Entry
+from app.ingest.lately import SLOT
+from app.messages import HOUR, MINUTE
+from app.store import keys
+from app.store.state import Write
+from app.store.store import Store
+
+log = logging.getLogger(__name__)
+
+BIN = 10 * MINUTE
+LATEST = 2 * SLOT
+"""So long after its end a bin can be judged: what is in the last ten minutes is nearly what was in
+it. Of one that was not, nobody knows."""
+MOST_BEFORE, MOST_GOING = 1000, 200
+"""Hashtags of one bin that may begin with the next, and that are unusual at a time: the most
+unusual ones."""
+LAST = 100
+"""So many alerts are remembered, and so many wait to be delivered."""
+DELIVERY_HOURS = 24
+"""What could not be delivered for so long is given up."""
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A hashtag began to be unusual, or is usual again."""
+
+    id: str
+    """The same for the same alert, however often it is told."""
+    state: str
+    """"start" or "end"."""
+    tag: str
+    """The hashtag's key."""
+    name: str
+    """As most posts write it."""
+    at: int
+    """When that was found, in milliseconds since 1970."""
+    since: int
+    """When the first of the ten minutes began that were unusual."""
+    people: int
+    """Of the last ten minutes."""
+    usual: float
+    """Posts that ten minutes of this hour usually have."""
+    unusual: float
+    """How unlikely so many people are: 4 is one in ten thousand."""
+    sentence: str
+    """All of this for people to read."""
+
+
+class Stored(msgspec.Struct):
+    """All that is known of alerts, as it stands in Redis."""
+
+    bin: int = 0
+    """The newest that was judged, numbered since 1970; 0 for none."""
+    before: dict[str, int] = {}
+    """Hashtags that were unusual in it, and not in the bin before, to when it began."""
+    going: dict[str, Alert] = {}
+    """Hashtags that are unusual, with the alert that said so."""
+    last: list[Alert] = []
+    """The last alerts, the newest last."""
+    due: list[Alert] = []
+    """Those of tracked hashtags that are to be delivered yet, the oldest first."""
+
+
+read_stored = msgspec.json.Decoder(Stored).decode
+
+
+class Alerts:
+    """Judges each bin, and remembers; Redis has it with the next commit.
+
+    delivered: the hashtags whose alerts are delivered to somebody.
+    """
+
+    def __init__(self, delivered: Collection[str] = ()) -> None:
+        self.delivered = frozenset(delivered)
+        self.stored = Stored()
+        self.is_loaded = False
+        """Whether it is known what Redis has; before that, nothing is judged or written."""
+        self.text = ""
+        """What is to be written; "" where Redis has all."""
+        self.news = asyncio.Event()
+        """Set while something is to be delivered."""
+
+    async def load(self, store: Store) -> None:
+        """Go on from what the last ingester left. Raises StoreLost."""
+        text = await store.text(keys.ALERTS)
+        try:
+            self.stored = read_stored(text) if text else Stored()
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            log.warning("the Redis key %s is not what we write: %s", keys.ALERTS, error)
+            self.stored = Stored()
+        self.is_loaded = True
+        if not self.delivered:
+            self.stored.due = []
+        self.look_for_due()
+
+    def judge(self, board: Board, now: int) -> None:
+        """Judge the bin that is over, if that was not done; milliseconds since 1970."""
+        stored, number = self.stored, now // BIN
+        if not self.is_loaded or number == stored.bin or now - number * BIN > LATEST:
+            return
+        found = {each.tag: each for each in board.unusual(now)}
+        before = stored.before if number == stored.bin + 1 else {}
+        if board.lately.since <= now - BIN + LATEST:  # else there may have been more people
+            self.end([tag for tag in stored.going if tag not in found], board, now)
+        begun = [tag for tag in before if tag in found and tag not in stored.going]
+        for tag in nlargest(MOST_GOING - len(stored.going), begun, lambda tag: found[tag].score):
+            entry, name = found[tag], board.shown(tag)
+            stored.going[tag] = alert_of("start", name, entry, entry.usual, before[tag], now)
+            self.tell(stored.going[tag])
+        most = nlargest(MOST_BEFORE, found.keys() - stored.going.keys(), lambda t: found[t].score)
+        stored.before = dict.fromkeys(most, (number - 1) * BIN)
+        stored.bin = number
+        self.save()
+
+    def end(self, tags: Iterable[str], board: Board, now: int) -> None:
+        """These are usual again."""
+        for tag in tags:
+            start, name = self.stored.going.pop(tag), board.shown(tag)
+            self.tell(alert_of("end", name, board.entry(tag, now), start.usual, start.since, now))
+
+    def tell(self, alert: Alert) -> None:
+        """Remember it, and let it be delivered."""
+        self.stored.last = [*self.stored.last, alert][-LAST:]
+        if alert.tag in self.delivered:
+            self.stored.due = [*self.stored.due, alert][-LAST:]
+            self.look_for_due()
+
+    def look_for_due(self) -> None:
+        (self.news.set if self.stored.due else self.news.clear)()
+
+    async def next_due(self) -> Alert:
+        """Wait for one that is to be delivered."""
+        await self.news.wait()
+        return self.stored.due[0]
+
+    def settle(self, alert: Alert) -> None:
+        """It was delivered, or given up."""
+        self.stored.due = [each for each in self.stored.due if each.id != alert.id]
+        self.look_for_due()
+        self.save()
+
+    def save(self) -> None:
+        self.text = msgspec.json.encode(self.stored).decode()
+
+    def write(self) -> list[Write]:
+        """What the next commit is to write."""
+        return [Write("string", keys.ALERTS, values=[self.text])] if self.text else []
+
+    def wrote(self, write: Write) -> None:
+        """This is in Redis now."""
+        if write.key == keys.ALERTS and write.values == [self.text]:
+            self.text = ""
+
+
+def is_given_up(alert: Alert, now: int) -> bool:
+    """Whether it is too old to be delivered."""
+    return now - alert.at > DELIVERY_HOURS * HOUR
+
+
+def alert_of(
+    state: str, name: str, entry: Entry, usual: float | None, since: int, now: int
+) -> Alert:
+    posts = round(usual or 0, 1)
+    told = f"{entry.tag}\n{since}\n{state}".encode()
+    return Alert(
+        id=blake2b(told, digest_size=12).hexdigest(),
+        state=state,
+        tag=entry.tag,
+        name=name,
+        at=now,
+        since=since,
+        people=entry.people,
+        usual=posts,
+        unusual=round(entry.score, 1),
+        sentence=sentence(state, name, entry.people, posts, since),
+    )
+
+
+def sentence(state: str, name: str, people: int, usual: float, since: int) -> str:
+    began = strftime("%H:%M UTC", gmtime(since // 1000))
+    who = f"{people} {'person' if people == 1 else 'people'} in ten minutes"
+    if state == "end":
+        return f"#{name} is usual again: {who}. It was unusual since {began}."
+    posts = round(usual)
+    what = f"{posts} posts are" if posts > 1 else "one post is" if posts else "hardly a post is"
+    return f"#{name} is unusual: {who}, where {what} usual at this hour. Since {began}."

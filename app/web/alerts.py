@@ -1,0 +1,136 @@
+"""Alerts, as the ingester wrote them (app/ingest/alerts.py): events, and a feed for readers."""
+
+import logging
+import re
+from collections import deque
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import quote
+from xml.etree import ElementTree as xml
+
+import msgspec
+
+from app.ingest.alerts import LAST, Alert
+from app.store import keys
+from app.store.store import Store
+from app.web import sse
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 2.0
+"""For so long, what Redis said is not asked again."""
+ATOM = "http://www.w3.org/2005/Atom"
+"""The namespace (RFC 4287, section 1.2)."""
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What cannot stand in XML (XML 1.0, section 2.2)."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What Redis has of alerts."""
+
+    going: dict[str, Alert] = {}
+    """Hashtags that are unusual, with the alert that said so."""
+    last: list[Alert] = []
+    """The last alerts, the newest last."""
+
+
+read_known = msgspec.json.Decoder(Known).decode
+
+
+class Told(NamedTuple):
+    number: int
+    """Of the tick that it goes with."""
+    tag: str
+    event: bytes
+
+
+class AlertEvents:
+    """Alerts for those who chose to be told them (extras.py).
+
+    Bounds: known by what the ingester writes; new has LAST alerts, told twice as many.
+    """
+
+    def __init__(self) -> None:
+        self.due = float("-inf")
+        """When Redis is asked again, in seconds of the feed's clock."""
+        self.text: bytes | None = None
+        """What Redis said last; None before the first time."""
+        self.known = Known()
+        self.new: list[Alert] = []
+        """Those that belong to no tick yet."""
+        self.told: deque[Told] = deque(maxlen=2 * LAST)
+
+    async def newest(self, store: Store, now: float) -> Known:
+        """What Redis has, as of a moment ago. Raises StoreLost."""
+        if now >= self.due:
+            text = await store.text(keys.ALERTS)
+            self.due = now + READ_SECONDS
+            if text != self.text:
+                self.hear(text)
+        return self.known
+
+    def hear(self, text: bytes) -> None:
+        is_first, self.text = self.text is None, text
+        before = {alert.id for alert in self.known.last}
+        try:
+            self.known = read_known(text) if text else Known()
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            log.warning("the Redis key %s is not what we write: %s", keys.ALERTS, error)
+            self.known = Known()
+        if not is_first:  # what was there before us is no news
+            new = [alert for alert in self.known.last if alert.id not in before]
+            self.new = [*self.new, *new][-LAST:]
+
+    async def read(self, store: Store, now: float) -> bool:
+        await self.newest(store, now)
+        return bool(self.new)
+
+    def take(self, number: int) -> Collection[str] | None:
+        new, self.new = self.new, []
+        self.told += [Told(number, alert.tag, event_of(alert)) for alert in new]
+        return [alert.tag for alert in new]
+
+    def first(self, tags: Sequence[str]) -> bytes:
+        """Of those that are unusual now."""
+        going = self.known.going
+        return b"".join([event_of(going[tag]) for tag in tags if tag in going])
+
+    def between(self, tags: Sequence[str], before: int, last: int) -> bytes:
+        found = [told for told in self.told if before < told.number <= last and told.tag in tags]
+        return b"".join([told.event for told in found])
+
+
+def event_of(alert: Alert) -> bytes:
+    return sse.event(msgspec.json.encode(alert).decode(), "alert")
+
+
+def atom(alerts: Sequence[Alert], now: int) -> bytes:
+    """A feed for readers, the newest first (RFC 4287); now: milliseconds since 1970, when it is of
+    for want of an alert."""
+    feed = xml.Element("feed", xmlns=ATOM)
+    add(feed, "id", "urn:hashtag-pulse:alerts")
+    add(feed, "title", "hashtag pulse: unusual hashtags")
+    add(feed, "updated", written(alerts[-1].at if alerts else now))
+    add(add(feed, "author"), "name", "hashtag pulse")
+    add(feed, "link", rel="self", href="alerts.atom")
+    for alert in reversed(alerts):
+        entry = add(feed, "entry")
+        add(entry, "id", f"urn:hashtag-pulse:alert:{quote(alert.id)}")
+        add(entry, "title", alert.sentence)
+        add(entry, "updated", written(alert.at))
+        add(entry, "link", rel="alternate", href=f"./?tags={quote(alert.tag)}")
+        add(entry, "content", alert.sentence)
+    told: bytes = xml.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return told
+
+
+def add(parent: xml.Element, name: str, text: str = "", **attributes: str) -> xml.Element:
+    found = xml.SubElement(parent, name, attributes)
+    found.text = NO_XML.sub("\ufffd", text) or None
+    return found
+
+
+def written(at: int) -> str:
+    """A time as Atom has it, in whole seconds."""
+    return datetime.fromtimestamp(at // 1000, UTC).isoformat().replace("+00:00", "Z")
