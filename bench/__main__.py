@@ -19,7 +19,7 @@
     ingest.py     what comes before the viewers; reading.py is run by it
     ticks.py      ticks as our ingester commits them
     every.py      a day of every hashtag, and what is done to it; its insides are named there
-    board.py      what the board costs the ingester
+    board.py      what the board costs, and all that is made of posts; present.py is run by it
     unusual.py    how often what is usual is called unusual
 
 Figures of different runs or machines do not compare; the ratios within a run do, because

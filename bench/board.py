@@ -1,7 +1,9 @@
 """What the board costs the ingester: ten minutes of 600 posts a second, ten times Bluesky."""
 
 import asyncio
+import json
 import os
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -14,7 +16,7 @@ from app.messages import HOUR, MINUTE, Post
 from app.store import keys
 from app.store.store import Store, connect
 from bench.day import USES_A_POST, Stream, name
-from bench.processes import memory
+from bench.processes import HERE, ROOT, Answering, memory
 from bench.report import Report
 from bench.servers import redis_server
 
@@ -27,9 +29,42 @@ Posts = list[tuple[int, Post]]
 """When each came, and what it is."""
 
 
+MOST_MEMORY = 150
+"""Megabytes of an ingester with all of it."""
+PRESENT_SECONDS = 40.0
+"""So long an ingester is watched; a board is made eight times, and pairs are counted once."""
+
+
 def board(report: Report, rounds: int) -> None:
     with TemporaryDirectory() as made, redis_server(Path(made)) as url:
         asyncio.run(measured(report, url, rounds))
+    present(report, rounds)
+
+
+def present(report: Report, rounds: int) -> None:
+    """The ingester with board, alerts, pairs, people and posts, against counting alone."""
+    told = {what: [ingested(what) for _ in range(rounds)] for what in ("all", "counting")}
+    at = f"{POSTS_A_SECOND} posts/s"
+    used = {
+        what: [100 * one["cpu"] / one["seconds"] for one in found] for what, found in told.items()
+    }
+    report.add("board", f"an ingester at {at}, with all of it", "% of a core", used["all"])
+    report.add("board", f"an ingester at {at}, counting alone", "% of a core", used["counting"])
+    ratio = f"the ingester's CPU at {at}, all of it / counting alone"
+    report.ratio("board", ratio, used["all"], used["counting"], most=1.5)
+    megabytes = [(one["memory"] - one["before"]) / 1e6 for one in told["all"]]
+    report.add("board", "its memory, beside the posts to come", "MB", megabytes)
+    least = 0.99 * POSTS_A_SECOND
+    handed = [one["posts"] / one["seconds"] for one in told["all"]]
+    report.add("board", f"counted at {at}", "posts/s", handed, least=least)
+
+
+def ingested(what: str) -> dict[str, float]:
+    with TemporaryDirectory() as made, redis_server(Path(made)) as url:
+        command = (sys.executable, HERE / "present.py", url, str(PRESENT_SECONDS), what)
+        with Answering(Path(made), *command, PYTHONPATH=str(ROOT)) as program:
+            told: dict[str, float] = json.loads(program.answer())
+    return told
 
 
 async def measured(report: Report, url: str, rounds: int) -> None:

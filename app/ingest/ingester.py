@@ -361,7 +361,8 @@ class Ingester:
     def show(self, source: Source, post: Post) -> None:
         """Let the post count for the board, and be shown, with those of its hashtags that are
         counted."""
-        tags = [tag for tag in post.hashtags if source.complete or tag in self.tracked]
+        # a demo's hashtags are Typed, which not everybody can write
+        tags = [str(tag) for tag in post.hashtags if source.complete or tag in self.tracked]
         if tags:
             now = self.clock.now()
             at = post.time if source.catching_up else now
