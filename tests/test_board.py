@@ -46,11 +46,6 @@ def post(author: str, *tags: str, adult: bool = False) -> Post:
     return Post("x", "1", 0, author, dict.fromkeys(tags, "T"), "", adult)
 
 
-def linking(tag: str, number: int, *hosts: str) -> Iterator[Use]:
-    """So many people, each with one post with these links."""
-    return ((at, replace(made, domains=hosts)) for at, made in crowd(tag, number))
-
-
 def add(board: Board, uses: Iterable[Use]) -> None:
     for at, made in uses:
         board.lately.add(made, made.hashtags.keys(), at, at)
@@ -173,20 +168,6 @@ async def test_what_is_blocked_is_never_on_it(store: Store) -> None:
     told = await made(board, store)
     assert tags(told) == tags(told, "used") == ["good"]
     assert told["blocked"] == 1
-
-
-async def test_what_links_to_one_host_is_marked(store: Store) -> None:
-    """More than half of its posts; half of them, or to several hosts, are nobody's farm."""
-    await past(store, {"farm": 1, "half": 1, "links": 1})
-    board = Board(str)
-    add(board, [*linking("farm", 11, "shop.example", "other.example"), *crowd("farm", 10)])
-    add(board, [*linking("half", 10, "shop.example"), *crowd("half", 10)])
-    add(board, (use for n in range(20) for use in linking("links", n, f"{n % 3}.example")))
-    told = await made(board, store)
-    shares = {entry["tag"]: entry["busiest_link"] for entry in told["rising"]}
-    assert shares["farm"] == pytest.approx(11 / 21, abs=0.001) and shares["half"] == 0.5
-    assert shares["links"] < 0.5
-    assert [entry.tag for entry in board.unusual(NOW)] == ["half", "links"]
 
 
 async def test_it_is_written_once(store: Store) -> None:

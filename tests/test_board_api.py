@@ -1,14 +1,17 @@
 """The board as visitors are told it, and what is usual beside the past."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from posts import answer
 from servers import App, RedisServer, wait_until
+from test_board import NOW, Use, add, crowd, made, past
 
+from app.ingest.board import Board
 from app.store import keys
 from app.store.store import Store, connect
 from app.web.api import completed
@@ -82,6 +85,25 @@ async def test_what_is_no_board_is_none(store: Store, text: bytes) -> None:
     """Somebody else wrote it; the process goes on."""
     await store.redis.set(keys.BOARD, text)
     assert await Boards().read(store) is None
+
+
+def linking(tag: str, number: int, *hosts: str) -> Iterator[Use]:
+    """So many people, each with one post with these links."""
+    return ((at, replace(use, domains=hosts)) for at, use in crowd(tag, number))
+
+
+async def test_what_links_to_one_host_is_marked(store: Store) -> None:
+    """More than half of its posts; half of them, or to several hosts, are nobody's farm."""
+    await past(store, {"farm": 1, "half": 1, "links": 1})
+    board = Board(str)
+    add(board, [*linking("farm", 11, "shop.example", "other.example"), *crowd("farm", 10)])
+    add(board, [*linking("half", 10, "shop.example"), *crowd("half", 10)])
+    add(board, (use for n in range(20) for use in linking("links", n, f"{n % 3}.example")))
+    told = await made(board, store)
+    shares = {entry["tag"]: entry["busiest_link"] for entry in told["rising"]}
+    assert shares["farm"] == pytest.approx(11 / 21, abs=0.001) and shares["half"] == 0.5
+    assert shares["links"] < 0.5
+    assert [entry.tag for entry in board.unusual(NOW)] == ["half", "links"]
 
 
 def told(app: App, path: str) -> Callable[[], dict[str, Any] | None]:

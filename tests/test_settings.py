@@ -49,11 +49,13 @@ WRONG = {
     "DEMO_SEED": ["one", "1.5"],
     "MAX_HASHTAGS": ["999", "many", "1e6"],
     "BLOCKED_HASHTAGS": ["@", "@/no/such/file"],
+    "ALERT_URL": ["example.org/hook", "wss://h", "https://"],
+    "ALERT_SECRET": ["two words", "line\nbreak"],
 }
 CHECKED_WHEN_USED = {
     "BIND", "DATA_FOLDER", "PEOPLE_KEY_FILE", "REPLAY_FILE", "REDIS_CA", "REDIS_CERT", "REDIS_KEY",
 }  # fmt: skip
-SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN"}
+SECRET = {"REDIS_URL", "X_BEARER_TOKEN", "MASTODON_TOKEN", "ALERT_URL", "ALERT_SECRET"}
 
 
 def test_every_setting_is_here() -> None:
@@ -75,7 +77,8 @@ def test_wrong_value_is_one_sentence(name: str, value: str) -> None:
 @pytest.mark.parametrize("name", sorted(SECRET))
 def test_secrets_are_shown_nowhere(name: str) -> None:
     """Neither the settings as text nor the sentence about a wrong one has a secret in it."""
-    value = "redis://:hunter2@localhost" if name == "REDIS_URL" else "hunter2"
+    addresses = {"REDIS_URL": "redis://:hunter2@localhost", "ALERT_URL": "http://h/hunter2"}
+    value = addresses.get(name, "hunter2")
     settings = read({name: value})
     assert getattr(settings, name.lower()) == value
     assert "hunter2" not in f"{settings} {settings!r}"

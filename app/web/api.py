@@ -200,7 +200,7 @@ def typed_prefix(text: str) -> str:
 def typed_tag(text: str) -> str:
     """The key of a hashtag that a person typed. Raises Refused with a sentence."""
     try:
-        return typed(text)
+        return str(typed(text))
     except NotAHashtag as error:
         raise Refused(400, str(error)) from error
 
