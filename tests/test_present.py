@@ -1,0 +1,135 @@
+"""What a running ingester makes of the last ten minutes: it outlives a restart, and reaches who is
+to be told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from servers import RedisServer, eventually
+from test_alerts import Receiver
+from test_alerts import receiver as receiver
+
+from app.ingest import alerts, present
+from app.ingest.board import Board, usual_of
+from app.ingest.delivery import Delivery
+from app.ingest.ingester import Ingester
+from app.messages import Message, Post
+from app.settings import read
+from app.sources import Source
+from app.store import keys
+from app.store.store import Store, connect
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+class Given(Source):
+    """Posts that a test made, and then silence."""
+
+    name = "bluesky"
+    complete = True
+
+    def __init__(self, made: Sequence[Post]) -> None:
+        super().__init__(read({}))
+        self.made = made
+
+    async def posts(self, cursor: str) -> AsyncIterator[Message]:
+        self.say("live")
+        for post in self.made:
+            yield post
+        await asyncio.Event().wait()
+
+
+def posts(people: int, *tags: str) -> list[Post]:
+    return [
+        Post("bluesky", f"a{n}/1", 0, f"a{n}", {tag: tag.title() for tag in tags}, f"{n}", domains=("h",))
+        for n in range(people)
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def ingesting(store: Store, made: Sequence[Post], **more: Any) -> AsyncIterator[Ingester]:
+    ingester = Ingester([Given(made)], store, ["a"], 0.1, **more)
+    task = asyncio.create_task(ingester.run())
+    yield ingester
+    assert not task.done(), task.exception()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(present, "BOARD_SECONDS", 0.1)
+
+
+async def board_of(store: Store) -> dict[str, Any]:
+    text = await store.text(keys.BOARD)
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found
+
+
+async def test_a_restart_goes_on_with_the_posts_that_redis_has(store: Store) -> None:
+    """The same hashtags with the same numbers, without a post that came since."""
+
+    async def is_there() -> dict[str, Any]:
+        found = await board_of(store)
+        return found if found.get("used") else {}
+
+    found = []
+    for made in (posts(8, "a", "b"), []):
+        async with ingesting(store, made):
+            board = await eventually(is_there, "there is a board")
+            found.append(
+                [(e["tag"], e["posts"], e["people"], e["busiest_link"]) for e in board["used"]]
+            )
+            assert board["since"] <= board["at"]
+        await store.redis.delete(keys.BOARD)
+    assert found[0] == found[1] == [("b", 8, 8, 1.0), ("a", 8, 8, 1.0)]
+
+
+async def test_what_came_together_is_in_redis(store: Store) -> None:
+    async with ingesting(store, posts(8, "a", "b")):
+
+        async def told() -> Any:
+            text = await store.redis.hget(keys.LATELY, "a")  # type: ignore[misc]
+            return json.loads(text) if text else None
+
+        found = await eventually(told, "it was counted")
+    assert (
+        found["with"] == [{"tag": "b", "name": "b", "people": 8, "lift": 1.0}]
+        or found["with"][0]["name"] == "B"
+    )
+    assert 0 < await store.redis.ttl(keys.LATELY) <= keys.BOARD_SECONDS
+
+
+async def test_from_posts_to_who_is_told(
+    store: Store, receiver: tuple[Receiver, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a tracked hashtag; another one's alert is remembered and not delivered."""
+    made, url = receiver
+    monkeypatch.setattr(alerts, "BIN", 500)
+
+    async def learn(self: Board, *_: object) -> None:
+        self.usual = dict.fromkeys(self.lately.crowded, usual_of(0.1))
+
+    monkeypatch.setattr(Board, "learn", learn)
+    uses = [*posts(20, "a"), *(Post("bluesky", f"b{n}", 0, f"b{n}", {"b": "B"}) for n in range(20))]
+    async with ingesting(store, uses, delivery=Delivery(url, "secret")):
+        await eventually(lambda: made.came, "it came")
+
+        async def is_stored() -> Any:
+            text = await store.text(keys.ALERTS)
+            found = alerts.read_stored(text) if text else alerts.Stored()
+            return found if found.last and not found.due else None
+
+        stored = await eventually(is_stored, "Redis knows that it came")
+    [(_, body)] = made.came
+    assert json.loads(body)["tag"] == "a"
+    assert {alert.tag for alert in stored.last} == stored.going.keys() == {"a", "b"}
