@@ -21,6 +21,7 @@ from app.store import keys
 from app.store.store import Store, connect
 from app.web.about import OLD, first_seen, lately_of
 from app.web.alerts import ATOM, AlertEvents, atom
+from app.web.limits import cost_under
 
 NOW = 494_000 * HOUR + 25 * MINUTE
 
@@ -90,6 +91,12 @@ async def test_an_answer_is_made_once_a_tick(site: Site) -> None:
     for _ in range(20):
         await fetch(url(site, "/api/hashtags/science"))
     assert int((await site.store.about())["total_commands_processed"]) - before < 20
+
+
+def test_it_costs_an_address_more_than_a_page() -> None:
+    """As some 500 values are read where it is asked since when a hashtag is used."""
+    costs = [cost_under(path) for path in ("/api/hashtags/a", "/api/hashtags", "/", "/static/a.js")]
+    assert costs == [5.0, 1.0, 1.0, 0.2]
 
 
 async def test_what_is_usual_is_that_of_ten_minutes(

@@ -58,7 +58,7 @@ read_lately = msgspec.json.Decoder(Lately).decode
 async def about(feed: Feed, store: Store, tag: str) -> dict[str, Any]:
     """The answer to /api/hashtags/TAG. Raises StoreLost."""
     fanout = await feed.fanout([tag], by_source=True)
-    [sources] = fanout.totals().values()
+    [sources], [people] = fanout.totals().values(), fanout.people().values()
     assert isinstance(sources, dict)
     now, networks = feed.time(), feed.networks
     present, hour = keys.hour_of(now), keys.hour_of(now - MINUTE)
@@ -71,7 +71,7 @@ async def about(feed: Feed, store: Store, tag: str) -> dict[str, Any]:
         "at": now,
         "total": added_up(sources),
         "sources": sources,
-        "people": None,
+        "people": people,
         "first_seen": await first_seen(store, tag, [n for n in networks if sources.get(n)], now),
         "usual": None if usual is None else round(usual / BINS_AN_HOUR, 1),
         "unusual": lately.unusual if lately else None,

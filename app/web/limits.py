@@ -35,8 +35,8 @@ COST = 1.0
 COSTS = {"/api/history": 10.0, "/healthz": 0.0, "/readyz": 0.0}
 """Of a request, and of paths that cost more or less. To refuse a probe would cost as much as to
 answer it, and a balancer that is refused ends a process that works."""
-FILE_COST = 0.2
-"""Of a file under /static/: a page loads some 25."""
+FILE_COST, HASHTAG_COST = 0.2, 5.0
+"""Of a file under /static/, of which a page loads some 25; of all that is known of a hashtag."""
 MOST_ADDRESSES = 10_000
 """So many addresses are remembered that asked for something lately."""
 FULL_SECONDS, FULL_ADDRESS_SECONDS = 30, 10
@@ -131,6 +131,13 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(most, settings.max_viewers_per_address)
 
 
+def cost_under(path: str) -> float:
+    """Of a path that is not one of COSTS."""
+    if path.startswith("/api/hashtags/"):
+        return HASHTAG_COST
+    return FILE_COST if path.startswith("/static/") else COST
+
+
 class Limited:
     """ASGI middleware: the app behind it, for those who are let in."""
 
@@ -155,7 +162,7 @@ class Limited:
         """What is to be done with the request."""
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         address = address_of(scope, self.trusted)
-        cost = COSTS.get(path, FILE_COST if path.startswith("/static/") else COST)
+        cost = COSTS.get(path, cost_under(path))
         refusal = self.limits.ask(address, cost, time.monotonic())
         if not refusal and path == "/events":
             refusal = self.limits.room(address)
