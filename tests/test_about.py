@@ -8,7 +8,7 @@ from xml.etree import ElementTree as xml
 
 import msgspec
 import pytest
-from raw import Raw, connecting, get
+from raw import Raw, connecting, get, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 from servers import get as fetch
@@ -184,10 +184,8 @@ async def test_alerts_reach_those_who_chose_them(site: Site, raw: Any) -> None:
         await site.hears()
 
     await happens(stored(old))
-    chosen, other, without = [
-        await raw().send(get("front door", query))
-        for query in ("alerts=1&tags=science,football", "alerts=1&tags=football", "tags=science")
-    ]
+    asked = ("alerts=1&tags=science,football", "alerts=1&tags=football", "tags=science")
+    chosen, other, without = [await watching(raw(), get("front door", each)) for each in asked]
     await happens(stored(old, start, going=(start,)))
     await chosen.until(rb'event: alert\ndata: {"id":"sciencestart[^\n]*"state":"start"[^\n]*}\n\n')
     late = await raw().send(get("front door", "alerts=1&tags=science"))

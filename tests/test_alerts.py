@@ -106,6 +106,14 @@ def test_few_people_one_author_and_blocked_hashtags_begin_none() -> None:
         assert bins.go_on(bad=50) == []
 
 
+def test_what_is_blocked_meanwhile_ends_without_a_word() -> None:
+    bins = Bins(Alerts())
+    assert (bins.go_on(a=50), bins.go_on(a=50)) == ([], [("start", "a")])
+    bins.board.blocked = frozenset({"a"})
+    assert bins.go_on(a=50) == []
+    assert bins.alerts.stored.going == {}
+
+
 def test_who_comes_late_is_judged_by_what_is_known() -> None:
     """A bin that was not judged within 20 s is none; without all of its posts, nothing ends."""
     bins = Bins(Alerts())

@@ -47,9 +47,9 @@ class Given(Source):
         await asyncio.Event().wait()
 
 
-def posts(people: int, *tags: str) -> list[Post]:
+def posts(people: int, *tags: str, hosts: tuple[str, ...] = ()) -> list[Post]:
     return [
-        Post("bluesky", f"a{n}/1", 0, f"a{n}", {tag: tag.title() for tag in tags}, f"{n}", domains=("h",))
+        Post("bluesky", f"a{n}/1", 0, f"a{n}", {tag: tag.title() for tag in tags}, f"{n}", domains=hosts)
         for n in range(people)
     ]  # fmt: skip
 
@@ -83,7 +83,7 @@ async def test_a_restart_goes_on_with_the_posts_that_redis_has(store: Store) -> 
         return found if found.get("used") else {}
 
     found = []
-    for made in (posts(8, "a", "b"), []):
+    for made in (posts(8, "a", "b", hosts=("h", "i")), []):
         async with ingesting(store, made):
             board = await eventually(is_there, "there is a board")
             found.append(

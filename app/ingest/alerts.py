@@ -129,10 +129,12 @@ class Alerts:
         self.save()
 
     def end(self, tags: Iterable[str], board: Board, now: int) -> None:
-        """These are usual again."""
+        """These are usual again; of what was blocked meanwhile nothing is told."""
         for tag in tags:
             start, name = self.stored.going.pop(tag), board.shown(tag)
-            self.tell(alert_of("end", name, board.entry(tag, now), start.usual, start.since, now))
+            entry = board.entry(tag, now)
+            if tag not in board.blocked:
+                self.tell(alert_of("end", name, entry, start.usual, start.since, now))
 
     def tell(self, alert: Alert) -> None:
         """Remember it, and let it be delivered."""
