@@ -15,6 +15,7 @@ export const RANGES = {
   "1h": 60 * MINUTE,
   "24h": 24 * 60 * MINUTE,
   "7d": 7 * 24 * 60 * MINUTE,
+  "30d": 30 * 24 * 60 * MINUTE,
 };
 
 /** The longest range that the event stream's own history covers. */

@@ -2,7 +2,7 @@
 // What the lines are drawn on: grid, times, gaps with their reasons, and the name at each line's end.
 
 import { spread, times, values } from "./scale.js";
-import { instant, number, span, text, time } from "./texts.js";
+import { minuteOf, number, span, text, time } from "./texts.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./chart.js").Shown} Shown */
@@ -11,7 +11,8 @@ import { instant, number, span, text, time } from "./texts.js";
 
 const MINUTE = 60_000;
 const ROWS = 3;
-const FAINT = 0.45; // a line's end that is not of now
+const FAINT = 0.45; // a line's end that is not of now, or not of the line that is looked at
+const MANY = 8; // lines, whose names have no room beside their ends
 
 export class Axes {
   /**
@@ -25,6 +26,8 @@ export class Axes {
     this.chart = chart;
     this.gaps = gaps;
     this.empty = true; // of lines
+    /** @type {number | null} the moment that is read */
+    this.reading = null;
     /** How many of the canvas's pixels one of the page's is; 0: as the screen has it. */
     this.ratio = 0;
     // isolated, so that a name of right-to-left letters keeps to itself
@@ -57,6 +60,7 @@ export class Axes {
     this.drawValues(box);
     this.drawTimes(shown, box);
     this.drawEnds(shown, lines, box);
+    if (this.reading !== null) this.drawDots(shown, lines, this.reading, box);
   }
 
   /** Where in this canvas the lines are. */
@@ -76,7 +80,7 @@ export class Axes {
       Math.max(0, ...words.map((word) => this.context.measureText(word).width));
     const left = Math.ceil((widest(values(this.chart.bounds).map(number)) + size) / 8) * 8;
     this.letter(size, "bold");
-    const right = Math.min(widest(lines.map(this.label)) + 1.6 * size, width * 0.27, 13 * size);
+    const right = Math.min(widest(lines.map(this.label)) + (0.8 + this.space(lines)) * size, width * 0.27, 13 * size);
     if (left <= this.left && right <= this.right) return;
     this.left = Math.max(left, this.left);
     this.right = Math.max(Math.ceil(right), this.right);
@@ -104,7 +108,7 @@ export class Axes {
     /** @type {number[]} where the last reason in each row ends */
     const rows = [];
     for (const { gap, x0, x1 } of seen) {
-      if (gap.kind === "start") this.drawStart(gap, range, x0, x1, box);
+      if (gap.kind === "start") this.drawStart(gap, x0, x1, box);
       else this.drawReason(gap, (x0 + x1) / 2, box, rows);
     }
   }
@@ -127,11 +131,11 @@ export class Axes {
   }
 
   /** @private  Before all counting nothing is wrong, so nothing is shaded. */
-  drawStart(/** @type {Gap} */ gap, /** @type {number} */ range, /** @type {number} */ x0, /** @type {number} */ x1, /** @type {Box} */ box) {
+  drawStart(/** @type {Gap} */ gap, /** @type {number} */ x0, /** @type {number} */ x1, /** @type {Box} */ box) {
     const { context, look } = this;
     context.fillStyle = look.muted;
     for (let y = box.top; y < box.top + box.height; y += 7) context.fillRect(Math.round(x1), y, 1, 3);
-    const words = [text("began", { time: instant(gap.to, range) })];
+    const words = [text("began", { time: minuteOf(gap.to, this.chart.edge) })];
     if (this.empty) words.push(text("soon"));
     this.letter(look.size);
     context.textAlign = "center";
@@ -201,16 +205,49 @@ export class Axes {
     const x = box.left + box.width;
     this.letter(size, "bold");
     context.textAlign = "left";
+    const space = this.space(lines) * look.size;
     ends.forEach(({ tag, y, pen, known }, i) => {
-      context.globalAlpha = known ? 1 : FAINT;
+      context.globalAlpha = known && (this.chart.front ?? tag) === tag ? 1 : FAINT;
       context.fillStyle = pen.colour;
       context.beginPath();
       context.arc(x, box.top + y, pen.width * 2.2, 0, 2 * Math.PI);
       context.fill();
-      const label = this.cut(this.label(tag), this.right - look.size * 1.1);
-      context.fillText(label, x + look.size * 0.8, box.top + places[i] + size * 0.35);
+      if (lines.length >= MANY) this.drawLeader(x + pen.width * 2.2, box.top + y, x + space * 0.9, box.top + places[i], pen.colour);
+      const label = this.cut(this.label(tag), this.right - space - look.size * 0.3);
+      context.fillText(label, x + space, box.top + places[i] + size * 0.35);
     });
     context.globalAlpha = 1;
+  }
+
+  /** @private  Between a line's end and its name, in ems: more where names are far from their ends. */
+  space(/** @type {string[]} */ lines) {
+    return lines.length >= MANY ? 1.7 : 0.8;
+  }
+
+  /** @private  From a line's end to its name. */
+  drawLeader(/** @type {number} */ x0, /** @type {number} */ y0, /** @type {number} */ x1, /** @type {number} */ y1, /** @type {string} */ colour) {
+    const { context } = this;
+    context.strokeStyle = colour;
+    context.lineWidth = 1;
+    context.beginPath();
+    context.moveTo(x0, y0);
+    context.lineTo(x1, y1);
+    context.stroke();
+  }
+
+  /** @private  Where the lines meet the moment that is read. */
+  drawDots(/** @type {Shown} */ shown, /** @type {string[]} */ lines, /** @type {number} */ at, /** @type {Box} */ box) {
+    const { context } = this;
+    const x = box.left + box.width * (1 - (this.chart.edge - at) / shown.range);
+    for (const tag of lines) {
+      const value = this.chart.valueAt(tag, at);
+      if (value === null) continue;
+      const { colour, width } = shown.pen(tag);
+      context.fillStyle = colour;
+      context.beginPath();
+      context.arc(x, box.top + this.heightOf(value, box), width * 2.2, 0, 2 * Math.PI);
+      context.fill();
+    }
   }
 
   /** @private  Where all lines are hidden. */

@@ -12,6 +12,7 @@ import { around } from "./scale.js";
 
 const CLEAR = "rgba(0, 0, 0, 0)";
 const CROWDED = 2; // pixels
+const FAINT = "38"; // of 255, in hexadecimal: behind a colour, how much of it is seen
 
 /** Whether the library is there: it is put beside us by `make setup`. */
 export const ready = () => "SmoothieChart" in globalThis;
@@ -37,6 +38,8 @@ export class Chart {
     this.begins = new WeakMap();
     /** @type {number | null} the moment at which the picture stands still */
     this.frozen = null;
+    /** @type {string | null} the hashtag that is looked at: the others are faint */
+    this.marked = null;
     this.onpaint = () => {};
     this.smoothie = new smoothie.SmoothieChart({
       responsive: true,
@@ -156,10 +159,33 @@ export class Chart {
     const pen = shown.pen(tag);
     line.disabled = shown.hidden.has(tag);
     const interpolation = shown.view === "total" ? "step" : "linear";
-    this.smoothie.addTimeSeries(line, { strokeStyle: pen.colour, lineWidth: pen.width, interpolation });
+    this.smoothie.addTimeSeries(line, { strokeStyle: this.colourOf(tag), lineWidth: pen.width, interpolation });
     this.dash(line, pen);
     this.lines.get(tag)?.push(line);
     return line;
+  }
+
+  /** @private @param {string} tag @returns {string} */
+  colourOf(tag) {
+    const { colour } = /** @type {Shown} */ (this.shown).pen(tag);
+    return (this.front ?? tag) === tag ? colour : `${colour}${FAINT}`;
+  }
+
+  /** @returns {string | null} the hashtag whose line is looked at, and drawn */
+  get front() {
+    const { marked, shown } = this;
+    return marked !== null && shown?.tags.includes(marked) && !shown.hidden.has(marked) ? marked : null;
+  }
+
+  /** @param {string | null} tag  to look at, or none */
+  mark(tag) {
+    if (!this.shown || tag === this.marked) return;
+    this.marked = tag;
+    this.each((each, all) => {
+      for (const line of all) this.smoothie.getTimeSeriesOptions(line).strokeStyle = this.colourOf(each);
+      if (each === this.front) for (const line of all) this.smoothie.bringToFront(line);
+    });
+    this.smoothie.lastChartTimestamp = 0;
   }
 
   /** @private  smoothie has no dashes, but reads a line's width between save() and restore().

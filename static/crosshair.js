@@ -1,7 +1,7 @@
 // @ts-check
 // Reading the chart at one moment: by pointer, finger or arrow keys. The chart goes on meanwhile.
 
-import { instant, text } from "./texts.js";
+import { instant, instants, text } from "./texts.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */
@@ -11,6 +11,7 @@ import { instant, text } from "./texts.js";
 
 const LINES = 10; // in a column, at most
 const LIST_EVERY = 250; // milliseconds, as the lines go on under the pointer
+const NEAR = 14; // pixels
 const HUNDREDTHS = {
   ArrowLeft: -1, ArrowRight: 1, ArrowDown: -1, ArrowUp: 1, PageUp: -10, PageDown: 10, Home: -100, End: 100,
 };
@@ -20,8 +21,10 @@ export class Crosshair {
    * @param {Places} places
    * @param {Chart} chart
    * @param {Say} say
+   * @param {(tag: string | null) => void} onnear  a pointer is near this hashtag's line, or near none
    */
-  constructor(places, chart, say) {
+  constructor(places, chart, say, onnear) {
+    this.onnear = onnear;
     this.places = places;
     this.chart = chart;
     this.say = say;
@@ -29,6 +32,8 @@ export class Crosshair {
     this.at = null;
     /** @type {number | null} the part of the way from left to right that a pointer is at; keys choose a moment */
     this.part = null;
+    /** How far below the upper edge of the lines that pointer is, in pixels. */
+    this.height = 0;
     this.listed = 0;
     /** Whether no pointer reads: until it has left and come back, or for as long as the page is on a wall. */
     this.away = this.off = false;
@@ -57,6 +62,7 @@ export class Crosshair {
     if (this.at === null) return;
     this.at = this.part = null;
     this.places.cross.hidden = this.places.values.hidden = true;
+    this.onnear(null);
     this.tell(0, text("now"));
   }
 
@@ -67,6 +73,7 @@ export class Crosshair {
     const oldest = edge - shown.range;
     this.at = this.part === null ? Math.max(oldest, this.at) : oldest + shown.range * this.part;
     if (performance.now() - this.listed > LIST_EVERY) this.list(this.found());
+    if (this.part !== null) this.onnear(this.near());
     this.place(1 - (edge - this.at) / shown.range);
   }
 
@@ -75,7 +82,20 @@ export class Crosshair {
     if (this.away || this.off || !this.chart.shown) return;
     const box = this.chart.canvas.getBoundingClientRect();
     this.part = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
+    this.height = event.clientY - box.top;
     this.read(this.chart.edge - this.chart.shown.range * (1 - this.part));
+    this.onnear(this.near());
+  }
+
+  /** @private @returns {string | null} the hashtag whose line is nearest, if it is near */
+  near() {
+    const { canvas, bounds } = this.chart;
+    const { min, max } = bounds;
+    const far = (/** @type {Found[0]} */ { value }) =>
+      Math.abs(canvas.offsetHeight * (1 - ((value ?? 0) - min) / (max - min || 1)) - this.height);
+    const known = this.found().filter(({ value }) => value !== null);
+    const [nearest] = known.sort((a, b) => far(a) - far(b));
+    return nearest && far(nearest) < NEAR ? nearest.tag : null;
   }
 
   /** @private @param {KeyboardEvent} event */
@@ -117,7 +137,7 @@ export class Crosshair {
   list(found) {
     this.listed = performance.now();
     const when = document.createElement("p");
-    when.textContent = instant(/** @type {number} */ (this.at), this.chart.shown?.range ?? 1);
+    when.textContent = instants(/** @type {number} */ (this.at), this.chart.shown?.range ?? 1);
     const list = document.createElement("ul");
     const columns = Math.ceil(found.length / LINES);
     list.style.setProperty("--lines", String(Math.ceil(found.length / columns) || 1));

@@ -40,12 +40,12 @@ class Page {
     this.axesCanvas = /** @type {HTMLCanvasElement} */ ($("axes"));
     this.axes = new Axes(this.axesCanvas, this.chart, () => this.state.shownGaps(this.choice.range), this.named);
     this.chart.onpaint = () => this.painted();
-    this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag) => this.toggle(tag));
+    this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag) => this.toggle(tag), (tag) => this.mark(tag));
     this.controls = new Controls(this.actions());
     this.kiosk = new Kiosk((kiosk) => this.kioskChanged(kiosk));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
     const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
-    this.crosshair = new Crosshair(places, this.chart, say);
+    this.crosshair = new Crosshair(places, this.chart, say, (tag) => this.mark(tag));
     this.seconds = this.said = 0;
     this.printing = false;
     this.link = new Link(new URL("events", document.baseURI).href, {
@@ -169,8 +169,9 @@ class Page {
   }
 
   painted() {
-    this.axes.paint();
     this.crosshair.follow();
+    this.axes.reading = this.crosshair.at;
+    this.axes.paint();
     if (this.state.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
   }
 
@@ -228,6 +229,12 @@ class Page {
     if (!part.range) return;
     this.controls.notice(this.config.problem);
     this.askMore();
+  }
+
+  /** @param {string | null} tag  to look at: its line and its row; none for all the same */
+  mark(tag) {
+    this.chart.mark(tag);
+    this.table.mark(tag);
   }
 
   /** @param {string} tag */

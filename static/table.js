@@ -19,8 +19,10 @@ export class Table {
    * @param {(tag: string) => Stroke} strokeOf
    * @param {(tag: string) => string} named
    * @param {(tag: string) => void} ontoggle
+   * @param {(tag: string | null) => void} onmark  a hashtag is looked at, or none
    */
-  constructor(body, strokeOf, named, ontoggle) {
+  constructor(body, strokeOf, named, ontoggle, onmark) {
+    this.onmark = onmark;
     this.body = body;
     this.strokeOf = strokeOf;
     this.named = named;
@@ -74,6 +76,11 @@ export class Table {
     return parts.join(", ");
   }
 
+  /** @param {string | null} tag  to look at, or none */
+  mark(tag) {
+    for (const [each, { row }] of this.rows) row.classList.toggle("marked", each === tag);
+  }
+
   /** @private  Hashtags that are shown no more have no row. @param {Reading[]} readings */
   keep(readings) {
     if (readings.length === this.rows.size && readings.every(({ tag }) => this.rows.has(tag))) return;
@@ -99,6 +106,10 @@ export class Table {
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => this.ontoggle(tag));
+    for (const [begin, end] of [["pointerenter", "pointerleave"], ["focusin", "focusout"]]) {
+      row.addEventListener(begin, () => this.onmark(tag));
+      row.addEventListener(end, () => this.onmark(null));
+    }
     const word = document.createElement("bdi");
     word.append("");
     button.append(swatch(this.strokeOf(tag)), word);

@@ -25,15 +25,14 @@ const signed = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0, sign
 const part = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 4 });
 const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dayAndClock = /** @type {const} */ ({ weekday: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const seconds = new Intl.DateTimeFormat(undefined, clock);
 const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
+const secondsUtc = new Intl.DateTimeFormat(undefined, { ...clock, timeZone: "UTC" });
+const momentUtc = new Intl.DateTimeFormat(undefined, { ...dayAndClock, timeZone: "UTC" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const moment = new Intl.DateTimeFormat(undefined, {
-  weekday: "short",
-  day: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-});
+const moment = new Intl.DateTimeFormat(undefined, dayAndClock);
 
 const NONE = "–";
 
@@ -76,3 +75,15 @@ export const dated = (at) => exact.format(at);
 
 /** @param {number} at @param {number} range  that it is one moment of */
 export const instant = (at, range) => (range > 86_000_000 ? moment : seconds).format(at);
+
+/** @param {number} at @param {number} now @returns {string} to the minute, with the day where it was another one */
+export function minuteOf(at, now) {
+  return (new Date(at).toDateString() === new Date(now).toDateString() ? hours : moment).format(at);
+}
+
+/** @param {number} at @param {number} range  that it is one moment of @returns {string} by the reader's clock and by UTC */
+export function instants(at, range) {
+  const local = instant(at, range);
+  const utc = (range > 86_000_000 ? momentUtc : secondsUtc).format(at);
+  return local === utc ? text("when.utc", { local }) : text("when.both", { local, utc });
+}

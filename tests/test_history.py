@@ -116,6 +116,15 @@ def test_a_hashtag_that_is_counted_later_makes_no_gap() -> None:
     assert answer["series"]["y"][20][1] == 0
 
 
+@pytest.mark.parametrize("span", ["1h", "24h", "7d"])
+def test_when_counting_began_is_one_moment_in_every_range(span: str) -> None:
+    """However long its steps are."""
+    past = one(running((10, 60)))
+    made = long_answer(Grid.of(span, NOW), {"x": past}, [], {"a": LIVE}, False)
+    [gap] = asyncio.run(made)["gaps"]
+    assert (gap["kind"], gap["to"]) == ("start", AGO + 10 * MINUTE)
+
+
 def test_time_without_an_ingester_is_said_to_be_so() -> None:
     """A stretch of null between totals is the ingester's; before the first, nothing counted;
     the step that has just begun is neither."""

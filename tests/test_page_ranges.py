@@ -142,7 +142,8 @@ def test_live_ranges_scroll_and_longer_ones_ask_for_more_history(page: Page) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("1 h: 1 hour", 50), ("24 h: 24 hours", 400), ("7 d: 7 days", 400)]
+    ("name", "least"),
+    [("1 h: 1 hour", 50), ("24 h: 24 hours", 400), ("7 d: 7 days", 400), ("30 d: 30 days", 60)],
 )
 def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least: int) -> None:
     """Days of 40 posts a minute are a level line at 40, and the stream keeps it up to date."""

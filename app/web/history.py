@@ -176,7 +176,18 @@ async def long_answer(
         *lost_gaps(grid, lines),
         *partly(grid, lines.values(), of_asked),
     ]
+    begin_exactly(gaps, grid, pasts)
     return answer(grid, await series_of(lines, by_source), gaps)
+
+
+def begin_exactly(gaps: Iterable[Gap], grid: Grid, pasts: Mapping[str, HashtagPast]) -> None:
+    """Let what was before all counting end when that began, not where a step does: it is told of
+    every range, and is one moment."""
+    of_all = (of for past in pasts.values() for of in past.sources.values())
+    first = min((begin for of in of_all for begin, _ in of.counted), default=grid.begin)
+    for gap in gaps:
+        if gap.get("kind") == "start":
+            gap["to"] = min(max(gap["to"], first), grid.now)
 
 
 async def series_of(lines: Mapping[str, Line], by_source: bool) -> dict[str, Any]:
