@@ -170,7 +170,7 @@ async def test_a_redis_that_will_not_do_fails(
         ("-xadd", ("+xadd",)),
         ("resetkeys", ("~{hashtag}:*",)),
         ("-hscan", ("+hscan",)),
-        ("-@all +@read +@connection +time +info", ("+evalsha",)),
+        ("-@all +@read +@connection +@transaction +time +info", ("+evalsha", "+subscribe")),
     ],
 )
 async def test_a_right_that_is_missing_fails_and_is_named(

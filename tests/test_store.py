@@ -327,7 +327,7 @@ RIGHTS = (
 OWN, CHANNEL = "~{hashtag}:*", "&{hashtag}:ticks"
 TAKEN = [
     *((f"-{name}", f"+{name}") for name in ("set", "hset", "hdel", "xadd", "xtrim", "expireat",
-      "hget", "hmget", "time", "evalsha", "hgetall")),
+      "hget", "hmget", "time", "evalsha", "hgetall", "multi", "exec")),
     ("-publish", f"+publish or {CHANNEL}"), ("resetchannels", f"+publish or {CHANNEL}"),
     ("resetkeys", OWN),
 ]  # fmt: skip

@@ -23,6 +23,7 @@ REFUSALS = {
     r"a channel|one of the channels": f"&{keys.TICKS}",
     r"a key\b|one of the keys": f"~{keys.PREFIX}*",
     r"run the '([\w|-]+)' command": r"+\1",
+    r"EXEC without MULTI": "+multi",
     r"can't run this command": "+@write",
 }
 """What Redis and Valkey write, and the right that the user lacks (ACL SETUSER)."""

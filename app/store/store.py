@@ -25,6 +25,9 @@ HERE = Path(__file__).parent
 PAGE = 16
 """Entries of the log that are asked for at once."""
 STATES_PAGE = 500
+AN_ANSWER = 15
+"""Values that take Redis as long, in a script, as one of MULTI's answers takes a reader: MULTI has
+one for each hash, a script one for all, but its values go through Lua."""
 BOUND_LEASE = (
     "local left = redis.call('PTTL', KEYS[1]) if left == -1 or left > tonumber(ARGV[1]) "
     "then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end"
@@ -58,18 +61,35 @@ class Store:
     async def read(self, fields: Fields) -> tuple[State, Values]:
         """The state and these fields of hashes, all of one moment: the values are those of the
         state's last tick."""
-        wanted = [(key, part) for key, of in fields.items() if of for part in portions([*of])]
-        names = [keys.STATE, *(key for key, _ in wanted)]
+        wanted = {key: list(names) for key, names in fields.items() if names}
+        is_wide = sum(map(len, wanted.values())) < AN_ANSWER * len(wanted)
         with store_lost(keys.STATE):
-            answers = await self.reading(keys=names, args=[packed(part) for _, part in wanted])
-            (seconds, micro), stored, *found = checked(answers, ["", *names])
-            texts = dict(zip(stored[::2], stored[1::2], strict=True))
-            state = State.from_hash(texts, int(seconds) * 1000 + int(micro) // 1000)
-        values: Values = {}
-        for (key, part), row in zip(wanted, found, strict=True):
-            there = {n: v for n, v in zip(part, row, strict=True) if v is not None}
-            values[key] = values[key] | there if key in values else there
+            answers = await (self.ask_script(wanted) if is_wide else self.ask_in_multi(wanted))
+            (seconds, micro), stored, *found = checked(answers, ["", keys.STATE, *wanted])
+            state = State.from_hash(stored, int(seconds) * 1000 + int(micro) // 1000)
+        values = {
+            key: {n: v for n, v in zip(names, row, strict=True) if v is not None}
+            for (key, names), row in zip(wanted.items(), found, strict=True)
+        }
         return state, values
+
+    async def ask_in_multi(self, wanted: Fields) -> list[Any]:
+        """Redis's clock, all of the state, then the values of each hash."""
+        async with self.redis.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.hgetall(keys.STATE)
+            for key, names in wanted.items():
+                pipe.hmget(key, list(names))
+            answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers
+
+    async def ask_script(self, wanted: Fields) -> list[Any]:
+        """The same."""
+        fields = [packed(names) for names in wanted.values()]
+        answers: Any = await self.reading(keys=[keys.STATE, *wanted], args=fields)
+        if isinstance(state := answers[1], list):
+            answers[1] = dict(zip(state[::2], state[1::2], strict=True))
+        return answers
 
     async def commit(self, seen: State, commit: Commit, writer: str, lease: float = 10) -> State:
         """Store one tick, all of it or nothing.
