@@ -87,9 +87,10 @@ class Store:
         """The same."""
         fields = [packed(names) for names in wanted.values()]
         answers: Any = await self.reading(keys=[keys.STATE, *wanted], args=fields)
-        if isinstance(state := answers[1], list):
-            answers[1] = dict(zip(state[::2], state[1::2], strict=True))
-        return answers
+        time, state, *found = answers
+        if isinstance(state, list):
+            state = dict(zip(state[::2], state[1::2], strict=True))
+        return [time, state, *found]
 
     async def commit(self, seen: State, commit: Commit, writer: str, lease: float = 10) -> State:
         """Store one tick, all of it or nothing.
