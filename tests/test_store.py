@@ -616,12 +616,14 @@ async def test_a_tick_that_was_stored_otherwise_is_not_believed(store: Store, id
     not heard yet, or with one from before it. What is told is what was stored."""
     state = await commit(store, State(), "a")
     async with hearing(store) as heard:
-        stored = await store.redis.xadd(LOG, {"tick": tick({"science": 5}, previous=state.tick)})
-        await store.redis.hset(STATE, "tick", stored)
         time, _, number = state.tick.partition("-")
-        forged = stored.decode() if id == "its own" else f"{time}-{int(number) + 1}"
-        told = tick({"science": 9**9}, id=forged, previous=state.tick)
-        assert await store.redis.publish(TICKS, told) == 1
+        stored, before = f"{int(time) + 1}-0", f"{time}-{int(number) + 1}"
+        forged = stored if id == "its own" else before
+        async with store.redis.pipeline(transaction=True) as pipe:  # nobody looks in between
+            pipe.xadd(LOG, {"tick": tick({"science": 5}, previous=state.tick)}, id=stored)
+            pipe.hset(STATE, "tick", stored)
+            pipe.publish(TICKS, tick({"science": 9**9}, id=forged, previous=state.tick))
+            assert (await pipe.execute())[-1] == 1
         await eventually(lambda: store.skipped == 1, "the forged one has come")
         await commit(store, state, "b")
         await eventually(lambda: count(heard) == 3, "the stored one and the next are heard")
