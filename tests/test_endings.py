@@ -19,7 +19,7 @@ from raw import CLOSE, RESET, WAYS, Raw, connecting, events_of, get, lane, unchu
 from served import Site, serving
 from servers import RedisServer, eventually
 
-from app.web import fanout, server, taken, takeover
+from app.web import fanout, mended, server, taken, takeover
 from app.web.viewer import Viewer
 
 TAKEN = [way for way in WAYS if way != "ordinary"]
@@ -100,11 +100,17 @@ async def test_client_that_goes_away_is_noticed_at_once(
 
 
 async def test_client_that_went_away_during_its_opening_leaves_nothing(
-    site: Site, raw: Any, way: str, caplog: pytest.LogCaptureFixture
+    site: Site,
+    raw: Any,
+    way: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Before, or while, its connection is taken."""
+    """Before, or while, its connection is taken, or its totals are read; at once, and not when an
+    answer that ends by itself would have had to be ready."""
+    monkeypatch.setattr(mended, "END_SECONDS", 1000)
     for n in range(60):
-        viewer = await raw().send(get(way, "history=900"))
+        viewer = await raw().send(get(way, f"history=900&tags=science,never{n % 7 * n}"))
         for _ in range(n % 20):
             await asyncio.sleep(0)
         viewer.close(RESET if n % 2 else CLOSE)

@@ -251,6 +251,9 @@ async def test_slow_clients_of_every_kind_disturb_nobody(
             await eventually(lambda: len(open_files(web)) <= files + 20, "so are their files", 20)
             last = len(ids)
             await eventually(lambda: all(ids[last - 1] in one.ids for one in honest), "all have it")
+    late: Counter[int] = sum((each.late for each in honest), Counter())
+    if LONG:
+        assert sum(n for tenths, n in late.items() if tenths >= 10) <= late.total() / 100
     for one in honest:
         begin = ids.index(one.ids[0])
         heard = [id for id, _ in groupby(one.ids)]  # the newest may come again, as a heartbeat
