@@ -41,13 +41,14 @@ from app.web.viewer import Viewer
 log = logging.getLogger(__name__)
 
 MOST_WAITING = 1000
-"""So many connections may be without a whole head; for one too many the oldest is closed. Of the
-open files that are for all but viewers they take half at most."""
+"""So many connections may be without a whole head in any case, and as many more as viewers may
+still come, MOST_NEW at most; for one too many the oldest is closed. Of the open files that are for
+all but viewers they take half at most."""
 TAKEN_AT_ONCE = 32
 """So many new connections, and so many that sent more, are looked at before ticks get their turn:
 about 3 ms."""
 MOST_NEW, FETCHED_AT_ONCE = 10_000, 256
-"""So many connections wait here to be looked at, if that many viewers may still come, and so many
+"""So many connections wait here to be looked at, if as many viewers may still come, and so many
 are fetched from the kernel at a time. It keeps no more than 4,096 by default (net.core.somaxconn);
 where more come at once, as after a restart, the rest try again only after 1, 3 and 7 s."""
 KEPT_PEERS, LONGEST_FORWARDED = 1024, 256
@@ -170,7 +171,8 @@ class FrontDoor:
     """Every new connection of this process, until it is a viewer's or Hypercorn's, or has no whole
     head after HEAD_SECONDS.
 
-    Bounds: new has most_new() entries at most; waiting has most_waiting at most, each for
+    Bounds: new and waiting have MOST_NEW entries each at most, together as many as viewers may
+    still come, and most_waiting and TAKEN_AT_ONCE in any case; an entry of waiting stays for
     HEAD_SECONDS at most.
     """
 
@@ -224,7 +226,8 @@ class FrontDoor:
 
     def accept(self, handed_on: HandedOn) -> None:
         """Fetch new connections from the kernel before it has too many."""
-        for _ in range(min(FETCHED_AT_ONCE, self.most_new() - len(self.new))):
+        most = max(TAKEN_AT_ONCE, min(MOST_NEW, len(self.new) + self.room()))
+        for _ in range(min(FETCHED_AT_ONCE, most - len(self.new))):
             try:
                 connection, peer = handed_on.listener.accept_unknown()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -236,9 +239,10 @@ class FrontDoor:
         if not self.comes_back:
             self.look()
 
-    def most_new(self) -> int:
-        """No more than may have an open file without taking it from anything else."""
-        return max(TAKEN_AT_ONCE, min(MOST_NEW, self.limits.most - self.limits.viewers))
+    def room(self) -> int:
+        """So many more connections may have an open file without taking it from anything else."""
+        limits = self.limits
+        return limits.most - limits.viewers - len(self.new) - len(self.waiting)
 
     def look(self) -> None:
         """Look at new connections, a few at a time; at none while Hypercorn has to take some."""
@@ -270,7 +274,8 @@ class FrontDoor:
 
     def wait(self, connection: socket.socket, peer: Any, handed_on: HandedOn) -> None:
         """Look again when it sends more."""
-        if len(self.waiting) >= self.most_waiting:
+        most = max(self.most_waiting, min(MOST_NEW, len(self.waiting) + self.room()))
+        while len(self.waiting) >= most:
             self.give_up()
         loop, number = get_running_loop(), connection.fileno()
         until = loop.time() + HEAD_SECONDS
