@@ -75,7 +75,7 @@ def understood(query: str, is_1_1: bool, said: Mapping[bytes, bytes]) -> Head | 
         or (host is not None and not HOST.fullmatch(host))
     ):
         return None
-    last_id, accept = (said.get(name, b"").decode() for name in (b"last-event-id", b"accept"))
+    last_id, accept = said.get(b"last-event-id", b"").decode(), said.get(b"accept", b"").decode()
     return Head(query, last_id, accept, said.get(b"x-forwarded-for", b""), is_1_1, closes)
 
 
