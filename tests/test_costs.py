@@ -168,6 +168,29 @@ async def test_the_longest_past_is_read_in_pages_and_made_in_turns(
     others.cancel()
 
 
+async def test_the_last_minutes_are_made_in_turns(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each hashtag may have thousands of points, which are looked at in a turn of their own; where
+    the log begins anew between two of them there is no answer."""
+    site.hear(now() - 500, {tag: {"demo": 1} for tag in TAGS})
+    turns, points = Turns(), site.feed.points
+    monkeypatch.setattr(site.feed, "points", lambda *args: turns.count() or points(*args))
+    others = asyncio.create_task(turns.others())
+    told = await site.history(tags=",".join(TAGS), range="15m")
+    others.cancel()
+    assert set(told["series"]) == set(TAGS) and turns.most == 1
+
+    def anew(*args: Any) -> Any:
+        site.feed.begun += 1
+        return points(*args)
+
+    monkeypatch.setattr(site.feed, "points", anew)
+    site.hear(now() - 100)
+    status, *_ = await site.get("/api/history?tags=tag1,tag2&range=15m")
+    assert status == 503
+
+
 @settings(deadline=None, max_examples=40)
 @given(posts_of_minutes, posts_of_minutes, some.sampled_from([("24h", 47), ("7d", 167)]))
 def test_totals_at_the_ends_of_steps_are_those_of_the_minutes(

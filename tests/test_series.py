@@ -105,7 +105,7 @@ def tick_of(n: int, tags: list[str]) -> Tick:
 def test_a_turn_writes_so_much_of_the_past_and_no_more(
     monkeypatch: pytest.MonkeyPatch, by_source: bool
 ) -> None:
-    """20 hashtags that change in each of 1,800 ticks are written in ten turns, once; then only
+    """20 hashtags that change in each of 1,800 ticks are written in turns of so many, once; then only
     what is new."""
     tags = [f"tag{n:02}" for n in range(20)]
     feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 1801)))

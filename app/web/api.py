@@ -1,5 +1,6 @@
 """The JSON: counts, the past, completion of hashtags, and how the process is."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Container, Sequence
@@ -164,7 +165,12 @@ async def past(
     if grid.span == "15m":
         newest_head(feed)
         fanout = await feed.fanout(tags, by_source)  # the feed knows the totals while we have it
-        points = {tag: feed.points(tag, grid.begin) for tag in tags}
+        begun, points = feed.begun, {}
+        for tag in tags:
+            points[tag] = feed.points(tag, grid.begin)
+            await asyncio.sleep(0)  # it has thousands
+        if feed.begun != begun:
+            raise StoreLost("The log of ticks began anew just now.")
         del fanout
         head = newest_head(feed)
         gaps = feed.gaps(grid.begin, grid.now)

@@ -26,8 +26,8 @@ LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
 BEATS_LOST = 60
 """So many looks in a row at a connection that takes nothing: its viewer is let go. 30 s."""
-PREPARED_AT_ONCE = 4000
-"""So many points of the past are written before others get their turn: some 4 ms."""
+PREPARED_AT_ONCE = 2000
+"""So many points of the past are written before others get their turn: some 2 ms, 4 by source."""
 
 
 class Direct(Protocol):
@@ -336,8 +336,10 @@ class FanOut:
         for watched in self.shown:
             left -= self.past.prepare(watched, sources, left)
             if left <= 0:
-                self.go_on_soon()
-                return False
+                break
+        if left < PREPARED_AT_ONCE // 2:  # to join what is written takes its time, too
+            self.go_on_soon()
+            return False
         return True
 
     def go_on_soon(self) -> None:
