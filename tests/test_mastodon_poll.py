@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import hypothesis
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from mastodon_api import Clock
 
 from app.messages import Post
+from app.sources import SourceLost
 from app.sources.mastodon.timelines import (
     KNOWN_AT_MOST,
     LATE_POSTS,
@@ -82,7 +85,7 @@ def test_every_post_once_however_late_and_after_any_restart(
     async def play() -> tuple[list[str], list[str]]:
         server, clock, got = Server(), Clock(), list[str]()
         windows = Windows(SERVER, ("a", "b"), "", clock())
-        timelines = Timelines(("a", "b"), windows, server.get, clock)
+        timelines = Timelines(deque(("a", "b")), windows, server.get, clock)
         got += await read(timelines)
         for n, (tags, late, restart) in enumerate(arrivals):
             if tags:
@@ -91,7 +94,7 @@ def test_every_post_once_however_late_and_after_any_restart(
                 got += await read(timelines)
             if restart:
                 windows = Windows(SERVER, ("a", "b"), windows.mark(0), clock())
-                timelines = Timelines(("a", "b"), windows, server.get, clock)
+                timelines = Timelines(deque(("a", "b")), windows, server.get, clock)
         return [p.id for p in server.posts], got + await read(timelines, 2)
 
     posted, got = asyncio.run(play())
@@ -101,7 +104,7 @@ def test_every_post_once_however_late_and_after_any_restart(
 async def test_a_round_is_one_request_for_each_timeline() -> None:
     """Where it is not busy: what was seen and is asked for again fits on the same page."""
     server, clock = Server(), Clock()
-    timelines = Timelines(("a", "b"), Windows(SERVER, ("a", "b"), "", 0), server.get, clock)
+    timelines = Timelines(deque(("a", "b")), Windows(SERVER, ("a", "b"), "", 0), server.get, clock)
     await read(timelines)
     for n in range(100):
         server.posts.append(post(n, "a"))
@@ -114,7 +117,7 @@ async def test_a_burst_is_read_upwards_page_by_page() -> None:
     """The cursor grows no longer by it, and each step is one request."""
     server, clock = Server(), Clock()
     windows = Windows(SERVER, ("a",), "", 0)
-    timelines = Timelines(("a",), windows, server.get, clock)
+    timelines = Timelines(deque(("a",)), windows, server.get, clock)
     await read(timelines)
     server.posts += [post(n, "a") for n in range(1000)]
     got, longest = list[str](), 0
@@ -135,7 +138,7 @@ async def test_a_server_that_ignores_min_id_is_no_trap() -> None:
     async def get(tag: str, limit: int, **_: Any) -> Page:
         return page_of(same[-limit:])
 
-    timelines = Timelines(("a",), Windows(SERVER, ("a",), "", 0), get, clock)
+    timelines = Timelines(deque(("a",)), Windows(SERVER, ("a",), "", 0), get, clock)
     timelines.windows.of["a"] = Window("0")
     assert await read(timelines) == [one.id for one in same]
     assert await read(timelines) == []
@@ -161,6 +164,47 @@ def test_what_is_known_is_bounded() -> None:
     assert len(windows.known) == KNOWN_AT_MOST
     assert len(windows.of["a"].seen) == SEEN_AT_MOST
     assert len(windows.mark(0)) < 20_000
+
+
+def test_what_the_stream_brought_long_ago_is_not_new_in_a_timeline() -> None:
+    """One that could not be read for long: meanwhile more posts came than are known by their ids
+    alone."""
+    windows = Windows(SERVER, ("a",), "", 0)
+    windows.of["a"] = Window("0")
+    assert windows.is_new(post(1, "a"), 0)
+    for n in range(KNOWN_AT_MOST):
+        windows.is_new(post(2 + n, "b"), 0)
+    assert post(1).id not in windows.known
+    assert not windows.is_new(post(1, "a"), 0, asked="a")
+
+
+async def test_each_timeline_has_its_turn_however_short_the_connections() -> None:
+    """A connection that was lost after a request leaves the next one to the timeline after it."""
+    asked, turn, windows = list[str](), deque("abc"), Windows(SERVER, ("a", "b", "c"), "", 0)
+
+    async def get(tag: str, **query: Any) -> Page:
+        asked.append(tag)
+        return Page([], "", 0)
+
+    for _ in range(6):
+        assert [found async for found in Timelines(turn, windows, get, Clock()).step()] == []
+    assert asked == [*"abcabc"]
+
+
+async def test_a_timeline_that_cannot_be_had_keeps_no_other_from_its_turn() -> None:
+    asked, windows = list[str](), Windows(SERVER, ("a", "b", "c"), "", 0)
+
+    async def get(tag: str, **query: Any) -> Page:
+        asked.append(tag)
+        if tag == "b":
+            raise SourceLost("it answered 500")
+        return Page([], "", 0)
+
+    timelines = Timelines(deque("abc"), windows, get, Clock())
+    for _ in range(6):
+        with suppress(SourceLost):
+            assert [found async for found in timelines.step()] == []
+    assert asked == [*"abcabc"]
 
 
 def test_what_is_old_is_done() -> None:

@@ -9,6 +9,7 @@ what one way has brought is dropped from the other.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
@@ -84,6 +85,9 @@ class Mastodon(Source):
         self.tracked = frozenset(self.settings.hashtags)
         self.pace = Pace(elapsed)
         self.windows = self.open_windows("")
+        self.turn = deque(self.settings.hashtags)
+        """Whose timeline is asked for next: it goes on where a lost connection left it, lest the
+        last ones never have their turn."""
         self.trouble = ""
         self.page_read: dict[str, bytes] = {}
         """The statuses of the last page as their JSON, by their ids: at most timelines.PAGE."""
@@ -97,7 +101,7 @@ class Mastodon(Source):
         try:
             async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
                 get = partial(self.page, session)
-                timelines = Timelines(self.settings.hashtags, self.windows, get, self.clock)
+                timelines = Timelines(self.turn, self.windows, get, self.clock)
                 found = self.streamed(session, timelines) if self.token else self.polled(timelines)
                 async with aclosing(found):
                     async for message in found:

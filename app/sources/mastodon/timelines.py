@@ -10,6 +10,7 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from app.messages import Post, dumps
 from app.sources.mastodon.wire import WAIT_AT_MOST, checked_id, order, reset_in
@@ -89,7 +90,9 @@ class Windows:
         asked: the hashtag whose timeline it is from. A server may find a post there that
         spells the hashtag in another way than ours.
         """
-        new = post.id not in self.known
+        # of a timeline that was not read for long, more is seen in the stream than is known
+        seen = self.of[asked].seen if asked in self.of else ()
+        new = post.id not in self.known and post.id not in seen
         self.known.setdefault(post.id, bool(asked))
         if len(self.known) > KNOWN_AT_MOST:
             del self.known[next(iter(self.known))]
@@ -158,14 +161,15 @@ class Timelines:
 
     def __init__(
         self,
-        tags: tuple[str, ...],
+        turn: deque[str],
         windows: Windows,
         get: Callable[..., Awaitable[Page]],
         clock: Callable[[], float],
     ) -> None:
-        self.turn, self.windows, self.get, self.clock = deque(tags), windows, get, clock
+        """turn: the hashtags in the order in which they are asked for."""
+        self.turn, self.windows, self.get, self.clock = turn, windows, get, clock
         self.after = ""
-        self.first_round = len(tags)
+        self.first_round = len(turn)
 
     @property
     def behind(self) -> bool:
@@ -177,13 +181,13 @@ class Timelines:
         tag = self.turn[0]
         window = self.windows.of.get(tag)
         if window is None:
-            page = await self.get(tag, limit=1)
+            page = await self.ask(tag, limit=1)
             if page.newest or not page.length:
                 self.windows.of[tag] = Window(page.newest or "0")
             self.next_turn()
             return
         since = {"min_id": self.after} if self.after else {"since_id": window.since}
-        page = await self.get(tag, limit=PAGE, **since)
+        page = await self.ask(tag, limit=PAGE, **since)
         if not self.after and page.length >= PAGE:
             self.after = window.since  # these are the newest: go upwards, lest some are left out
             return
@@ -192,6 +196,15 @@ class Timelines:
             if self.windows.is_new(post, now, asked=tag):
                 yield post
         self.finish(window, page, now)
+
+    async def ask(self, tag: str, **query: Any) -> Page:
+        """One that cannot be had leaves its turn to the next one."""
+        try:
+            return await self.get(tag, **query)
+        except BaseException:
+            self.after = ""
+            self.turn.rotate(-1)
+            raise
 
     def finish(self, window: Window, page: Page, now: float) -> None:
         """The page is counted; the next one is of this timeline, if there may be more of it."""
