@@ -109,6 +109,17 @@ def test_a_flood_makes_the_time_shorter(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(lately.slots) == 1
 
 
+def test_of_long_hashtags_there_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each counts as several, when it comes and when it goes."""
+    monkeypatch.setattr(module, "MOST_USES", 60)
+    lately = Lately()
+    for n in range(1000):
+        add(lately, post(f"a{n}", f"{n:0100}"), NOW)
+    assert len(lately.tags) == 10
+    lately.forget(NOW + 20 * MINUTE)
+    assert (lately.uses, lately.tags) == (0, {})
+
+
 uses = some.lists(
     some.tuples(
         some.integers(0, 3 * SLOTS * SLOT),

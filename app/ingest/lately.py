@@ -17,6 +17,9 @@ SLOTS = 60
 MOST_USES = 250_000
 """Some 50 MB, twice of what 600 posts a second come to; with more, the oldest go before their
 time."""
+LONG = 20
+"""Letters; a hashtag of so many counts twice, of three times as many four times: where strangers
+write nothing else, fewer are kept."""
 MOST_IN_POST = 10
 """Hashtags; a post with more wants to be found by any of them."""
 MOST_DOMAINS = 3
@@ -43,7 +46,7 @@ class Lately:
         self.crowded: dict[str, int] = {}
         """Hashtag to people, of those that at least LEAST_PEOPLE used."""
         self.uses = 0
-        """Hashtags of posts, all together, and once more for each host of a post."""
+        """Hashtags of posts, all together, and once more for each host of a post (weight)."""
         self.since = 0
         """From when on all of it is here, in milliseconds since 1970; 0 before the first."""
 
@@ -77,7 +80,7 @@ class Lately:
         who = hash((source, author)) if author else NOBODY
         hosts = tuple([intern(host) for host in domains[:MOST_DOMAINS]]) if domains else ()
         self.slots.setdefault(slot, []).append((who, tags, hosts))
-        self.uses += len(tags) * (1 + len(hosts))
+        self.uses += weight(tags, hosts)
         for tag in tags:
             authors = self.tags.setdefault(tag, {})
             authors[who] = authors.get(who, 0) + 1
@@ -103,7 +106,7 @@ class Lately:
 
     def drop(self, slot: int) -> None:
         for who, tags, hosts in self.slots.pop(slot):
-            self.uses -= len(tags) * (1 + len(hosts))
+            self.uses -= weight(tags, hosts)
             for tag in tags:
                 self.drop_author(tag, who)
                 for host in hosts:
@@ -129,6 +132,10 @@ class Lately:
             del linked[host]
             if not linked:
                 del self.hosts[tag]
+
+
+def weight(tags: Sequence[str], hosts: Sequence[str]) -> int:
+    return (len(tags) + sum([len(tag) // LONG for tag in tags])) * (1 + len(hosts))
 
 
 def people(authors: Collection[int]) -> int:
