@@ -13,7 +13,7 @@ from app.messages import DAY, HOUR, MINUTE, SourceState, Tick
 from app.settings import read
 from app.store import keys
 from app.store.store import Store, connect
-from app.web.api import Popular, can_be_typed, completed, typed_prefix
+from app.web.api import Completion, can_be_typed, completed, typed_prefix
 from app.web.app import create_app
 from app.web.feed import Feed
 
@@ -339,7 +339,7 @@ async def test_completion_without_a_list(site: Site, stored: bytes) -> None:
 async def test_the_list_is_read_once_in_five_seconds(site: Site) -> None:
     """However many ask."""
     time = 100.0
-    popular = Popular(lambda: time)
+    popular = Completion(lambda: time)
     await site.store.redis.set(keys.POPULAR, '[["a","A",1]]')
     assert completed(await popular.read(site.store), "") == [{"tag": "a", "name": "A", "posts": 1}]
     await site.store.redis.set(keys.POPULAR, '[["b","b",1]]')

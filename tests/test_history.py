@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from app.messages import HOUR, MINUTE, SourceState
-from app.store.past import HashtagPast, Running, Seen, Spans
+from app.store.past import HashtagPast, Running, SourceLog, Spans
 from app.web.history import (
     MOST_POINTS,
     RANGES,
     Grid,
-    Line,
+    GridLine,
     as_csv,
     long_answer,
     short_answer,
@@ -35,7 +35,10 @@ def running(*counted: tuple[int, int], before: int = 0, **changes: int) -> Runni
 
 
 def told(
-    *pasts: HashtagPast, seen: Seen | None = None, by_source: bool = False, **newest: SourceState
+    *pasts: HashtagPast,
+    seen: SourceLog | None = None,
+    by_source: bool = False,
+    **newest: SourceState,
 ) -> dict[str, Any]:
     """The answer about the last hour, of the hashtags x, y ..."""
     newest = newest or {"a": LIVE}
@@ -78,7 +81,7 @@ def test_a_step_shows_its_last_total() -> None:
     """At the step's end; one with nothing counted is null, and the last is of now."""
     grid = Grid("1h", 0, 4000, 1000, 3300)
     past = one(Running(1, [(400, 2), (999, 3), (2500, 9)], [(0, 1000), (2100, 4000)]))
-    assert Line(grid, past).points() == [(1000, 3), (2000, None), (3000, 9), (3300, 9)]
+    assert GridLine(grid, past).points() == [(1000, 3), (2000, None), (3000, 9), (3300, 9)]
 
 
 def test_silence_goes_on_flat_and_what_was_not_counted_is_null() -> None:

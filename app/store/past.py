@@ -28,7 +28,7 @@ STATES_AT_ONCE = 500
 
 Spans = list[tuple[int, int]]
 """Begin and end of each stretch of time, in order, apart from each other."""
-Seen = list[tuple[int, dict[str, SourceState]]]
+SourceLog = list[tuple[int, dict[str, SourceState]]]
 """Since when the sources, by name, did what."""
 
 read_sources = msgspec.json.Decoder(dict[str, SourceState]).decode
@@ -85,7 +85,7 @@ async def read_past(
     newest: Mapping[str, SourceState],
     tracked: Container[str],
     step: int = MINUTE,
-) -> tuple[dict[str, HashtagPast], Seen]:
+) -> tuple[dict[str, HashtagPast], SourceLog]:
     """The past of these hashtags from a time on, and what the sources did since then.
 
     by_hours: whether hours will do, as they are kept for long; networks: the sources that ever
@@ -104,7 +104,7 @@ async def read_past(
         at_once = max(1, VALUES_AT_ONCE // max(1, len(where) * len(names)) - 1)
         page = tags[len(pasts) : len(pasts) + at_once]
         names, values = await read_values(store, page, where, names)
-        found = Fields(store, values)
+        found = FoundFields(store, values)
         counted = {name: await found.counted(where, name) for name in names}
         for tag in page:
             parts = {name: await found.pasts(where, name, tag) for name in names}
@@ -115,9 +115,9 @@ async def read_past(
     return pasts, seen
 
 
-async def read_seen(store: Store, begin: int) -> Seen:
+async def read_seen(store: Store, begin: int) -> SourceLog:
     """What the sources did from a time on. Raises StoreLost."""
-    entries, seen = await store.states_since(begin), Seen()
+    entries, seen = await store.states_since(begin), SourceLog()
     for n in range(0, len(entries), STATES_AT_ONCE):
         await asyncio.sleep(0)
         seen += read_states(entries[n : n + STATES_AT_ONCE])
@@ -155,7 +155,7 @@ def places(begin: int, now: int, by_hours: bool) -> list[Place]:
     return [*older, *(Place(keys.hour, n, n * HOUR, (n + 1) * HOUR) for n in recent)]
 
 
-class Fields:
+class FoundFields:
     """What was read; a value that is none of ours is skipped and counted."""
 
     def __init__(self, store: Store, values: Values) -> None:
@@ -228,9 +228,9 @@ def without(spans: Iterable[tuple[int, int]], holes: Spans) -> Spans:
     return found
 
 
-def read_states(entries: Iterable[tuple[int, Mapping[bytes, bytes]]]) -> Seen:
+def read_states(entries: Iterable[tuple[int, Mapping[bytes, bytes]]]) -> SourceLog:
     """What the sources did; an entry that is not ours is passed over."""
-    seen: Seen = []
+    seen: SourceLog = []
     for at, entry in entries:
         try:
             seen.append((at, read_sources(entry.get(b"sources", b""))))
@@ -239,7 +239,7 @@ def read_states(entries: Iterable[tuple[int, Mapping[bytes, bytes]]]) -> Seen:
     return seen
 
 
-def complete_since(seen: Seen) -> dict[str, float]:
+def complete_since(seen: SourceLog) -> dict[str, float]:
     """Since when each source has all of its network: since 0 for one that always said so, and
     infinity for one that has not."""
     since: dict[str, float] = {}

@@ -92,7 +92,7 @@ def moment(feed: Feed) -> tuple[str, int]:
 
 def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
     """Which hashtags there are: completion, one of them, the board, and alerts."""
-    popular, kept = Popular(), Kept()
+    popular, kept = Completion(), Kept()
 
     @app.get("/api/hashtags")
     async def completion() -> Response:
@@ -216,7 +216,7 @@ Used = tuple[str, str, int]
 read_popular = msgspec.json.Decoder(list[Used]).decode
 
 
-class Popular:
+class Completion:
     """The most used hashtags of the last day, as the ingester writes them now and then."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

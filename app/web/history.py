@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from app.messages import HOUR, MINUTE, BySource, SourceState
-from app.store.past import HashtagPast, Running, Seen, Spans, joined, without
+from app.store.past import HashtagPast, Running, SourceLog, Spans, joined, without
 from app.web.gaps import (
     SHORTEST,
     Gap,
@@ -124,7 +124,7 @@ def lowest(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
 
 
-class Line:
+class GridLine:
     """One hashtag on the grid."""
 
     def __init__(self, grid: Grid, past: HashtagPast) -> None:
@@ -150,7 +150,7 @@ class Line:
 async def long_answer(
     grid: Grid,
     pasts: Mapping[str, HashtagPast],
-    seen: Seen,
+    seen: SourceLog,
     newest: Mapping[str, SourceState],
     by_source: bool,
 ) -> Answer:
@@ -158,9 +158,9 @@ async def long_answer(
 
     seen: what the sources did, and since when; newest: what they do now.
     """
-    lines: dict[str, Line] = {}
+    lines: dict[str, GridLine] = {}
     for tag, past in pasts.items():
-        lines[tag] = Line(grid, past)
+        lines[tag] = GridLine(grid, past)
         await asyncio.sleep(0)
     asked = {name for past in pasts.values() for name in past.sources}
     told = [*seen, (max(grid.now, *(at for at, _ in seen[-1:]), grid.begin), dict(newest))]
@@ -190,7 +190,7 @@ def begin_exactly(gaps: Iterable[Gap], grid: Grid, pasts: Mapping[str, HashtagPa
             gap["to"] = min(max(gap["to"], first), grid.now)
 
 
-async def series_of(lines: Mapping[str, Line], by_source: bool) -> dict[str, Any]:
+async def series_of(lines: Mapping[str, GridLine], by_source: bool) -> dict[str, Any]:
     series: dict[str, Any] = {}
     for tag, line in lines.items():
         await asyncio.sleep(0)
@@ -208,7 +208,7 @@ def answer(grid: Grid, series: Mapping[str, Any], gaps: Iterable[Gap]) -> Answer
     }
 
 
-def is_begun(grid: Grid, pasts: Mapping[str, HashtagPast], seen: Seen) -> bool:
+def is_begun(grid: Grid, pasts: Mapping[str, HashtagPast], seen: SourceLog) -> bool:
     """Whether any of these was counted before the range already."""
     lines = [line for past in pasts.values() for line in past.sources.values()]
     before = seen[0][1] if seen and seen[0][0] <= grid.begin else {}
@@ -217,7 +217,7 @@ def is_begun(grid: Grid, pasts: Mapping[str, HashtagPast], seen: Seen) -> bool:
     )
 
 
-def nobody(grid: Grid, lines: Iterable[Line], out: Iterable[Gap], has_begun: bool) -> list[Gap]:
+def nobody(grid: Grid, lines: Iterable[GridLine], out: Iterable[Gap], has_begun: bool) -> list[Gap]:
     """The time in which nothing was counted, as far as no source's trouble explains it: one
     that is counted later makes no gap of what was."""
     alive = reduce(or_, (line.any | line.lost for line in lines), 0)
@@ -234,7 +234,7 @@ def nobody(grid: Grid, lines: Iterable[Line], out: Iterable[Gap], has_begun: boo
     ]
 
 
-def lost_gaps(grid: Grid, lines: Mapping[str, Line]) -> list[Gap]:
+def lost_gaps(grid: Grid, lines: Mapping[str, GridLine]) -> list[Gap]:
     """What is not kept any more; with the hashtags, where it is not so for all."""
     tags_of: dict[tuple[int, int], list[str]] = {}
     for tag, line in lines.items():
@@ -246,7 +246,7 @@ def lost_gaps(grid: Grid, lines: Mapping[str, Line]) -> list[Gap]:
     ]
 
 
-def partly(grid: Grid, lines: Iterable[Line], seen: Seen) -> list[Gap]:
+def partly(grid: Grid, lines: Iterable[GridLine], seen: SourceLog) -> list[Gap]:
     """When some sources were counted and others were not, although they worked: those that are
     known went back later to what the ingester had missed."""
     known: dict[str, int] = {}
@@ -272,7 +272,7 @@ def partly(grid: Grid, lines: Iterable[Line], seen: Seen) -> list[Gap]:
     return found
 
 
-def when_worked(name: str, seen: Seen) -> Spans:
+def when_worked(name: str, seen: SourceLog) -> Spans:
     return joined(
         (spell.begin, spell.end)
         for spell in spells_of(seen)
@@ -300,10 +300,10 @@ async def short_answer(
     if is_pause(newest, grid.now, seconds):
         gaps.append(gap_of("ingester", newest, grid.now))
     dead = joined((gap["from"], gap["to"]) for gap in gaps if gap["all"])
-    alive, lines = without([(begin, grid.end)], dead), dict[str, Line]()
+    alive, lines = without([(begin, grid.end)], dead), dict[str, GridLine]()
     for tag, line in points.items():
         await asyncio.sleep(0)
-        lines[tag] = Line(grid, HashtagPast(of_sources(line, alive), []))
+        lines[tag] = GridLine(grid, HashtagPast(of_sources(line, alive), []))
     return answer(grid, await series_of(lines, by_source), gaps)
 
 
