@@ -8,13 +8,17 @@ from urllib.request import urlopen
 
 from servers import App
 
+AUTHORS = 90
+"""Of a recording."""
+
 
 def post(number: int) -> str:
     """One line of the stream; a thousand posts make a second."""
     at = f"2024-01-01T00:{number // 60000:02}:{number // 1000 % 60:02}.{number % 1000:03}Z"
     tags = {"hashtags": [{"start": 0, "end": 8, "tag": "science"}]}
     told = {"id": str(number + 1), "text": "#science", "created_at": at, "entities": tags}
-    return json.dumps({"data": told}) + "\n"
+    author = str(number % AUTHORS)
+    return json.dumps({"data": {**told, "author_id": author}}) + "\n"
 
 
 def replaying(file: Path, posts: int, speed: str) -> dict[str, Any]:

@@ -6,13 +6,14 @@ import shutil
 import signal
 import stat
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from embedded_server import alive, lock_is_free, server_process
 from embedded_server import total as total_of
-from posts import replaying
+from posts import AUTHORS, answer, replaying
 from servers import App, wait_until
 from stored import totals
 
@@ -41,7 +42,9 @@ def recording(tmp_path: Path) -> dict[str, Any]:
 def test_app_that_is_killed_takes_its_server_along(
     start_app: Callable[..., App], recording: dict[str, Any]
 ) -> None:
-    """After kill -9 of the app its server ends by itself, and no post is lost or counted twice."""
+    """After kill -9 of the app its server ends by itself, and no post is lost or counted twice, nor
+    is an author: the key of the day lies in a file."""
+    today = datetime.now(UTC).date()
     app = start_app(**recording)
     wait_until(lambda: total() > 100, f"it counts: {app.output}")
     process = server_process()
@@ -51,6 +54,9 @@ def test_app_that_is_killed_takes_its_server_along(
     again = start_app(**recording)
     wait_until(lambda: "has ended" in again.output, f"it goes on to the end: {again.output}")
     wait_until(lambda: total() >= POSTS, "all are counted")
+    _, told = answer(again, "/api/counts?tags=science")
+    assert told["people"] == {"science": AUTHORS} or datetime.now(UTC).date() > today
+    assert Path("data/people.key").stat().st_mode & 0o777 == 0o600
     assert again.stop() == 0, again.output
     assert_counted_once()
 
