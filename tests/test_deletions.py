@@ -83,13 +83,13 @@ def test_bluesky_links_are_read() -> None:
 
 def test_x_has_its_links_and_nothing_to_show() -> None:
     """Its rules: no text and no author to third parties."""
-    urls: Any = [{"expanded_url": "https://a.example/x"}, {}, 5]
+    urls: Any = [{"expanded_url": "https://a.example/x"}, {}, {"expanded_url": 5}]
     entities = {"hashtags": [{"tag": "science"}], "urls": urls}
     data = {"id": "1", "text": "secret", "author_id": "7", "entities": entities}
     post = parse_x(json.dumps({"data": data}))
     assert post
     assert (post.domains, post.shown) == (("a.example",), None)
-    entities["urls"] = 5
+    entities["urls"] = None
     post = parse_x(json.dumps({"data": data}))
     assert post
     assert post.domains == ()

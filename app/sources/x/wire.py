@@ -23,9 +23,14 @@ class Hashtag(Part):
     tag: str
 
 
+class Url(Part):
+    expanded_url: Any = None
+    """What X's own short address stands for."""
+
+
 class Entities(Part):
     hashtags: list[Hashtag] | None = None
-    urls: Any = None
+    urls: list[Url] | None = None
 
 
 class Note(Part):
@@ -93,11 +98,10 @@ def tags_of(post: PostData) -> list[str]:
 
 
 def links_of(post: PostData) -> Iterator[Any]:
-    """Those that X's own short addresses stand for."""
-    notes = post.note_tweet
-    for entities in (post.entities, notes.entities if notes else None):
-        for url in entities.urls if entities and isinstance(entities.urls, list) else ():
-            yield url.get("expanded_url") if isinstance(url, dict) else None
+    short, note = post.entities, post.note_tweet
+    for entities in (short, note.entities if note else None):
+        for url in entities.urls or () if entities else ():
+            yield url.expanded_url
 
 
 def is_message(line: bytes) -> bool:
