@@ -5,7 +5,6 @@ of posts and of their authors.
 """
 
 import asyncio
-import time
 from collections import deque
 from typing import Any
 
@@ -18,8 +17,8 @@ URI = "at://{}/app.bsky.feed.post/{}"
 class BlueskyApi(Server):
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[float, list[str]]] = []
-        """When, and for what."""
+        self.asked: list[list[str]] = []
+        """The addresses of each request."""
         self.missing: set[str] = set()
         self.changed: dict[str, dict[str, Any]] = {}
         """Address to members of its post that are told otherwise."""
@@ -36,11 +35,11 @@ class BlueskyApi(Server):
 
     @property
     def uris(self) -> list[str]:
-        return [uri for _, uris in self.asked for uri in uris]
+        return [uri for uris in self.asked for uri in uris]
 
     async def posts(self, request: web.Request) -> web.Response:
         uris = request.query.getall("uris", [])
-        self.asked.append((time.monotonic(), uris))
+        self.asked.append(uris)
         await self.held.wait()
         if self.answers:
             status, headers, body = self.answers.popleft()

@@ -16,7 +16,7 @@ from servers import get as fetch
 from app.messages import Shown
 from app.store import keys
 from app.store.posts import StoredPost, write_post, write_posts
-from app.web import recent
+from app.web import bluesky_posts, recent
 from app.web.posts import TICKS_KEPT, Posts
 from app.web.recent import Recent
 
@@ -31,7 +31,10 @@ async def api() -> AsyncIterator[BlueskyApi]:
 
 
 @pytest.fixture
-async def site(redis_server: RedisServer, api: BlueskyApi) -> AsyncIterator[Site]:
+async def site(
+    redis_server: RedisServer, api: BlueskyApi, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Site]:
+    monkeypatch.setattr(bluesky_posts, "WAIT_SECONDS", 20)  # a busy machine may be slow
     chosen = {"BLUESKY_API_URL": api.url, "BLOCKED_HASHTAGS": "bad"}
     async with serving(redis_server.url, **chosen) as opened:
         yield opened
