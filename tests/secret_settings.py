@@ -10,7 +10,10 @@ from app.settings import Settings
 USER, SECRET = "u5er0c2b", "pa55w0rd7f3a"
 IN_HEADERS = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
 PLAIN, SAFE = ("redis", "http", "ws", "unix"), ("rediss", "https", "wss")
-SHOWN = {"hashtags", "blocked_hashtags", "data_folder", "bind", "replay_file"}
+SHOWN = {
+    "hashtags", "blocked_hashtags", "data_folder", "bind", "replay_file", "people_key_file",
+    "redis_ca", "redis_cert", "redis_key", "public_url",
+}  # fmt: skip
 """Settings that take any text, or nearly, and are shown on purpose."""
 
 
