@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Clock } from "../../static/clock.js";
+import { askHistory } from "../../static/history_api.js";
 import { PageState } from "../../static/state.js";
 import { sources, status } from "../../static/status.js";
 import { speak } from "../../static/texts.js";
@@ -83,4 +84,28 @@ test("a repeat after silent ticks is no news: the page says how old it is, and n
   });
   assert.equal(shown().level, "live");
   assert.deepEqual(state.shownGaps("1m").map(({ from, reason }) => [from, reason]), [[BEGIN + 500, "ingester was down"]]);
+});
+
+test("a visitor reads a sentence, and never an exception or the words of a protocol", async () => {
+  /** @param {() => Promise<unknown>} answer @param {string} message */
+  const told = async (answer, message) => {
+    globalThis.fetch = /** @type {any} */ (answer);
+    await assert.rejects(askHistory([], "1h"), { message });
+  };
+  const json = (/** @type {unknown} */ body) => async () => body;
+  await told(async () => Promise.reject(new TypeError("Failed to fetch")), "no connection");
+  await told(async () => ({ ok: false, status: 503, json: json({ error: "Redis is full." }) }), "Redis is full.");
+  const noJson = async () => Promise.reject(new SyntaxError("Unexpected token <"));
+  await told(async () => ({ ok: false, status: 502, statusText: "Bad Gateway", json: noJson }), "the server answers with 502");
+});
+
+test("posts are counted in the shown time, and in the time before as far as that is known", () => {
+  const state = new PageState(new Clock(0, () => BEGIN), 500, []);
+  /** @type {[number, number][]} */
+  const points = Array.from({ length: 601 }, (_, s) => [BEGIN - (600 - s) * 1000, s < 300 ? s : 300 + 3 * (s - 300)]);
+  state.replace({ at: BEGIN, series: { a: points } }, 600);
+  assert.deepEqual(state.posts("a", "5m", 300_000), { posts: 900, before: 300 });
+  assert.deepEqual(state.posts("a", "1m", 60_000), { posts: 180, before: 180 });
+  assert.deepEqual(state.posts("a", "15m", 900_000), { posts: 1200, before: null }, "since counting began");
+  assert.deepEqual(state.posts("b", "5m", 300_000), { posts: null, before: null });
 });
