@@ -17,6 +17,7 @@ The way of the data, and the place of each step of it, in the order of reading:
     pace.py       how long ticks last
     process.py    the end of a process
     systemd.py    what systemd is told of it
+    metrics.py    what Prometheus is told
     store/        all of Redis
     sources/      posts from each network
     ingest/       posts in, ticks out

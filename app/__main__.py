@@ -9,13 +9,15 @@ import asyncio
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, closing, nullcontext
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypercorn.asyncio import serve
+from quart import Quart
 
 from app import VERSION
 from app.commands.check import check, redis_warnings
@@ -24,6 +26,7 @@ from app.ingest.day_keys import DayKeys
 from app.ingest.delivery import Delivery
 from app.ingest.ingester import Ingester
 from app.logs import begin_logging
+from app.metrics import Metrics, Text, serving_metrics
 from app.process import beside, end_of, stop_event, stop_with_parent
 from app.settings import Settings, SettingsError, load, showable, unknown_names
 from app.sources import Source, SourceLost, check_sources, pick
@@ -33,6 +36,7 @@ from app.systemd import supervised
 from app.web.app import create_app
 from app.web.feed import Feed
 from app.web.frontdoor import open_front_door
+from app.web.gathered import gathered
 from app.web.server import (
     CannotStart,
     ServerConfig,
@@ -71,8 +75,8 @@ def main() -> None:
             else:
                 serves = command != "ingest"
                 with closing(server_config(settings)) if serves else nullcontext() as config:
-                    child = command == "web" and chosen.beside_parent
-                    runner.run(run(command, settings, config, child))
+                    socket = chosen.beside_parent if command == "web" else ""
+                    runner.run(run(command, settings, config, socket))
     except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
         sys.exit(f"hashtag pulse: {error}")
     except KeyboardInterrupt:  # before, or without, a handler of our own
@@ -89,7 +93,7 @@ def arguments() -> argparse.Namespace:
     commands.add_parser("ingest", help="count posts")
     web = commands.add_parser("web", help="serve the page")
     web.add_argument("--workers", type=workers, default=1, help="how many processes on one port")
-    web.add_argument("--beside-parent", action="store_true", help=argparse.SUPPRESS)
+    web.add_argument("--beside-parent", default="", help=argparse.SUPPRESS)
     commands.add_parser("check", help="try what the settings name, before going live")
     record = commands.add_parser("record", help="write what a source receives, for replay")
     record.add_argument("--source", required=True, type=network, help="the network's name")
@@ -143,27 +147,37 @@ async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> Non
     stop = stop_event()
     async with store(settings, join=True):
         greet("web", settings, configs[0])
-        async with supervised(stop):
-            await run_workers(configs, stop)
+        with TemporaryDirectory(prefix="hashtag-pulse-") as folder:
+            text = partial(gathered, Path(folder))
+            async with supervised(stop), telling(settings.metrics_bind, text):
+                await run_workers(configs, stop, Path(folder))
     log.info("stopped")
 
 
 async def run(
-    command: str, settings: Settings, config: ServerConfig | None, child: bool = False
+    command: str, settings: Settings, config: ServerConfig | None, socket: str = ""
 ) -> None:
-    """Start the parts in the data's order and end them in the reverse one."""
-    stop = stop_event()
+    """Start the parts in the data's order and end them in the reverse one.
+
+    socket: of one of several processes beside a parent, where the others ask for its figures.
+    """
+    stop, metrics, child = stop_event(), Metrics(VERSION), bool(socket)
     if child:
         stop_with_parent(stop)
+    text = partial(gathered, Path(socket).parent) if child else metrics.text
     async with store(settings, join=command != "run") as opened:
         if not child:
             greet(command, settings, config)
         async with (
             nullcontext() if child else supervised(stop),
-            ingesting(settings, opened) if command != "web" else nullcontext(),
+            telling(socket or settings.metrics_bind, metrics.text),
+            ingesting(settings, opened, metrics) if command != "web" else nullcontext(),
         ):
             if config:
-                await serving(settings, opened, config, stop)
+                prepare_for_many()  # first: the limits go by it
+                feed = Feed(settings.tick_seconds, settings.hashtags)
+                app = create_app(settings, feed, metrics, text)
+                await serving(app, settings, opened, config, stop)
             else:
                 await stop.wait()
     if not child:
@@ -171,7 +185,19 @@ async def run(
 
 
 @asynccontextmanager
-async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
+async def telling(place: tuple[str, int] | str | None, text: Text) -> AsyncIterator[None]:
+    """Tell Prometheus within the block, where it has an address of its own. Raises CannotStart."""
+    async with AsyncExitStack() as stack:
+        try:
+            if place:
+                await stack.enter_async_context(serving_metrics(place, text))
+        except OSError as error:
+            raise CannotStart(f"METRICS_BIND cannot be used: {error.strerror}.") from error
+        yield
+
+
+@asynccontextmanager
+async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> AsyncIterator[None]:
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(
         sources,
@@ -184,6 +210,7 @@ async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
         day_keys=DayKeys(settings.people_keys),
         delivery=Delivery(settings.alert_url, settings.alert_secret),
     )
+    metrics.add(ingester.tell)
 
     async def ingest() -> None:
         for warning in await redis_warnings(opened):
@@ -195,11 +222,10 @@ async def ingesting(settings: Settings, opened: Store) -> AsyncIterator[None]:
 
 
 async def serving(
-    settings: Settings, opened: Store, config: ServerConfig, stop: asyncio.Event
+    app: Quart, settings: Settings, opened: Store, config: ServerConfig, stop: asyncio.Event
 ) -> None:
     """Serve until told to stop; then end every stream first, which lets the server end."""
-    feed = Feed(settings.tick_seconds, settings.hashtags)
-    prepare_for_many()
+    feed: Feed = app.extensions["feed"]
 
     async def drained() -> None:
         await stop.wait()
@@ -208,7 +234,6 @@ async def serving(
         asyncio.get_running_loop().call_later(config.graceful_timeout / 2, config.cut)
 
     async with beside(feed.run(opened), "the feed"):
-        app = create_app(settings, feed)
         open_front_door(app, config, settings, feed)
         await serve(app, config, shutdown_trigger=drained)
 

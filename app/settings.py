@@ -109,6 +109,15 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def address_and_port(text: str) -> tuple[str, int] | None:
+    host, colon, port = text.rpartition(":")
+    if not text:
+        return None
+    if not (colon and host and 0 < int(port) <= 65535):
+        raise ValueError("no address and port")
+    return host.strip("[]"), int(port)
+
+
 def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     found = tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
     if not found:
@@ -197,6 +206,9 @@ class Settings:
     people_key_file: str = setting("", "a file in a folder that can be written to", str)
     tick_seconds: float = setting("0.5", "a number of seconds from 0.1 to 10", number(0.1, 10))
     bind: str = setting("", "an address and port such as 127.0.0.1:8000", str)
+    metrics_bind: tuple[str, int] | None = setting(
+        "", "an address and port such as 127.0.0.1:9100", address_and_port
+    )
     express_lane: bool = setting("true", "true or false", true_or_false)
     max_viewers: int = setting("20000", "a whole number of viewers, 1 or more", at_least(1))
     max_viewers_per_address: int = setting(

@@ -31,6 +31,7 @@ WRONG = {
     ],
     "X_BEARER_TOKEN": ["two words", "line\nbreak", "tökén", "Bearer abc"],
     "ALLOW_EVICTION": ["yes", "1"],
+    "METRICS_BIND": ["9100", "localhost", ":9100", "h:0", "h:99999", "h:port"],
     "PUBLIC_URL": ["pulse.example", "ftp://h", "http://"],
     "LOG_FORMAT": ["xml", "1"],
     "EXPRESS_LANE": ["fast", "1"],

@@ -124,7 +124,7 @@ async def test_process_that_cannot_be_started_is_tried_again(
     config, stop = server_config(read({"BIND": "127.0.0.1:0"})), asyncio.Event()
     program = tmp_path / "python"
     monkeypatch.setattr(sys, "executable", str(program))
-    task = asyncio.create_task(run_workers([config], stop))
+    task = asyncio.create_task(run_workers([config], stop, tmp_path))
     await eventually(lambda: "cannot be started (No such file" in caplog.text, "it is said")
     program.write_text(f"#!/bin/sh\necho $BIND > {tmp_path}/started\nexec sleep 100\n")
     program.chmod(0o755)

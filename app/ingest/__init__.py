@@ -20,6 +20,7 @@
     alerts.py      which are unusual for long
     delivery.py    alerts on their way to ALERT_URL
     present.py     all of that, every few seconds
+    figures.py     what Prometheus is told
     clock.py       Redis's clock
     writer.py      one commit, from all of the above
     commits.py     what was tried, and what Redis has of it

@@ -108,6 +108,8 @@ class Forgetting:
         self.most = most
         """Hashtags that may be known, each once for every source."""
         self.turn = self.cursor = self.due = 0
+        self.known = 0
+        """How many were known at the last look."""
         self.said = False
 
     async def look(self, store: Store, networks: tuple[str, ...], hour: int, now: int) -> Stale:
@@ -117,7 +119,7 @@ class Forgetting:
         """
         if not networks or now < self.due <= now + LOOK_MILLISECONDS:
             return Stale()
-        known = sum(await store.lengths([keys.totals(s) for s in networks]))
+        known = self.known = sum(await store.lengths([keys.totals(s) for s in networks]))
         excess = known - self.most
         self.due = now + (LOOK_MILLISECONDS if excess <= 0 else 0)
         self.say(known)

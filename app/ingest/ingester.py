@@ -7,7 +7,7 @@ holds is the truth: commits.py says what happens when it is not what we believe.
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
 from app.ingest.day_keys import DayKeys
 from app.ingest.delivery import Delivery
+from app.ingest.figures import Figures
 from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
 from app.ingest.people import People
 from app.ingest.posts import Posts
@@ -23,6 +24,7 @@ from app.ingest.present import Present
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
 from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
+from app.metrics import Durations, Value
 from app.pace import Pace
 from app.retry import Backoff
 from app.sources import Source, SourceLost
@@ -75,6 +77,7 @@ class Ingester:
         self.told = Told(self.clock)
         self.people = People(day_keys or DayKeys(), any(source.signs for source in sources))
         self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
+        self.figures = Figures()
         self.trouble = ""
         """What is wrong with Redis, as it was last said."""
         self.begin(State())
@@ -102,7 +105,14 @@ class Ingester:
             self.begin(stored)
             self.writer.begin(stored)
             await self.recall_posts()
+            self.figures.writes = True
             await self.write()
+            self.figures.writes = False
+
+    def tell(self) -> Iterator[tuple[str, Value | Durations]]:
+        """What Prometheus is told."""
+        known, lasts = self.writer.forgetting.known, self.pace.lasts
+        return self.figures.tell(self.sources, known, self.trouble, lasts)
 
     async def write(self) -> None:
         """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
@@ -181,8 +191,11 @@ class Ingester:
         while True:
             due = max(due + self.pace.lasts, loop.time())
             due = begun = await self.until(due)
-            if await self.commit(group) and (news := self.pace.took(loop.time() - begun)):
-                log.warning("%s", news)
+            if await self.commit(group):
+                took = loop.time() - begun
+                self.figures.commits.add(took)
+                if news := self.pace.took(took):
+                    log.warning("%s", news)
             if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes
                 raise asyncio.CancelledError
 
@@ -259,6 +272,7 @@ class Ingester:
         if stored.commit == cut.name:
             self.commits.done(cut, stored)
             self.present.wrote(present)
+            self.figures.store(cut)
             for seen, _, minute in old:
                 seen.minutes.pop(minute, None)
             return True
@@ -275,6 +289,7 @@ class Ingester:
         self.posts.lose()
         others = self.sources.keys() - missing.read_again
         self.writer.begin(stored, dict.fromkeys(others, missing.since))
+        self.figures.counted_again += missing.commits
         log.warning("Redis is not as we left it: %d of our ticks are not in it", missing.commits)
         for name in missing.read_again:
             self.read(self.sources[name], group)
@@ -348,9 +363,11 @@ class Ingester:
             else:
                 message = Checkpoint(source.name, message.cursor)
         if isinstance(message, Post):
+            self.figures.posts[source.name] += 1
             self.counter.add(message, source.complete, source.catching_up)
             self.show(source, message)
         elif isinstance(message, MinuteCount):
+            self.figures.posts[source.name] += message.posts
             self.counter.add_minute(message)
         else:
             if isinstance(message, Deletion):
@@ -372,5 +389,6 @@ class Ingester:
     def complain(self, trouble: str) -> None:
         """Say what is wrong with the store once, and once that it is mended."""
         if trouble != self.trouble:
+            self.figures.redis_lost += bool(trouble and not self.trouble)
             log.warning("%s", trouble or "all is well again; nothing that was counted is lost")
         self.trouble = trouble

@@ -51,6 +51,8 @@ class Store:
         self.reading = redis.register_script((HERE / "read.lua").read_text())
         self.spending = redis.register_script((HERE / "spend.lua").read_text())
         self.posting = redis.register_script((HERE / "posts.lua").read_text())
+        self.subscriptions = self.repaired = 0
+        """How often ticks were subscribed to, and how often one was missing on the channel."""
         self.skipped = 0
         """Messages on the channel and entries in the log that were no ticks of ours."""
 
@@ -242,6 +244,7 @@ class Store:
                     continue
                 heard = None
                 if message["type"] == "subscribe":
+                    self.subscriptions += 1
                     await self.load()  # refuses the data of another version
                 elif (heard := await self._heard(message["data"])) is None:
                     continue
@@ -249,6 +252,7 @@ class Store:
                     yield heard
                     last = heard.id
                     continue
+                self.repaired += heard is not None
                 last = await self._kept(last)
                 async for tick in self._log(last):
                     yield tick

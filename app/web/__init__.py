@@ -34,6 +34,8 @@ In the order of reading; each file imports only from those above it:
     page.py       the page and its files
     mended.py     Hypercorn's connections, without its faults
     limits.py     who is let in
+    figures.py    what Prometheus is told
+    gathered.py   the same of several processes
     app.py        the Quart app
     access.py     Hypercorn's logs, and a line for each request
     server.py     Hypercorn, on sockets of our own

@@ -7,6 +7,8 @@ from functools import partial
 from quart import Quart, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
+from app import VERSION
+from app.metrics import Metrics, Text
 from app.process import beside
 from app.settings import Settings, SettingsError, load
 from app.store.embedded import store
@@ -15,6 +17,7 @@ from app.web.answers import Refused, json
 from app.web.api import add_api
 from app.web.events import add_events
 from app.web.feed import Feed
+from app.web.figures import add_metrics, figures
 from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
 from app.web.page import add_page
@@ -24,8 +27,15 @@ from app.web.takeover import Takeover
 from app.web.viewer import Viewer
 
 
-def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Quart:
+def create_app(
+    settings: Settings | None = None,
+    feed: Feed | None = None,
+    metrics: Metrics | None = None,
+    text: Text | None = None,
+) -> Quart:
     """The app that shows the feed; with no feed given it runs one of its own while it serves.
+
+    metrics: of this process, to which it adds its own; text: what is told of more than this one.
 
     Without arguments it is what `hypercorn 'app:create_app()'` calls; a wrong setting
     then ends the process with its sentence.
@@ -54,6 +64,10 @@ def create_app(settings: Settings | None = None, feed: Feed | None = None) -> Qu
     add_api(app, settings, shown)
     add_posts(app, settings, shown)
     add_errors(app)
+    told = metrics or Metrics(VERSION)
+    told.add(lambda: figures(shown, limits))
+    if not settings.metrics_bind:
+        add_metrics(app, text or told.text)
     app.after_serving(taken.close)
     if feed is None:
         add_own_feed(app, settings, shown)

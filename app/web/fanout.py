@@ -7,6 +7,7 @@ connection is ours (taken.py) are handed the very same bytes.
 
 import asyncio
 import socket
+import time
 from collections.abc import MutableSet, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
@@ -161,6 +162,10 @@ class FanOut:
                 sent = 0
             if sent < len(data):
                 full.append((viewer, data, sent))
+        self.shared.count(len(self.viewers), len(plain))
+        if head.number != before:  # else it is a repeat
+            age = time.time() - head.at / 1000
+            self.shared.ages.add(max(0.0, age), len(self.viewers))
         if full:
             self.fall_behind([viewer for viewer, _, _ in full])
             for viewer, data, sent in full:

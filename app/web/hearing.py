@@ -34,6 +34,8 @@ class Hearing:
         """The newest tick, as it is told while none comes."""
         self.trouble = self.told = ""
         """What is wrong with the store, as a sentence: for the owner, and for everybody."""
+        self.ticks = self.lost = 0
+        """How many ticks came as they happened; how often something began to be wrong."""
         self.reason = ""
         """What Redis itself says that may be wrong, as a sentence, while no tick comes."""
 
@@ -43,6 +45,7 @@ class Hearing:
 
     def come(self) -> bool:
         """A tick comes; whether that ends a silence that was told."""
+        self.ticks += 1
         self.heard, silent, self.silent, self.reason = self.clock(), self.silent, None, ""
         return silent is not None
 
@@ -76,6 +79,7 @@ class Hearing:
     def complain(self, trouble: str, told: str = "") -> None:
         """Say once what is wrong with the store, and once that it is mended; told: to all."""
         if trouble != self.trouble:
+            self.lost += bool(trouble and not self.trouble)
             log.warning("%s", trouble or "Redis is back; the missed ticks are read from its log")
         self.trouble, self.told = trouble, told or trouble
 

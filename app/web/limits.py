@@ -12,7 +12,7 @@ import math
 import resource
 import sys
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable
 from contextlib import suppress
 from itertools import islice
@@ -56,6 +56,8 @@ class Refusal(NamedTuple):
     sentence: str
     wait: float
     """Seconds until it is worth to try again."""
+    reason: str = "request"
+    """In a word, for those who count them."""
 
 
 class Limits:
@@ -69,7 +71,10 @@ class Limits:
 
     def __init__(self, most: int, most_of_address: int) -> None:
         self.most, self.most_of_address = most, most_of_address
-        self.viewers = 0
+        self.viewers = self.came = 0
+        """How many are here, and how many ever came."""
+        self.refused: Counter[str] = Counter()
+        """How many requests were turned away, by the word for why."""
         self.watching: dict[Address, int] = {}
         """How many viewers each has; none has 0."""
         self.paid: OrderedDict[Address, float] = OrderedDict()
@@ -93,7 +98,7 @@ class Limits:
             return None
         seconds = math.ceil(wait)
         sentence = f"Too many requests from your address: try again in {seconds} s."
-        return Refusal(429, sentence, seconds)
+        return Refusal(429, sentence, seconds, "requests")
 
     def forget(self, now: float) -> None:
         """Drop those that have paid all, the oldest first, and at once what is too many."""
@@ -106,14 +111,15 @@ class Limits:
         most = self.most_of_address
         if address is not None and self.watching.get(address, 0) >= most:
             sentence = f"Too many viewers from your address: at most {most} at a time."
-            return Refusal(429, sentence, FULL_ADDRESS_SECONDS)
+            return Refusal(429, sentence, FULL_ADDRESS_SECONDS, "viewers_of_address")
         if self.viewers >= self.most:
             sentence = f"Too many viewers: at most {self.most} at a time."
-            return Refusal(503, sentence, FULL_SECONDS)
+            return Refusal(503, sentence, FULL_SECONDS, "viewers")
         return None
 
     def come(self, address: Address | None) -> None:
         self.viewers += 1
+        self.came += 1
         if address is not None:
             self.watching[address] = self.watching.get(address, 0) + 1
 
@@ -190,7 +196,8 @@ class Limited:
         """In its turn; which is over when the answer is made, however slowly it is read."""
         if not await self.turn():
             sentence = "Too many ask for the past just now: try again in a moment."
-            await self.turn_away(address, scope, send, Refusal(503, sentence, PAST_SECONDS))
+            refusal = Refusal(503, sentence, PAST_SECONDS, "past")
+            await self.turn_away(address, scope, send, refusal)
             return
         has_turn = True
 
@@ -225,6 +232,7 @@ class Limited:
     async def turn_away(
         self, address: Address | None, scope: Any, send: Any, refusal: Refusal
     ) -> None:
+        self.limits.refused[refusal.reason] += 1
         self.refused += 1
         if time.monotonic() >= self.say_next:
             whose = shown(address)

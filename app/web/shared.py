@@ -4,6 +4,7 @@ in sum, whoever reads it and however slowly."""
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
+from app.metrics import Durations
 from app.web.sse import PIECE
 
 MOST_KEPT = 32 * 2**20
@@ -33,8 +34,18 @@ class Shared:
         self.reading: dict[int, tuple[bytes, set[Reader]]] = {}
         """What is longer than a piece and was not taken whole by its readers, by its id(); the
         oldest first."""
+        self.frames = self.frame_bytes = self.resumed = 0
+        """How many parts of streams were handed to viewers, their bytes, and how many viewers
+        went on from a last event."""
+        self.ages = Durations()
+        """How old each tick was when it was handed to viewers, once for each of them."""
         self.held = 0
         """Bytes of all that is being read."""
+
+    def count(self, viewers: int, size: int) -> None:
+        """So many viewers were handed so many bytes each."""
+        self.frames += viewers
+        self.frame_bytes += viewers * size
 
     def made(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
         """What this key stands for, which is made if nobody had it made since the last tick."""

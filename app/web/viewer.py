@@ -106,6 +106,7 @@ class Viewer:
                 return b""
             self.position, self.start = due.ticks[1] if due.ticks else self.feed.ticks.last, None
             if data := self.fanout.written(due, present, first, self.chunked):
+                self.feed.shared.count(1, len(data))
                 if not self.has_all:
                     self.fanout.go_on_soon()
                 return data
@@ -132,6 +133,7 @@ class Viewer:
         position = ticks.numbers.get(start.last_id, 0)
         head = ticks.head(position)
         if head and fanout.reaches(position):
+            self.feed.shared.resumed += 1
             # as of its last event: should it be cut here, it comes back to the same place
             past = (head, start.history or LOG_SECONDS, start.new) if start.new else None
             return Due(past, self.next_ticks(position), None)

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from app.retry import Backoff
 from app.web import PACKAGE
@@ -27,21 +28,26 @@ AS_TOLD = "ended as somebody told it to"
 """By a signal, in good order."""
 
 
-async def run_workers(configs: Sequence[ServerConfig], stop: asyncio.Event) -> None:
-    """Run a web process on the sockets of each config until told to stop; then end them all."""
+async def run_workers(configs: Sequence[ServerConfig], stop: asyncio.Event, folder: Path) -> None:
+    """Run a web process on the sockets of each config until told to stop; then end them all.
+
+    folder: where each has a socket by which the others ask for its figures (gathered.py).
+    """
     async with asyncio.TaskGroup() as group:
-        watching = [group.create_task(watch(config)) for config in configs]
+        paths = [folder / f"{number}.sock" for number in range(1, len(configs) + 1)]
+        pairs = zip(configs, paths, strict=True)
+        watching = [group.create_task(watch(*each)) for each in pairs]
         await stop.wait()
         for task in watching:
             task.cancel()
 
 
-async def watch(config: ServerConfig) -> None:
+async def watch(config: ServerConfig, path: Path) -> None:
     """Run one web process, again and again; when cancelled, end it."""
     backoff, loop = Backoff(first=0.25, longest=5.0), asyncio.get_running_loop()
     while True:
         begun = loop.time()
-        fate = await run_one(config)
+        fate = await run_one(config, path)
         if loop.time() - begun >= WORKED_SECONDS:
             backoff.reset()
         wait, level = backoff.next(), logging.INFO if fate == AS_TOLD else logging.ERROR
@@ -49,10 +55,10 @@ async def watch(config: ServerConfig) -> None:
         await asyncio.sleep(wait)
 
 
-async def run_one(config: ServerConfig) -> str:
+async def run_one(config: ServerConfig, path: Path) -> str:
     """Run a web process to its end; what became of it."""
     try:
-        process = await start(config)
+        process = await start(config, path)
     except OSError as error:  # no memory, too many processes: the others go on meanwhile
         return f"cannot be started ({error.strerror})"
     try:
@@ -62,10 +68,10 @@ async def run_one(config: ServerConfig) -> str:
         await end(process)
 
 
-async def start(config: ServerConfig) -> asyncio.subprocess.Process:
+async def start(config: ServerConfig, path: Path) -> asyncio.subprocess.Process:
     sockets = [listener.fileno() for listener in config.listeners]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "app", "web", "--beside-parent",
+        sys.executable, "-P", "-m", "app", "web", "--beside-parent", str(path),
         env=environment(os.environ, sockets),
         stdin=asyncio.subprocess.PIPE,
         pass_fds=sockets,

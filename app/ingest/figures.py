@@ -1,0 +1,59 @@
+"""What the ingester tells Prometheus: numbers that it has at hand."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from app.ingest.counter import Cut
+from app.metrics import Durations, Value
+from app.sources import Source
+
+
+class Figures:
+    """What the ingester did since the process began. Bound: an entry for each source."""
+
+    def __init__(self) -> None:
+        self.posts: Counter[str] = Counter()
+        """Source name to posts that were counted."""
+        self.uses: Counter[str] = Counter()
+        """Source name to uses of hashtags that are stored."""
+        self.commits = Durations()
+        """Of those that stored a tick."""
+        self.counted_again = 0
+        """Ticks that Redis lost."""
+        self.redis_lost = 0
+        """How often something began to be wrong with Redis."""
+        self.writes = False
+        """Whether this ingester is the one that writes."""
+
+    def store(self, cut: Cut) -> None:
+        """It is stored."""
+        for source, tags in cut.present.items():
+            self.uses[source] += sum(tags.values())
+        for source, minutes in cut.past.items():
+            self.uses[source] += sum(sum(tags.values()) for tags in minutes.values())
+
+    def tell(
+        self, sources: Mapping[str, Source], known: int, trouble: str, tick_seconds: float
+    ) -> Iterator[tuple[str, Value | Durations]]:
+        """All of it, and how the sources are now."""
+        yield "pulse_posts_total", {(name,): self.posts[name] for name in sources}
+        yield "pulse_uses_total", {(name,): self.uses[name] for name in sources}
+        yield "pulse_skipped_total", {(name,): each.bad for name, each in sources.items()}
+        yield "pulse_source_state", {(name, each.state): 1 for name, each in sources.items()}
+        yield "pulse_writer", float(self.writes)
+        yield "pulse_commit_seconds", self.commits
+        yield "pulse_counted_again_total", self.counted_again
+        yield "pulse_hashtags", known
+        yield "pulse_redis_trouble", {("ingest",): float(bool(trouble))}
+        yield "pulse_redis_lost_total", {("ingest",): self.redis_lost}
+        yield "pulse_tick_length_seconds", {("ingest",): tick_seconds}
+        for source in sources.values():
+            yield from of_source(source)
+
+
+def of_source(source: Source) -> Iterator[tuple[str, Value]]:
+    """What a network costs, where it charges for each post."""
+    if budget := getattr(source, "budget", None):
+        others = max(0, budget.ceiling - budget.most) if budget.most >= 0 else 0
+        yield "pulse_x_posts_read", budget.read + others
+        yield "pulse_x_posts_ceiling", budget.ceiling
