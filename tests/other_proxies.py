@@ -26,6 +26,7 @@ def deployed(name: str, port: int, apps: tuple[int, int]) -> str:
     """The file, listening on this port of loopback, before these two apps."""
     text = (ROOT / "deploy" / name).read_text()
     for before, after in (
+        ("maxconn 20000", "maxconn 200"),  # which wants twice as many descriptors
         ("bind :8080", f"bind 127.0.0.1:{port}"),
         ("\n:8080 {", f"\nhttp://127.0.0.1:{port} {{"),
         ("127.0.0.1:8001", f"127.0.0.1:{apps[0]}"),

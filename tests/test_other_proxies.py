@@ -4,11 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 from other_proxies import Proxy
+from proxies import Nginx
 from served import Site, serving
 from servers import ROOT, RedisServer, eventually, viewing
 
@@ -23,6 +25,10 @@ async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
 
 def start(ending: ExitStack, name: str, folder: Path, site: Site, path: str = "/") -> Proxy:
     return ending.enter_context(Proxy(name, folder / "proxy", site.port, path))
+
+
+def begin_nginx(ending: ExitStack, folder: Path, site: Site) -> Nginx:
+    return ending.enter_context(Nginx(folder / "nginx", site.port))
 
 
 @pytest.mark.parametrize("path", ["/", "/pulse/"])
@@ -50,12 +56,13 @@ async def test_page_files_and_events(
     await eventually(lambda: not site.feed.fanouts, "the viewer is gone")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["nginx", *NAMES])
 async def test_the_door_that_its_streams_use(
     ending: ExitStack, tmp_path: Path, site: Site, name: str
 ) -> None:
     """As deploy/README.md has it."""
-    proxy = await asyncio.to_thread(start, ending, name, tmp_path, site)
+    begin = begin_nginx if name == "nginx" else partial(start, name=name)
+    proxy = await asyncio.to_thread(begin, ending=ending, folder=tmp_path, site=site)
     async with aiohttp.ClientSession() as asks:
         async with asks.get(f"{proxy.url}/healthz") as answer:
             assert answer.status == 200

@@ -44,12 +44,7 @@ def create_app(
         settings = settings or load()
     except SettingsError as error:
         sys.exit(str(error))
-    app = Quart(
-        "hashtag-pulse",
-        root_path=str(ROOT),
-        static_folder=None,
-        template_folder=str(ROOT / "templates"),
-    )
+    app = bare_app()
     mend_hypercorn()
     shown = app.extensions["feed"] = feed or Feed(settings.tick_seconds, settings.hashtags)
     limits = app.extensions["limits"] = limits_of(settings)
@@ -57,8 +52,6 @@ def create_app(
     taking = taken if settings.express_lane else None
     app.asgi_app = Takeover(app.asgi_app, taking)  # type: ignore[method-assign]
     app.asgi_app = Limited(app.asgi_app, settings, limits)  # type: ignore[method-assign]
-    app.url_map.merge_slashes = False  # else //api leads to an absolute address, of the inside
-    app.config["MAX_CONTENT_LENGTH"] = 0  # nothing here takes a body; Quart would keep 16 MiB of it
     add_page(app, settings)
     add_events(app, settings, shown)
     add_api(app, settings, shown)
@@ -71,6 +64,19 @@ def create_app(
     app.after_serving(taken.close)
     if feed is None:
         add_own_feed(app, settings, shown)
+    return app
+
+
+def bare_app() -> Quart:
+    """Without anything that answers."""
+    app = Quart(
+        "hashtag-pulse",
+        root_path=str(ROOT),
+        static_folder=None,
+        template_folder=str(ROOT / "templates"),
+    )
+    app.url_map.merge_slashes = False  # else //api leads to an absolute address, of the inside
+    app.config["MAX_CONTENT_LENGTH"] = 0  # nothing here takes a body; Quart would keep 16 MiB of it
     return app
 
 
