@@ -1,7 +1,7 @@
 """What is to be there before a wheel is built: smoothie, which the repository does not have.
 
 `make setup` puts it in its place. Where that was not run, it is fetched here in the same way, if
-npm is on the machine; else the wheel is built without it, and says so when it starts.
+npm is on the machine; else the wheel is built without it, with a warning.
 """
 
 import shutil
