@@ -105,7 +105,7 @@ def store_lost(key: str = "") -> Iterator[None]:
         if text.startswith("WRONGTYPE") and key:
             text = f"the Redis key {key} is of another type than ours"
         elif reason := explained(error):
-            is_private = isinstance(error, AskError | AuthenticationError)
+            is_private = isinstance(error, AskError | AuthenticationError) or "unknown" in text
             text, told = reason, told_of(error) if is_private else ""
         elif not str(error).startswith("FOREIGN "):  # which is a sentence of our own script
             told = told_of(error)
