@@ -12,7 +12,7 @@ IN_HEADERS = base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
 PLAIN, SAFE = ("redis", "http", "ws", "unix"), ("rediss", "https", "wss")
 SHOWN = {
     "hashtags", "blocked_hashtags", "data_folder", "bind", "replay_file", "people_key_file",
-    "redis_ca", "redis_cert", "redis_key", "public_url",
+    "redis_ca", "redis_cert", "redis_key", "public_url", "metrics_bind",
 }  # fmt: skip
 """Settings that take any text, or nearly, and are shown on purpose."""
 
