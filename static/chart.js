@@ -86,6 +86,24 @@ export class Chart {
     if (other || !this.settled) this.settle();
   }
 
+  /**
+   * @param {Shown} shown  other hashtags than before; the lines of those that stay are not touched
+   * @param {string[]} fresh  of which other points are known now
+   */
+  change(shown, fresh) {
+    this.shown = shown;
+    for (const [tag, all] of this.lines) {
+      if (shown.tags.includes(tag) && !fresh.includes(tag)) continue;
+      for (const one of all) this.smoothie.removeTimeSeries(one);
+      this.lines.delete(tag);
+    }
+    for (const tag of shown.tags.filter((tag) => !this.lines.has(tag))) {
+      this.lines.set(tag, []);
+      this.drawFrom(tag, this.edge - shown.range - 2 * shown.series.patience);
+    }
+    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
+  }
+
   /** @private  Take the right scale at once: growing into it is for small changes. */
   settle() {
     this.smoothie.updateValueRange();

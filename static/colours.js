@@ -5,7 +5,7 @@
 
 // After Okabe and Ito, darkened or lightened until also small text in them can be read (AA),
 // and in an order that keeps neighbours apart for colour-blind people.
-const COLOURS = [
+const PAIRS = [
   ["#0072b2", "#56b4e9"],
   ["#c04e00", "#ff8c42"],
   ["#00805d", "#2dd4a0"],
@@ -19,9 +19,12 @@ const COLOURS = [
 
 const DASHES = [[], [9, 5], [0.1, 5], [11, 5, 0.1, 5]];
 
+/** So many there are, and so many that differ in colour or dashes. */
+export const [COLOURS, STROKES] = [PAIRS.length, PAIRS.length * DASHES.length];
+
 /** @param {number} place @returns {Stroke} no two of the first 36 are the same */
 export function strokeOf(place) {
-  const [light, dark] = COLOURS[place % COLOURS.length];
+  const [light, dark] = PAIRS[place % PAIRS.length];
   return { light, dark, dash: DASHES[place % DASHES.length] };
 }
 

@@ -6,12 +6,14 @@ import { steady } from "./clock.js";
 /** @typedef {import("./series.js").History} History */
 /** @typedef {{since: number, reason: string}} Detail */
 /** @typedef {import("./history_api.js").Gap} Gap */
-/** @typedef {{at: number, counts: Record<string, number>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>, gap?: Gap}} Tick  gap: the pause before it */
+/** @typedef {{at: number, counts: Record<string, number>, people?: Record<string, number | null>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>, gap?: Gap}} Tick  people: authors today; gap: the pause before it */
 /** @typedef {"connecting" | "open" | "waiting" | number} Link  a number: full, and tried again at this time */
 /**
  * @typedef {object} Listener
  * @property {(history: History) => void} history  replaces what is known
+ * @property {(past: History) => void} past  of hashtags that are new, up to what is known of the others
  * @property {(tick: Tick) => void} counts
+ * @property {(board: import("./board.js").Board) => void} board
  * @property {(link: Link) => void} link
  */
 
@@ -51,7 +53,10 @@ export class Feed {
     this.tags = "";
     /** The hashtags of the newest counts, where none are asked for. */
     this.tracked = "";
+    /** @type {string[]} the hashtags of which the past is asked for */
+    this.fresh = [];
     this.seconds = 0;
+    this.board = false;
     this.watching = 0;
     this.heard = this.looked = 0;
     /** How far the machine's clock is from the steady one. */
@@ -70,12 +75,18 @@ export class Feed {
    * Start, or start anew with another choice.
    * @param {string} tags     a comma list; empty for all
    * @param {number} seconds  of history
+   * @param {boolean} board   whether the board is wanted, too
+   * @param {string} lastId   of the event to go on from, such as our own; none: with the past
+   * @param {string[]} fresh  the hashtags of which the past is wanted also then
    */
-  open(tags, seconds) {
-    this.lastId = this.tracked = "";
+  open(tags, seconds, board = false, lastId = "", fresh = []) {
+    this.lastId = lastId;
+    this.tracked = "";
+    this.fresh = fresh;
     this.tries = 0;
     this.tags = tags;
     this.seconds = seconds;
+    this.board = board;
     this.looked = this.now();
     this.apart = this.wall() - this.looked;
     this.watching ||= Number(setInterval(() => this.watch(), 1000));
@@ -103,10 +114,12 @@ export class Feed {
     /** @type {EventSource} */
     const source = new this.EventSource(this.address());
     this.source = source;
-    source.addEventListener("history", (/** @type {MessageEvent} */ event) =>
-      this.listener.history(this.hear(event)),
-    );
-    source.addEventListener("counts", (/** @type {MessageEvent} */ event) => this.counts(this.hear(event)));
+    /** @param {string} name @param {(told: any) => void} tell */
+    const on = (name, tell) =>
+      source.addEventListener(name, (/** @type {any} */ event) => tell(this.hear(event)));
+    on("history", (history) => (this.isPast(history) ? this.listener.past(history) : this.listener.history(history)));
+    on("counts", (tick) => this.counts(tick));
+    on("board", (board) => this.listener.board(board));
     source.onopen = () => {
       this.heard = this.now();
       this.patience = SILENCE;
@@ -123,13 +136,22 @@ export class Feed {
   address() {
     const query = new URLSearchParams({ history: String(this.seconds) });
     if (this.tags) query.set("tags", this.tags);
+    if (this.board) query.set("board", "1");
     if (this.lastId) query.set("last_event_id", this.lastId);
+    if (this.lastId && this.fresh.length) query.set("new", this.fresh.join(","));
     return `${this.url}?${query}`;
+  }
+
+  /** @private  Whether it is of the new hashtags alone: where the server cannot go on, it is of all. @param {History} history */
+  isPast({ series }) {
+    const told = Object.keys(series);
+    const all = this.tags !== "" && this.tags.split(",").length === told.length;
+    return this.fresh.length > 0 && !all && told.every((tag) => this.fresh.includes(tag));
   }
 
   /** @private @param {MessageEvent} event */
   hear(event) {
-    this.lastId = event.lastEventId;
+    if (event.lastEventId) this.lastId = event.lastEventId;
     this.heard = this.now();
     this.tries = 0;
     this.listener.link("open");
@@ -142,6 +164,7 @@ export class Feed {
     this.tracked = this.tags ? "" : Object.keys(tick.counts).sort().join();
     if (before && before !== this.tracked) {
       this.lastId = "";
+      this.fresh = [];
       this.connect();
     } else this.listener.counts(tick);
   }

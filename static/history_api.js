@@ -40,7 +40,7 @@ export async function askTrouble(tags) {
 }
 
 /** @param {Response} answer */
-async function sentence(answer) {
+export async function sentence(answer) {
   const told = await answer.json().catch(() => ({}));
   return told.error ?? text("answered", { status: answer.status });
 }

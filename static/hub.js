@@ -4,7 +4,7 @@
 import { Feed } from "./feed.js";
 import { Series } from "./series.js";
 
-/** @typedef {{tags: string[], seconds: number}} Wish  no tags: all that are tracked */
+/** @typedef {{tags: string[], seconds: number, board?: boolean}} Wish  no tags: all that are tracked */
 /** @typedef {{postMessage(message: unknown): void, onmessage: any}} Port */
 /** @typedef {(url: string, listener: import("./feed.js").Listener) => Feed} FeedOf */
 /** @typedef {import("./feed.js").Tick} Tick */
@@ -29,6 +29,7 @@ export class Hub {
   /** @private @param {Port} port @param {any} said */
   hear(port, said) {
     if (said.open) this.want(port, said.url, said.open);
+    if (said.change) this.change(port, said.url, said.change, said.fresh);
     if (said.wake) this.streams.get(port)?.feed.wake();
     if (said.bye) this.leave(port);
   }
@@ -43,6 +44,17 @@ export class Hub {
     if (!open.includes(stream)) stream.take(port, wish);
   }
 
+  /** @private  Go on without a break. @param {Port} port @param {string} url @param {Wish} wish @param {string[]} fresh */
+  change(port, url, wish, fresh) {
+    const before = this.streams.get(port);
+    if (!before) return this.want(port, url, wish);
+    if (before.change(port, wish, fresh)) return;
+    const own = new Stream(this.feedOf, url, before); // it goes not together with what other tabs want
+    own.change(port, wish, fresh);
+    this.leave(port);
+    this.streams.set(port, own);
+  }
+
   /** @private @param {Port} port */
   leave(port) {
     this.streams.get(port)?.leave(port);
@@ -52,8 +64,8 @@ export class Hub {
 
 /** One event stream, the tabs that share it, and all that it told. */
 class Stream {
-  /** @param {FeedOf} feedOf @param {string} url */
-  constructor(feedOf, url) {
+  /** @param {FeedOf} feedOf @param {string} url @param {Stream} [before]  the one that it goes on from */
+  constructor(feedOf, url, before) {
     /** @type {Map<Port, Wish>} */
     this.wishes = new Map();
     /** @type {Wish | null} what the stream brings */
@@ -61,6 +73,8 @@ class Stream {
     this.series = new Series(REMEMBERED, 8000);
     /** @type {Tick | null} */
     this.tick = null;
+    /** @type {import("./board.js").Board | null} */
+    this.board = null;
     /** @type {import("./feed.js").Link} */
     this.link = "connecting";
     this.feed = feedOf(url, {
@@ -68,12 +82,26 @@ class Stream {
         this.series.replace(history);
         this.all({ history });
       },
+      past: (past) => {
+        this.series.add(past);
+        this.all({ past });
+      },
       counts: (tick) => {
         this.series.hear(tick);
         this.all({ counts: (this.tick = tick) });
       },
+      board: (board) => this.all({ board: (this.board = board) }),
       link: (link) => this.link !== link && this.all({ link: (this.link = link) }),
     });
+    if (before) this.follow(before);
+  }
+
+  /** @private  Know what another one knows. @param {Stream} before */
+  follow({ open, series, tick, board, feed }) {
+    this.open = open;
+    this.series.replace(series.told());
+    Object.assign(this, { tick, board });
+    this.feed.lastId = feed.lastId;
   }
 
   /** @param {Port} port @param {Wish} wish @returns {boolean} whether this stream can bring that, too */
@@ -85,8 +113,33 @@ class Stream {
     if (this.open && covers(this.open, wish)) this.tell(port);
     else {
       this.open = together;
-      this.feed.open(together.tags.join(","), together.seconds);
+      this.feed.open(together.tags.join(","), together.seconds, together.board);
     }
+    return true;
+  }
+
+  /**
+   * A tab wants other hashtags, and goes on with those that it had.
+   * @param {Port} port
+   * @param {Wish} wish
+   * @param {string[]} fresh  of which it has no past
+   * @returns {boolean} whether this stream can bring that, too
+   */
+  change(port, wish, fresh) {
+    const wishes = new Map(this.wishes).set(port, wish);
+    const together = union([...wishes.values()]);
+    if (!together || !this.open) return false;
+    this.wishes = wishes;
+    if (covers(this.open, wish)) {
+      if (fresh.length) port.postMessage({ past: this.series.told(fresh) });
+      return true;
+    }
+    const { tags, board } = together;
+    this.open = { tags, seconds: Math.max(this.open.seconds, together.seconds), board };
+    if (tags.length) this.series.keepOnly(tags);
+    const unknown = tags.filter((tag) => !this.series.stretches.has(tag));
+    const asked = [...new Set([...fresh, ...unknown])];
+    this.feed.open(tags.join(","), this.open.seconds, board, this.feed.lastId, asked);
     return true;
   }
 
@@ -101,6 +154,7 @@ class Stream {
     port.postMessage({ link: this.link });
     if (this.series.at) port.postMessage({ history: this.series.told() });
     if (this.tick) port.postMessage({ counts: this.tick });
+    if (this.board) port.postMessage({ board: this.board });
   }
 
   /** @private @param {unknown} message */
@@ -112,7 +166,7 @@ class Stream {
 /** @param {Wish} have @param {Wish} wish */
 function covers(have, wish) {
   const tags = wish.tags.length ? wish.tags.every((tag) => have.tags.includes(tag)) : !have.tags.length;
-  return tags && have.seconds >= wish.seconds;
+  return tags && have.seconds >= wish.seconds && (have.board || !wish.board);
 }
 
 /** @param {Wish[]} wishes @returns {Wish | null} one that covers them all, if one stream can */
@@ -121,5 +175,6 @@ function union(wishes) {
   // what is tracked only the server knows, and a hashtag that is asked for need not be
   const mixed = tags.length > 0 && wishes.some((wish) => !wish.tags.length);
   if (mixed || tags.length > MOST_TAGS) return null;
-  return { tags, seconds: Math.max(...wishes.map((wish) => wish.seconds)) };
+  const board = wishes.some((wish) => wish.board);
+  return { tags, seconds: Math.max(...wishes.map((wish) => wish.seconds)), board };
 }

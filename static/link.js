@@ -4,7 +4,8 @@
 import { Feed } from "./feed.js";
 
 /** @typedef {import("./feed.js").Listener} Listener */
-/** @typedef {{open(tags: string[], seconds: number): void, wake(): void}} Source */
+/** @typedef {import("./hub.js").Wish} Wish */
+/** @typedef {{open(wish: Wish): void, change(wish: Wish, fresh: string[]): void, wake(): void}} Source */
 
 /** So long a worker may be silent that is only asked to say that it is there, milliseconds. */
 const PATIENCE = 5000;
@@ -14,15 +15,21 @@ export class Link {
   constructor(url, listener) {
     this.url = url;
     this.listener = listener;
-    /** @type {[string[], number] | null} */
+    /** @type {Wish | null} */
     this.wish = null;
     this.source = this.shared() ?? this.own();
   }
 
-  /** @param {string[]} tags  none for all @param {number} seconds  of history */
-  open(tags, seconds) {
-    this.wish = [tags, seconds];
-    this.source.open(tags, seconds);
+  /** @param {Wish} wish */
+  open(wish) {
+    this.wish = wish;
+    this.source.open(wish);
+  }
+
+  /** Go on with other hashtags. @param {string[]} tags  none for all @param {string[]} fresh  of which the past is to come first */
+  change(tags, fresh) {
+    this.wish = { ...(this.wish ?? { seconds: 0, board: false }), tags };
+    this.source.change(this.wish, fresh);
   }
 
   /** Lose no time: something changed for the better. */
@@ -33,7 +40,11 @@ export class Link {
   /** @private @returns {Source} */
   own() {
     const feed = new Feed(this.url, this.listener);
-    return { open: (tags, seconds) => feed.open(tags.join(","), seconds), wake: () => feed.wake() };
+    return {
+      open: ({ tags, seconds, board }) => feed.open(tags.join(","), seconds, board),
+      change: ({ tags, seconds, board }, fresh) => feed.open(tags.join(","), seconds, board, feed.lastId, fresh),
+      wake: () => feed.wake(),
+    };
   }
 
   /** @private @returns {Source | null} */
@@ -56,7 +67,7 @@ export class Link {
     port.onmessage = null;
     port.postMessage({ bye: true });
     this.source = this.own();
-    if (this.wish) this.source.open(...this.wish);
+    if (this.wish) this.source.open(this.wish);
   }
 
   /** @private @param {MessagePort} port @param {number} silent @returns {Source} */
@@ -65,12 +76,15 @@ export class Link {
       clearTimeout(silent);
       if (data.link) this.listener.link(data.link);
       if (data.history) this.listener.history(data.history);
+      if (data.past) this.listener.past(data.past);
       if (data.counts) this.listener.counts(data.counts);
+      if (data.board) this.listener.board(data.board);
     };
     addEventListener("pagehide", () => port.postMessage({ bye: true }));
-    addEventListener("pageshow", (event) => event.persisted && this.wish && this.source.open(...this.wish));
+    addEventListener("pageshow", (event) => event.persisted && this.wish && this.source.open(this.wish));
     return {
-      open: (tags, seconds) => port.postMessage({ url: this.url, open: { tags, seconds } }),
+      open: (open) => port.postMessage({ url: this.url, open }),
+      change: (change, fresh) => port.postMessage({ url: this.url, change, fresh }),
       wake: () => port.postMessage({ wake: true }),
     };
   }

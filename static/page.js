@@ -3,13 +3,14 @@
 
 import { LIVE, RANGES, read, write } from "./address.js";
 import { Axes } from "./axes.js";
+import { Beside } from "./beside.js";
 import { Chart, ready } from "./chart.js";
 import { Clock, offsetOfPage } from "./clock.js";
-import { placeOf, strokeOf } from "./colours.js";
 import { $, Controls, share } from "./controls.js";
 import { Crosshair } from "./crosshair.js";
 import { Kiosk } from "./kiosk.js";
 import { Link } from "./link.js";
+import { Selection } from "./selection.js";
 import { PageState } from "./state.js";
 import * as status from "./status.js";
 import { swatch, Table } from "./table.js";
@@ -28,7 +29,7 @@ class Page {
   /** @param {Config} config */
   constructor(config) {
     this.config = config;
-    this.tags = config.tags.length ? config.tags : config.tracked;
+    this.selection = new Selection(config.tracked, config.tags);
     this.choice = read(location.search);
     const [timing] = performance.getEntriesByType("navigation");
     this.clock = new Clock(offsetOfPage(config.now, /** @type {PerformanceNavigationTiming} */ (timing)));
@@ -48,9 +49,18 @@ class Page {
     this.crosshair = new Crosshair(places, this.chart, say, (tag) => this.mark(tag));
     this.seconds = this.said = 0;
     this.printing = false;
+    this.beside = new Beside({
+      tags: () => this.tags,
+      tracked: () => this.selection.tracked,
+      select: (tags) => this.select(tags),
+      named: this.named,
+      strokeOf: (tag) => this.stroke(tag),
+    });
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
+      past: (past) => this.past(past),
       counts: (tick) => this.counts(tick),
+      board: (board) => this.beside.hear(board),
       link: (link) => this.state.linked(link),
     });
   }
@@ -60,6 +70,7 @@ class Page {
     this.controls.notice(this.config.problem);
     this.choose();
     if (this.choice.kiosk) this.kiosk.set(true);
+    addEventListener("popstate", ({ state }) => state && this.goBack(state.tags));
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
@@ -76,6 +87,11 @@ class Page {
     style.setProperty("--rows", String(this.tags.length));
   }
 
+  /** The hashtags that are shown. */
+  get tags() {
+    return this.selection.tags;
+  }
+
   /** The totals over time that are drawn. */
   get series() {
     return this.state.series(this.choice.range);
@@ -88,7 +104,8 @@ class Page {
 
   /** @param {import("./series.js").History} history  replaces what is known: at first, and whenever the past has changed */
   history(history) {
-    if (!this.config.tags.length) this.adopt(Object.keys(history.series));
+    if (!this.selection.wished.length) this.adopt(Object.keys(history.series));
+    this.selection.told(this.tags);
     this.state.replace(history, this.seconds);
     this.redraw();
     this.askMore();
@@ -98,9 +115,19 @@ class Page {
   /** What the server shows by itself may be others since it was started anew. @param {string[]} tags */
   adopt(tags) {
     if (!tags.length || String([...tags].sort()) === String([...this.tags].sort())) return;
-    this.tags = this.config.tracked = tags;
+    this.selection.adopt(tags);
     this.laidOut();
     this.controls.tell(text("changed", { tags: tags.map((tag) => `#${this.named(tag)}`).join(", ") }));
+  }
+
+  /** @param {import("./series.js").History} past  of hashtags that are shown from now on */
+  past(past) {
+    const tags = Object.keys(past.series);
+    this.selection.told(tags);
+    this.state.add(past);
+    this.chart.change(this.drawn, tags);
+    this.list();
+    this.tell("past", past);
   }
 
   /** @param {import("./feed.js").Tick} tick */
@@ -129,13 +156,15 @@ class Page {
 
   list() {
     const { tick } = this.state;
+    this.beside.update();
     if (!tick || document.hidden) return;
     const { series } = this;
     const { range } = this.choice;
     const readings = this.tags.map((tag) => ({
       tag,
-      total: tick.counts[tag] ?? null,
+      total: tick.counts[tag] ?? this.state.live.total(tag, this.state.live.at),
       rate: series.rate(tag, series.at), // as the line has it
+      people: tick.people?.[tag] ?? null,
       ...this.state.posts(tag, range, RANGES[range]),
     }));
     this.table.update(readings);
@@ -148,10 +177,14 @@ class Page {
 
   /** All anew: another choice, another history, or the page was hidden. */
   redraw() {
-    const { view, range, hidden } = this.choice;
-    const pen = (/** @type {string} */ tag) => this.pen(tag);
-    this.chart.show({ series: this.series, view, range: RANGES[range], tags: this.tags, hidden, pen });
+    this.chart.show(this.drawn);
     this.list();
+  }
+
+  /** What the chart is to show. @returns {import("./chart.js").Shown} */
+  get drawn() {
+    const { view, range, hidden } = this.choice;
+    return { series: this.series, view, range: RANGES[range], tags: this.tags, hidden, pen: (tag) => this.pen(tag) };
   }
 
   restyle() {
@@ -172,12 +205,14 @@ class Page {
     this.crosshair.follow();
     this.axes.reading = this.crosshair.at;
     this.axes.paint();
-    if (this.state.live.at && !performance.getEntriesByName("first line").length) performance.mark("first line");
+    if (!this.state.live.at || performance.getEntriesByName("first line").length) return;
+    performance.mark("first line");
+    this.beside.load();
   }
 
   /** @param {string} tag */
   stroke(tag) {
-    return strokeOf(placeOf(tag, this.config.tracked));
+    return this.selection.strokeOf(tag);
   }
 
   /** @param {string} tag */
@@ -209,16 +244,50 @@ class Page {
 
   /** Take over what is chosen: into the address, the buttons, the chart, and the stream. */
   choose() {
-    const { choice, config } = this;
-    history.replaceState(null, "", write(config.tags, choice) || location.pathname);
+    const { choice, selection: { wished } } = this;
+    history.replaceState({ tags: this.tags }, "", this.address);
     this.controls.show(choice);
     this.table.head(text(choice.range));
     $("unit").textContent = text(choice.view);
     this.table.hide(choice.hidden);
     const seconds = Math.min(LIVE, 2 * RANGES[choice.range] + 1.25 * MINUTE) / 1000;
     const enough = this.isLive ? seconds : 75;
-    if (enough > this.seconds) this.link.open(config.tags, (this.seconds = enough));
+    if (enough > this.seconds) this.link.open({ tags: wished, seconds: (this.seconds = enough), board: this.beside.hasBoard });
     this.redraw();
+  }
+
+  /** The page's address, by which it shows the same again. */
+  get address() {
+    return write(this.selection.wished, this.choice) || location.pathname;
+  }
+
+  /** Show other hashtags from now on; the back button goes back. @param {string[]} tags */
+  select(tags) {
+    this.take(tags);
+    history.pushState({ tags }, "", this.address);
+    this.askMore();
+  }
+
+  /** The lines of hashtags that stay are left as they are. @param {string[]} tags */
+  take(tags) {
+    const fresh = this.selection.change(tags);
+    this.state.tags = this.selection.wished;
+    this.link.change(this.selection.wished, fresh);
+    for (const tag of this.choice.hidden) if (!tags.includes(tag)) this.choice.hidden.delete(tag);
+    this.controls.notice((this.config.problem = ""));
+    this.laidOut();
+    this.crosshair.stop();
+    this.chart.change(this.drawn, []);
+    this.said = 0;
+    this.list();
+  }
+
+  /** @param {string[]} tags  that were shown there */
+  goBack(tags) {
+    this.take(tags);
+    const { kiosk, ...choice } = read(location.search);
+    this.kiosk.set(kiosk);
+    this.change(choice);
   }
 
   /** @param {Partial<import("./address.js").Choice>} part */
@@ -307,6 +376,7 @@ class Page {
     if (document.hidden) return this.chart.stop();
     this.link.wake();
     this.redraw();
+    this.beside.wake();
     this.chart.start();
   }
 

@@ -45,11 +45,24 @@ export class Series {
     this.stretches = new Map();
     this.at = this.firm = history.at;
     this.idle = false;
-    for (const [tag, points] of Object.entries(history.series)) {
-      this.stretches.set(tag, stretchesOf(points));
-      if (this.step) this.firm = points.at(-2)?.[0] ?? 0;
+    this.add(history);
+    const [points] = Object.values(history.series);
+    if (this.step) this.firm = points?.at(-2)?.[0] ?? 0;
+  }
+
+  /** @param {History} history  of some hashtags, up to what is known of the others */
+  add({ series, gaps = [] }) {
+    const holes = gaps.filter((gap) => gap.all);
+    for (const [tag, points] of Object.entries(series)) {
+      /** @param {Stretch[]} stretches @param {Gap} gap */
+      const cut = (stretches, { from, to }) => stretches.flatMap((one) => without(one, from, to, this.at));
+      this.stretches.set(tag, holes.reduce(cut, stretchesOf(points)));
     }
-    for (const gap of history.gaps ?? []) if (gap.all) this.cut(gap.from, gap.to);
+  }
+
+  /** @param {string[]} tags  of all others nothing is to be known any more */
+  keepOnly(tags) {
+    for (const tag of this.stretches.keys()) if (!tags.includes(tag)) this.stretches.delete(tag);
   }
 
   /**
@@ -188,9 +201,10 @@ export class Series {
     return last && last[0] < this.at ? [...points, [this.at, last[1]]] : points;
   }
 
-  /** All that is known, as the server tells it. @returns {History} */
-  told() {
-    const series = Object.fromEntries([...this.stretches.keys()].map((tag) => [tag, this.points(tag)]));
+  /** All that is known, as the server tells it. @param {string[]} tags  or of these @returns {History} */
+  told(tags = [...this.stretches.keys()]) {
+    const known = tags.filter((tag) => this.stretches.has(tag));
+    const series = Object.fromEntries(known.map((tag) => [tag, this.points(tag)]));
     return { at: this.at, series, gaps: this.holes().map((hole) => ({ ...hole, reason: "", all: true })) };
   }
 

@@ -58,6 +58,12 @@ export class PageState {
     if (gaps.some(({ kind }) => !kind)) void this.askReasons().catch(() => {});
   }
 
+  /** @param {import("./series.js").History} history  of hashtags that are new here */
+  add(history) {
+    this.live.add(history);
+    this.names = { ...this.names, ...history.names };
+  }
+
   /** @param {Tick} tick @returns {boolean} whether the lines grow by it */
   hear(tick) {
     const known = this.tick?.at ?? 0;

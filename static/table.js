@@ -1,11 +1,12 @@
 // @ts-check
 // The readable list: the same numbers as the chart, for eyes, ears and fingers.
 
+import { arrange, isInHand } from "./moving.js";
 import { change, inShort, number, percent, text } from "./texts.js";
 
 /** @typedef {import("./colours.js").Stroke} Stroke */
-/** @typedef {{tag: string, total: number | null, rate: number | null, posts: number | null, before: number | null}} Reading  posts: in the shown time; before: in the time before that */
-/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, posts: Text, change: HTMLElement, total: Text}} Row */
+/** @typedef {{tag: string, total: number | null, rate: number | null, posts: number | null, before: number | null, people: number | null}} Reading  posts: in the shown time; before: in the time before that; people: today */
+/** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, posts: Text, change: HTMLElement, people: Text, total: Text}} Row */
 
 const CALM = 5000; // milliseconds between two changes of the order, at least
 const SPOKEN = 5;
@@ -37,7 +38,7 @@ export class Table {
     const most = Math.max(1, ...readings.map(({ rate }) => rate ?? 0));
     const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
     this.keep(readings);
-    for (const { tag, total, rate, posts, before } of readings) {
+    for (const { tag, total, rate, posts, before, people } of readings) {
       const row = this.rows.get(tag) ?? this.add(tag);
       if (put(row.name, `#${this.named(tag)}`)) row.button.title = text("toggle", { tag: this.named(tag) });
       const whole = number(total);
@@ -45,6 +46,7 @@ export class Table {
       if (put(row.total, isLong ? inShort(total ?? 0) : whole)) row.total.parentElement?.setAttribute("title", whole);
       put(row.rate, number(rate === null ? null : Math.round(rate)));
       put(row.posts, number(posts));
+      put(row.people, number(people));
       const differs = posts === null || before === null ? null : posts - before;
       put(/** @type {Text} */ (row.change.firstChild), change(differs));
       row.change.className = `change ${Math.sign(differs ?? 0) > 0 ? "up" : ""}`;
@@ -113,7 +115,7 @@ export class Table {
     const word = document.createElement("bdi");
     word.append("");
     button.append(swatch(this.strokeOf(tag)), word);
-    const [rate, bar, posts, differs, total] = ["rate", "bar", "posts", "change", "total"].map((column) => {
+    const [rate, bar, posts, differs, people, total] = ["rate", "bar", "posts", "change", "people", "total"].map((column) => {
       const cell = document.createElement("td");
       cell.className = column;
       return cell;
@@ -121,14 +123,12 @@ export class Table {
     const share = bar.appendChild(document.createElement("div"));
     share.role = "img";
     paint(share, this.strokeOf(tag));
-    row.append(name, rate, bar, posts, differs, total);
+    row.append(name, rate, bar, posts, differs, people, total);
     this.body.append(row);
     differs.append("");
     const written = /** @type {Text} */ (word.firstChild);
-    const added = { row, button, name: written, rate: new Text(), bar: share, posts: new Text(), change: differs, total: new Text() };
-    rate.append(added.rate);
-    posts.append(added.posts);
-    total.append(added.total);
+    const [perMinute, inRange, today, all] = [rate, posts, people, total].map((cell) => cell.appendChild(new Text()));
+    const added = { row, button, name: written, rate: perMinute, bar: share, posts: inRange, change: differs, people: today, total: all };
     this.rows.set(tag, added);
     return added;
   }
@@ -137,32 +137,13 @@ export class Table {
   sort(readings) {
     const now = performance.now();
     if (this.sorted && now - this.sorted < CALM) return;
-    if (this.inHand) return;
+    if (isInHand(this.body)) return;
     const rate = new Map(readings.map((reading) => [reading.tag, reading.rate ?? 0]));
     if (!readings.some((reading) => reading.rate !== null)) return;
     const order = calmly(this.order, rate, this.sorted ? AHEAD : 1);
-    if (order.join() !== this.order.join()) this.arrange(order);
+    const rows = order.map((tag) => /** @type {Row} */ (this.rows.get(tag)).row);
+    if (order.join() !== this.order.join()) arrange(this.body, rows, this.sorted > 0);
     this.sorted = now;
-  }
-
-  /** @private  A pointer or the keyboard's focus is on it; the focus that a click leaves behind is not meant. */
-  get inHand() {
-    const pointed = matchMedia("(hover: hover)").matches && this.body.matches(":hover");
-    return pointed || this.body.querySelector(":focus-visible") !== null;
-  }
-
-  /** @private  Move the rows to their new places so that eyes can follow. @param {string[]} order */
-  arrange(order) {
-    const before = new Map(order.map((tag) => [tag, this.rows.get(tag)?.row.offsetTop ?? 0]));
-    const focused = /** @type {HTMLElement | null} */ (this.body.querySelector(":focus"));
-    this.body.append(...order.map((tag) => /** @type {Row} */ (this.rows.get(tag)).row));
-    focused?.focus({ preventScroll: true }); // it is lost by moving
-    if (!this.sorted || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    for (const tag of order) {
-      const row = /** @type {Row} */ (this.rows.get(tag)).row;
-      const moved = (before.get(tag) ?? 0) - row.offsetTop;
-      if (moved) row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease" });
-    }
   }
 }
 

@@ -122,7 +122,7 @@ def test_a_hashtag_is_text_whatever_is_in_it(page: Page) -> None:
         """tag => {
         hashtagPulse.link.open = hashtagPulse.link.wake = () => {};
         hashtagPulse.link.listener.counts = () => {};  // no tick of the server comes in between
-        hashtagPulse.tags = [tag];
+        hashtagPulse.selection.wished = [tag];
         hashtagPulse.history({at: hashtagPulse.state.live.at, series: {[tag]: [[hashtagPulse.state.live.at, 7]]}});
         hashtagPulse.counts({at: hashtagPulse.state.live.at + 1, counts: {[tag]: 8}, sources: {}});
     }""",

@@ -193,7 +193,7 @@ def test_the_wall_shows_every_row_and_a_large_chart(
             """many => {
             const page = hashtagPulse, {at} = page.state.live;
             page.link.listener.counts = page.link.listener.history = () => {};
-            page.tags = Array.from({length: many}, (_, n) => `한글한글한글${n}`);
+            page.selection.wished = Array.from({length: many}, (_, n) => `한글한글한글${n}`);
             document.getElementById('rows').replaceChildren();
             page.table.rows.clear();
             page.laidOut();
@@ -268,6 +268,6 @@ def test_the_chart_follows_the_windows_size(browser: Browser, app: App) -> None:
         page.wait_for_function(room)
         assert page.evaluate(points) < wide / 2
         page.set_viewport_size(DESKTOP)
-        page.wait_for_function("() => hashtagPulse.axesCanvas.offsetWidth > 1000")
+        page.wait_for_function("() => hashtagPulse.axesCanvas.offsetWidth > 800")
         page.wait_for_function(room)
         page.wait_for_function(f"wide => ({points})() > 0.9 * wide", arg=wide)

@@ -152,7 +152,7 @@ def test_numbers_are_written_as_their_reader_writes_them(
 
 def test_a_click_on_a_name_hides_and_shows_its_line(page: Page) -> None:
     """The button says so, the chart obeys, and the address keeps it."""
-    button = page.get_by_role("button", name="#football")
+    button = page.locator("#rows").get_by_role("button", name="#football")
     disabled = "() => hashtagPulse.chart.lines.get('football').every(series => series.disabled)"
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
@@ -161,7 +161,7 @@ def test_a_click_on_a_name_hides_and_shows_its_line(page: Page) -> None:
     page.reload()
     page.wait_for_function("() => hashtagPulse.chart.lines.get('football')?.length")
     assert page.evaluate(disabled)
-    page.get_by_role("button", name="#football").click()
+    page.locator("#rows").get_by_role("button", name="#football").click()
     assert not page.evaluate(disabled)
 
 
@@ -216,7 +216,10 @@ def test_a_hashtag_is_written_as_most_people_write_it(
             "() => document.querySelector('#rows bdi').textContent === '#Science'"
         )
         assert (
-            page.get_by_role("button", name="#Science").get_attribute("title").endswith("Science")
+            page.locator("#rows")
+            .get_by_role("button", name="#Science")
+            .get_attribute("title")
+            .endswith("Science")
         )
         page.evaluate("""() => {
             const {context} = hashtagPulse.axes, fill = context.fillText.bind(context);

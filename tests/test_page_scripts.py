@@ -105,7 +105,7 @@ def evil(browser: Browser, app: App, request: pytest.FixtureRequest) -> Iterator
             page.link.listener.counts = page.link.listener.history = () => {};
             document.getElementById('rows').replaceChildren();
             page.table.rows.clear();
-            page.tags = tags;
+            page.selection.wished = tags;
             const known = total => Object.fromEntries(tags.map((tag, i) => [tag, total(i)]));
             const series = i => Array.from({length: 200}, (_, n) => [at - 100e3 + n * 500, n * (i + 1)]);
             page.counts({at, counts: known(i => 200 * (i + 1)), sources: {demo: 'live'}, details: {}});

@@ -47,7 +47,7 @@ function feeding(act) {
   Source.all = [];
   /** @type {any[]} */
   const heard = [];
-  const listener = { history: () => heard.push("history"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
+  const listener = { history: () => heard.push("history"), past: () => heard.push("past"), board: () => heard.push("board"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
   globalThis.fetch = /** @type {any} */ (ask);
   Object.assign(clocks, { stood: 0, set: 0 });
   const [now, wall] = [() => Date.now() - clocks.stood, () => Date.now() + clocks.set];
@@ -282,6 +282,26 @@ test("another choice of hashtags begins with its own history", () =>
     assert.equal(Source.all[0].readyState, Source.CLOSED);
   }));
 
+test("with other hashtags the stream goes on where it is, and the past of the new ones comes first", () =>
+  feeding((feed, heard) => {
+    newest().send("history", "4-0", { series: { science: [] } });
+    newest().send("counts", "5-0", {});
+    feed.open("science,curling", 375, false, feed.lastId, ["curling"]);
+    const { query } = newest();
+    assert.deepEqual(Object.fromEntries(query), { history: "375", tags: "science,curling", last_event_id: "5-0", new: "curling" });
+    assert.equal(Source.all[0].readyState, Source.CLOSED);
+    heard.length = 0;
+    newest().send("history", "5-0", { series: { curling: [] } });
+    newest().send("history", "9-0", { series: { curling: [], science: [] } });
+    assert.deepEqual(heard.filter((word) => word !== "open"), ["past", "history"], "where it cannot go on, all is told");
+  }));
+
+test("before its first event there is nothing to go on from", () =>
+  feeding((feed) => {
+    feed.open("science,curling", 375, true, feed.lastId, ["curling"]);
+    assert.deepEqual(Object.fromEntries(newest().query), { history: "375", tags: "science,curling", board: "1" });
+  }));
+
 /** A tab's end of a port, as the hub sees it. */
 class Port {
   /** @type {any[]} */
@@ -300,16 +320,22 @@ class Port {
   }
 }
 
-/** @returns {{hub: Hub, opened: [string, number][], listener: any, tab: (tags: string[], seconds: number) => Port, closed: () => number}} */
+/** @returns {{hub: Hub, opened: [string, number][], from: [string, string[]][], listener: any, tab: (tags: string[], seconds: number) => Port, closed: () => number}} */
 function hubbed() {
   /** @type {[string, number][]} */
   const opened = [];
   let closed = 0;
   /** @type {any} */
-  const found = { opened, closed: () => closed };
+  const found = { opened, from: [], closed: () => closed };
   found.hub = new Hub((_, listener) => {
     found.listener = listener;
-    const feed = { open: (/** @type {string} */ tags, /** @type {number} */ seconds) => opened.push([tags, seconds]), close: () => closed++, wake: () => {} };
+    const feed = {
+      lastId: "5-0",
+      /** @param {string} tags @param {number} seconds @param {boolean} _ @param {string} lastId @param {string[]} fresh */
+      open: (tags, seconds, _, lastId = "", fresh = []) => (found.from.push([lastId, fresh]), opened.push([tags, seconds])),
+      close: () => closed++,
+      wake: () => {},
+    };
     return /** @type {any} */ (feed);
   });
   found.tab = (/** @type {string[]} */ tags, /** @type {number} */ seconds) => {
@@ -371,4 +397,30 @@ test("with the last tab goes the stream", () => {
   assert.equal(closed(), 1);
   tab([], 375);
   assert.equal(opened.length, 2);
+});
+
+test("a tab that shows other hashtags goes on with its stream, and is told the past of the new ones", () => {
+  const { opened, from, listener, tab } = ((found) => (found.tab(["science"], 375), found))(hubbed());
+  listener.history({ at: 1000, series: { science: [[0, 1], [1000, 2]] } });
+  const other = tab(["science"], 375);
+  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  assert.deepEqual([opened.at(-1), from.at(-1)], [["science,curling", 375], ["5-0", ["curling"]]]);
+  other.got.length = 0;
+  listener.past({ at: 1000, series: { curling: [[0, 7], [1000, 8]] } });
+  assert.deepEqual(other.got, [{ past: { at: 1000, series: { curling: [[0, 7], [1000, 8]] } } }]);
+  other.got.length = 0;
+  other.say({ url: "events", change: { tags: ["science"], seconds: 375 }, fresh: [] });
+  assert.equal(opened.length, 2, "what the stream brings it can keep to itself");
+  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  assert.equal(opened.length, 2);
+  assert.deepEqual(other.got[0].past.series, { curling: [[0, 7], [1000, 8]] }, "it is known here");
+});
+
+test("a tab whose hashtags do not go together with the other tabs' gets a stream that goes on from theirs", () => {
+  const { opened, from, closed, listener, tab } = ((found) => (found.tab([], 375), found))(hubbed());
+  listener.history({ at: 1000, series: { science: [[0, 1], [1000, 2]] } });
+  const two = tab([], 375);
+  two.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  assert.deepEqual([opened.at(-1), from.at(-1)], [["science,curling", 375], ["5-0", ["curling"]]]);
+  assert.equal(closed(), 0, "the other tab keeps its own");
 });

@@ -1,0 +1,217 @@
+"""The board beside the chart: what is rising and most used; in a real Chromium."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from browser import DESKTOP, PHONE, opened, rows
+from conftest import missing
+from playwright.sync_api import Browser, Page
+from servers import ROOT, App, RedisServer, free_port, wait_until
+from ticking import Ticking
+from yesterday import remember, run
+
+from app.store import keys
+from app.store.embedded import find_server
+from app.store.store import connect
+
+RISING = [
+    ("eclipse", "Eclipse", 402, 16.8),
+    ("地震", "地震", 131, 0.0),
+    ("kabaddi", "kabaddi", 77, None),
+]
+READY = "() => window.hashtagPulse?.beside.ask && hashtagPulse.beside.panel"
+NAMES = "() => [...document.querySelectorAll('#board bdi')].map(one => one.textContent)"
+HEAR = "board => hashtagPulse.beside.hear({...hashtagPulse.beside.board, ...board})"
+
+
+def listed(tag: str, name: str, posts: int, usual: float | None) -> dict[str, Any]:
+    """A hashtag as the ingester writes it."""
+    return {
+        "tag": tag, "name": name, "posts": posts, "people": posts // 2, "usual": usual,
+        "unusual": None, "hour": list(range(12)), "busiest_author": 0.1,
+    }  # fmt: skip
+
+
+async def write(url: str, text: str) -> None:
+    redis = connect(url)
+    await redis.set(keys.BOARD, text)
+    await redis.aclose()
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(find_server(), tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def web(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A web process, an ingester that counts, and a board as if it had made one."""
+    folder = tmp_path_factory.mktemp("board")
+    used = [
+        listed("science", "Science", 500, 400.0),
+        *(listed(f"t{n}", f"t{n}", 50 - n, 1.0) for n in range(19)),
+    ]
+    board = {"at": 2, "since": 1, "rising": [listed(*each) for each in RISING], "used": used}
+    with ExitStack() as ending:
+        remember(redis.url, ["science", "football"], 200)
+        run(write(redis.url, json.dumps(board)))
+        ending.enter_context(Ticking(redis.url))
+        settings = {"REDIS_URL": redis.url, "HASHTAGS": "science,football"}
+        web = App(folder, "web", port=free_port(), **settings)
+        yield ending.enter_context(web).started()
+
+
+@pytest.fixture
+def page(browser: Browser, web: App) -> Iterator[Page]:
+    with opened(browser, web.url, READY) as shown:
+        until_listed(shown, *[f"#{name}" for _, name, *_ in RISING])
+        yield shown
+
+
+def until_listed(page: Page, *names: str) -> None:
+    wait_until(lambda: page.evaluate(NAMES) == list(names), f"{names} are listed")
+
+
+def test_what_rises_is_listed_and_shown_by_a_click(page: Page) -> None:
+    """Rank, name, people and posts, how many times the usual; a second click takes it away."""
+    row = page.locator("#board li")
+    assert row.nth(0).inner_text().split("\n") == [
+        "1",
+        "#Eclipse",
+        "201 people · 402 posts",
+        "24×",
+    ]
+    assert row.nth(1).inner_text().split("\n")[-1] == "new", "where nothing is usual"
+    assert row.nth(2).inner_text().split("\n")[-1] == "38 people · 77 posts", "nobody knows"
+    button = row.nth(0).get_by_role("button")
+    assert button.get_attribute("title") == (
+        "402 posts in ten minutes, where 16.8 are usual at this hour"
+    )
+    button.click()
+    wait_until(lambda: "#eclipse" in rows(page), "it is shown")
+    assert button.get_attribute("aria-pressed") == "true"
+    page.locator("#typed").fill("ec")
+    wait_until(lambda: "eclipse" not in page.locator("#offers").inner_text(), "shown already")
+    page.locator("#chips button").last.click()
+    assert button.get_attribute("aria-pressed") == "false", "wherever it is taken away"
+    button.focus()
+    page.keyboard.press("Enter")
+    wait_until(lambda: "#eclipse" in rows(page), "it is shown")
+    page.keyboard.press("Enter")
+    wait_until(lambda: "#eclipse" not in rows(page), "it is not")
+    page.get_by_role("button", name="Most used").click()
+    assert page.evaluate(NAMES)[:2] == ["#Science", "#t0"]
+    assert row.nth(0).get_by_role("button").get_attribute("aria-pressed") == "true"
+    assert row.count() == 20
+
+
+def test_rows_move_but_not_under_a_hand(page: Page) -> None:
+    """While the pointer or the keyboard's focus is on them their numbers change, not their places."""
+    other = [listed("地震", "地震", 900, 1.0), listed("eclipse", "Eclipse", 403, 16.8)]
+    rising = [*other, listed("new", "new", 5, 0.0)]
+    before = page.evaluate(NAMES)
+    page.locator("#board li").first.hover()
+    page.evaluate(HEAR, {"rising": rising})
+    assert page.evaluate(NAMES) == before
+    assert "403 posts" in page.locator("#board li").first.inner_text()
+    page.mouse.move(5, 5)
+    until_listed(page, "#地震", "#Eclipse", "#new")
+    moves = "() => document.getAnimations().filter(one => one.effect.target.closest('#board li')).length"
+    wait_until(lambda: page.evaluate(moves) == 0, "they have arrived")
+    page.evaluate(HEAR, {"rising": rising[::-1]})
+    assert page.evaluate(moves) == 2, "the one in the middle stays"
+    ranks = page.locator("#board li span").all_inner_texts()
+    assert ranks == ["1", "2", "3"]
+    page.locator("#board [value=with]").focus()
+    page.keyboard.press("Tab")
+    page.evaluate(HEAR, {"rising": rising})
+    assert page.evaluate(NAMES) == ["#new", "#Eclipse", "#地震"]
+    page.keyboard.press("Shift+Tab")
+    until_listed(page, "#地震", "#Eclipse", "#new")
+
+
+def test_what_is_left_out_is_said(page: Page) -> None:
+    """How many are blocked or one author's; and where there is nothing, that there is nothing."""
+    about = page.locator("#board .about")
+    assert about.inner_text() == ""
+    page.evaluate(HEAR, {"hidden": {"blocked": 2, "of_one": 1}})
+    assert about.inner_text() == (
+        "3 are not listed: they are blocked, or one author wrote most of their posts."
+    )
+    page.evaluate(HEAR, {"rising": [], "hidden": {}})
+    assert about.inner_text() == "Nothing to see here just now."
+
+
+def test_what_came_with_a_hashtag_is_listed(page: Page, redis: RedisServer) -> None:
+    """Of the one that was added last, and of another one as soon as that is added."""
+    run(lately(redis.url, "football", ("goal", "Goal", 31, 12.4), ("science", "Science", 8, 1.2)))
+    run(lately(redis.url, "eclipse", ("moon", "moon", 9, 30.0)))
+    page.get_by_role("button", name="With #\u2068football").click()
+    until_listed(page, "#Goal", "#Science")
+    row = page.locator("#board li")
+    assert row.nth(0).inner_text().split() == ["1", "#Goal", "31", "people", "used", "both", "12×"]
+    title = row.nth(1).get_by_role("button").get_attribute("title")
+    assert title == "1.2× as many as by chance"
+    page.locator("#typed").fill("eclipse")
+    page.keyboard.press("Enter")
+    until_listed(page, "#moon")
+    page.locator("#typed").fill("nobodyusesit")
+    page.keyboard.press("Enter")
+    about = page.locator("#board .about")
+    wait_until(lambda: about.inner_text() == "Nothing to see here just now.", "nothing")
+
+
+async def lately(url: str, tag: str, *others: tuple[str, str, int, float]) -> None:
+    """What the ingester says of the last ten minutes of a hashtag."""
+    told = {
+        "at": int(time.time() * 1000), "posts": 50, "people": 40, "unusual": None,
+        "busiest_author": 0.1, "busiest_link": 0.0,
+        "with": [dict(zip(("tag", "name", "people", "lift"), each, strict=True)) for each in others],
+    }  # fmt: skip
+    redis = connect(url)
+    await redis.hset(keys.LATELY, tag, json.dumps(told))
+    await redis.aclose()
+
+
+def test_what_rises_is_marked_where_it_is_offered(page: Page) -> None:
+    """In the field, beside its posts of a day."""
+    page.locator("#typed").fill("eclipse")
+    wait_until(lambda: "rising" in page.locator("#offers").inner_text(), "rising")
+
+
+def test_field_and_board_are_loaded_after_the_chart(page: Page) -> None:
+    """Whoever waits for the first line does not wait for them; they wait for it for 5 seconds."""
+    line = page.evaluate("() => performance.getEntriesByName('first line')[0].startTime")
+    for name in ("ask.js", "board.js"):
+        begun = page.evaluate(
+            "name => performance.getEntriesByType('resource').find(one => one.name.endsWith(`/${name}`)).startTime",
+            name,
+        )
+        assert begun > min(line, 5000)
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
+def test_axe_finds_nothing(browser: Browser, web: App, size: dict[str, int], scheme: str) -> None:
+    """With a row that is pressed; beside the chart where there is room, else below it."""
+    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    axe = path.read_text() if path.exists() else missing("axe-core (run make setup)")
+    with opened(browser, web.url, READY, color_scheme=scheme, viewport=size) as page:
+        page.get_by_role("button", name="Most used").click()
+        wait_until(lambda: page.locator("#board li").count() == 20, "twenty rows")
+        page.evaluate(axe)
+        found = page.evaluate(
+            "() => axe.run({rules: {'label-content-name-mismatch': {enabled: true}}})"
+        )
+        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found["violations"]] == []
+        assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+        chart, board = (page.locator(each).bounding_box() for each in (".chart", "#board"))
+        assert chart and board
+        beside = board["x"] > chart["x"] + chart["width"]
+        assert beside == (size is DESKTOP)
+        if beside:
+            assert page.evaluate("() => document.documentElement.scrollHeight") < 1000
