@@ -108,6 +108,23 @@ async def test_it_is_counted_every_half_minute_and_written_in_parts() -> None:
     assert together.due == NOW + 30_000, "a clock that went back"
 
 
+async def test_commits_go_on_while_it_counts() -> None:
+    """Each takes what was found before; what is found is whole."""
+    uses = [(f"a{n} {m}", (f"t{m}",)) for m in range(250) for n in range(5)]
+    together = counting(uses)
+    await together.make(NOW)
+    together.due = 0
+    counted = asyncio.create_task(together.make(NOW + 1))
+    taken = []
+    while not counted.done():
+        taken += [write for write in together.write(NOW) if write.kind == "hash"]
+        await asyncio.sleep(0)
+    await counted
+    assert {about["at"] for about in written(taken).values()} == {NOW}
+    assert sum(len(write.names) for write in taken) == 250
+    assert len(together.unwritten) == 250
+
+
 async def test_it_is_bounded_and_gives_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hostile posts of ten hashtags each: the pairs that are counted, the hashtags that are told,
     and the posts of one turn."""

@@ -60,14 +60,14 @@ class Together:
         blocked = self.board.blocked
         most = nlargest(MOST_TOLD, crowded.keys() - blocked, key=crowded.__getitem__)
         pairs, everybody = await self.pairs(frozenset(most))
-        others = others_of(pairs)
+        others, found = others_of(pairs), dict[str, str]()
         for n in range(0, len(most), AT_ONCE):
             await asyncio.sleep(0)
             for tag in most[n : n + AT_ONCE]:
-                self.unwritten[tag] = dumps(self.about(tag, others.get(tag, {}), everybody, now))
+                found[tag] = dumps(self.about(tag, others.get(tag, {}), everybody, now))
         gone = self.told - set(most)
         self.gone = gone if self.gone is not None else None
-        self.unwritten = {tag: self.unwritten[tag] for tag in most}
+        self.unwritten = found  # at once: meanwhile commits took from what was found before
         self.told = frozenset(most)
 
     async def pairs(self, told: frozenset[str]) -> tuple[Mapping[Pair, int], int]:
