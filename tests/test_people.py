@@ -115,6 +115,22 @@ async def test_an_author_of_two_networks_is_two(store: DatedStore, tmp_path: Pat
     assert (await desk.tick()).people == {"science": 2, "football": 1}
 
 
+async def test_a_crowd_has_the_authors_of_all_networks(store: DatedStore, tmp_path: Path) -> None:
+    """Also those of the commit in which they became too many to be known each."""
+    desk = await Desk(store, tmp_path / "keys").open()
+    for n in range(101):
+        desk.post(f"{n}", "many")
+    desk.post("7", "many", source="b")
+    await desk.tick()
+    desk.post("8", "many", source="b")
+    await desk.tick()
+    for author in "78":
+        found = desk.ingester.people.hashed([(TODAY, ("b", author, ["many"]))], TODAY)
+        short = found["b"][TODAY]["many"]
+        assert not await store.redis.pfadd(keys.crowd(TODAY, "many"), short), "it is in there"
+    assert await people(store, "many") == pytest.approx(103, abs=4)
+
+
 async def test_what_is_counted_again_changes_nothing(
     store: DatedStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,9 @@ from app.store.state import SEVERAL, State, Write
 KEPT_PRINTS = 8
 """Days whose fingerprints stay in `state`: longer than their people are in Redis."""
 
+MOST_BYTES = FEW * AUTHOR_BYTES
+"""Of a field."""
+
 Crowds = dict[tuple[int, str], bytes]
 """Day and hashtag to the authors that its HyperLogLog is to have."""
 
@@ -73,7 +76,7 @@ class People:
 
     def wanted(self, cut: Cut, today: int) -> dict[str, set[str]]:
         """The fields that are read before the cut is entered: key to names."""
-        changed = {tag for tags in cut.present.values() for tag in tags}
+        changed = set[str]().union(*cut.present.values())
         changed.update(tag for by in cut.past.values() for tags in by.values() for tag in tags)
         wanted = {keys.people(today): changed}
         for day, tag, _ in cut.authors_by_day():
@@ -119,10 +122,13 @@ def add(pages: Pages, day: int, tags: Mapping[str, bytes], crowds: Crowds) -> No
     pages.ends[key] = keys.end_of_people(day)
     for tag, authors in tags.items():
         before = changed.get(tag) or stored.get(tag, b"")
-        if not before and len(authors) == AUTHOR_BYTES:  # as nearly always
-            changed[tag] = authors
+        size, is_waiting = len(before), bool(crowds) and (day, tag) in crowds
+        is_one = len(authors) == AUTHOR_BYTES and not (size % AUTHOR_BYTES or is_waiting)
+        if is_one and size < MOST_BYTES:  # as nearly always: it need not be taken apart
+            if authors not in before:
+                changed[tag] = before + authors
             continue
-        if (day, tag) in crowds or keys.is_crowd(before):
+        if is_waiting or keys.is_crowd(before):
             crowds[day, tag] = crowds.get((day, tag), b"") + authors
             continue
         try:
@@ -158,7 +164,11 @@ def known_people(pages: Pages, day: int, changed: Iterable[str], crowds: Crowds)
     found = {}
     for tag in changed:
         value = new.get(tag) or stored.get(tag, b"")
-        if (day, tag) not in crowds:
+        size = len(value)
+        if size <= MOST_BYTES and not size % AUTHOR_BYTES:  # as nearly always
+            if not crowds or (day, tag) not in crowds:
+                found[tag] = size // AUTHOR_BYTES
+        elif (day, tag) not in crowds:
             try:
                 found[tag] = keys.read_people(value)
             except ValueError:
