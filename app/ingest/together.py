@@ -17,7 +17,7 @@ from app.messages import dumps
 from app.store import keys
 from app.store.state import Write
 
-COUNT_SECONDS = 30.0
+COUNT_SECONDS = 60.0
 """How often all posts of ten minutes are gone through: some 100 ms at 600 posts a second."""
 MOST_TOLD = 1000
 """Hashtags, those of the most people."""
