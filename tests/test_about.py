@@ -213,6 +213,18 @@ async def test_what_are_no_alerts_are_none(store: Store, text: bytes) -> None:
     assert events.between(["a"], 7, 8) == events.between(["b"], 6, 7) == b""
 
 
+async def test_a_redis_that_lost_them_makes_no_news(store: Store) -> None:
+    """It lost all, or the last ones, and got them back from the ingester: nobody is told again."""
+    events, known = AlertEvents(), [alert("a"), alert("b")]
+    told = []
+    for now, last in enumerate([known[:1], known, [], known, known[:1], [*known, alert("c")]]):
+        text = stored(*last) if last else b""
+        await store.redis.set(keys.ALERTS, text)
+        await events.read(store, 3 * now)
+        told.append(events.take(now))
+    assert told == [[], ["b"], [], [], [], ["c"]]
+
+
 async def test_a_feed_for_readers(site: Site) -> None:
     """Well-formed whatever a hashtag is; valid without any alert."""
     await site.store.redis.set(keys.ALERTS, stored(alert("a"), alert("日本&語", at=NOW + MINUTE)))

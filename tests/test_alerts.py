@@ -106,12 +106,18 @@ def test_few_people_one_author_and_blocked_hashtags_begin_none() -> None:
         assert bins.go_on(bad=50) == []
 
 
-def test_what_is_blocked_meanwhile_ends_without_a_word() -> None:
-    bins = Bins(Alerts())
-    assert (bins.go_on(a=50), bins.go_on(a=50)) == ([], [("start", "a")])
-    bins.board.blocked = frozenset({"a"})
-    assert bins.go_on(a=50) == []
-    assert bins.alerts.stored.going == {}
+async def test_of_what_is_blocked_after_it_was_told_nothing_is_left(store: Store) -> None:
+    """Neither that it is unusual, nor in the feed, nor to be delivered; nor that it ends."""
+    bins = Bins(Alerts(["a", "b"]))
+    assert (bins.go_on(a=50, b=50), len(bins.go_on(a=50, b=50))) == ([], 2)
+    await store.redis.set(keys.ALERTS, bins.alerts.write()[0].values[0])
+    after = Alerts(["a", "b"], blocked=["a"])
+    await after.load(store)
+    stored = after.stored
+    assert [alert.tag for alert in (*stored.going.values(), *stored.last, *stored.due)] == ["b"] * 3
+    assert read_stored(after.write()[0].values[0]) == stored, "so does Redis"
+    bins.alerts, bins.board.blocked = after, frozenset({"a"})
+    assert bins.go_on() == [("end", "b")]
 
 
 def test_who_comes_late_is_judged_by_what_is_known() -> None:

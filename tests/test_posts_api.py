@@ -187,6 +187,19 @@ def test_what_a_process_knows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (known.new, known.gone) == ({}, {})
 
 
+def test_forgetting_looks_at_no_more_than_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: with each tick it is done, and there may be 30,000 that are not old."""
+    known, life, looked = Recent(), 600_000, list[str]()
+    age = recent.age
+    monkeypatch.setattr(recent, "age", lambda id, now: looked.append(id) or age(id, now))
+    for n in range(1000):
+        known.add(recent.Entry(f"{n + 1}-0", mastodon(n, "all")), is_new=False)
+    known.forget(life)
+    known.forget(life + 3)
+    assert list(known.posts)[:2] == ["4-0", "5-0"]
+    assert looked == [f"{n}-0" for n in (1, 1, 2, 3, 4)]
+
+
 async def until_told(site: Site, stream: Raw, pattern: bytes) -> None:
     """Ticks go on until the stream has this."""
 

@@ -94,6 +94,16 @@ async def test_a_restart_goes_on_with_the_posts_that_redis_has(store: Store) -> 
     assert found[0] == found[1] == [("b", 8, 8, 1.0), ("a", 8, 8, 1.0)]
 
 
+async def test_a_redis_from_an_older_copy_gets_its_alerts_back(store: Store) -> None:
+    """With the next ticks, and not only when the next ten minutes are over."""
+    async with ingesting(store, posts(8, "a")) as ingester:
+        await eventually(lambda: ingester.present.alerts.is_loaded, "it knows what Redis has")
+        ingester.present.alerts.save()
+        await eventually(lambda: store.redis.exists(keys.ALERTS), "alerts are there")
+        await store.redis.flushall()
+        await eventually(lambda: store.redis.exists(keys.ALERTS), "and are there again")
+
+
 async def test_what_came_together_is_in_redis(store: Store) -> None:
     async with ingesting(store, posts(8, "a", "b")):
 

@@ -83,11 +83,12 @@ read_stored = msgspec.json.Decoder(Stored).decode
 class Alerts:
     """Judges each bin, and remembers; Redis has it with the next commit.
 
-    delivered: the hashtags whose alerts are delivered to somebody.
+    delivered: the hashtags whose alerts are delivered to somebody; blocked: those of which nothing
+    is told.
     """
 
-    def __init__(self, delivered: Collection[str] = ()) -> None:
-        self.delivered = frozenset(delivered)
+    def __init__(self, delivered: Collection[str] = (), blocked: Collection[str] = ()) -> None:
+        self.delivered, self.blocked = frozenset(delivered), frozenset(blocked)
         self.stored = Stored()
         self.is_loaded = False
         """Whether it is known what Redis has; before that, nothing is judged or written."""
@@ -107,7 +108,18 @@ class Alerts:
         self.is_loaded = True
         if not self.delivered:
             self.stored.due = []
+        self.forget_blocked()
         self.look_for_due()
+
+    def forget_blocked(self) -> None:
+        """What was told of a hashtag before it was blocked is told no more, nor that it ended."""
+        stored, blocked = self.stored, self.blocked
+        if blocked.isdisjoint([*stored.going, *(each.tag for each in stored.last + stored.due)]):
+            return
+        stored.going = {tag: each for tag, each in stored.going.items() if tag not in blocked}
+        stored.last = [each for each in stored.last if each.tag not in blocked]
+        stored.due = [each for each in stored.due if each.tag not in blocked]
+        self.save()
 
     def judge(self, board: Board, now: int) -> None:
         """Judge the bin that is over, if that was not done; milliseconds since 1970."""
@@ -129,12 +141,11 @@ class Alerts:
         self.save()
 
     def end(self, tags: Iterable[str], board: Board, now: int) -> None:
-        """These are usual again; of what was blocked meanwhile nothing is told."""
+        """These are usual again."""
         for tag in tags:
             start, name = self.stored.going.pop(tag), board.shown(tag)
             entry = board.entry(tag, now)
-            if tag not in board.blocked:
-                self.tell(alert_of("end", name, entry, start.usual, start.since, now))
+            self.tell(alert_of("end", name, entry, start.usual, start.since, now))
 
     def tell(self, alert: Alert) -> None:
         """Remember it, and let it be delivered."""
@@ -156,6 +167,11 @@ class Alerts:
         self.stored.due = [each for each in self.stored.due if each.id != alert.id]
         self.look_for_due()
         self.save()
+
+    def write_again(self) -> None:
+        """Redis may have lost it, or have what it was before."""
+        if self.is_loaded:
+            self.save()
 
     def save(self) -> None:
         self.text = msgspec.json.encode(self.stored).decode()

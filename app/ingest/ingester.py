@@ -287,6 +287,7 @@ class Ingester:
         start = {s.name for s in self.sources.values() if s.goes_back_to_the_start}
         missing = self.commits.reconcile(stored, back, start)
         self.posts.lose()
+        self.present.alerts.write_again()
         others = self.sources.keys() - missing.read_again
         self.writer.begin(stored, dict.fromkeys(others, missing.since))
         self.figures.counted_again += missing.commits

@@ -29,7 +29,8 @@ class Present:
         self.lately = self.board.lately
         self.recalled = 0
         """When the oldest post was that was recalled, in milliseconds since 1970."""
-        self.alerts, self.together = Alerts(delivered), Together(self.board)
+        self.alerts = Alerts(delivered, blocked)
+        self.together = Together(self.board)
 
     def recall(self, post: StoredPost, now: int) -> None:
         """A post of before our start, the oldest first; milliseconds since 1970."""

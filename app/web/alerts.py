@@ -48,7 +48,7 @@ class Told(NamedTuple):
 class AlertEvents:
     """Alerts for those who chose to be told them (extras.py).
 
-    Bounds: known by what the ingester writes; new has LAST alerts, told twice as many.
+    Bounds: known by what the ingester writes; new has LAST alerts, ids and told twice as many.
     """
 
     def __init__(self) -> None:
@@ -57,6 +57,8 @@ class AlertEvents:
         self.text: bytes | None = None
         """What Redis said last; None before the first time."""
         self.known = Known()
+        self.ids: deque[str] = deque(maxlen=2 * LAST)
+        """Of the alerts that were there already: a Redis that lost them may get them back."""
         self.new: list[Alert] = []
         """Those that belong to no tick yet."""
         self.told: deque[Told] = deque(maxlen=2 * LAST)
@@ -72,14 +74,14 @@ class AlertEvents:
 
     def hear(self, text: bytes) -> None:
         is_first, self.text = self.text is None, text
-        before = {alert.id for alert in self.known.last}
         try:
             self.known = read_known(text) if text else Known()
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             log.warning("the Redis key %s is not what we write: %s", keys.ALERTS, error)
             self.known = Known()
+        new = [alert for alert in self.known.last[-LAST:] if alert.id not in self.ids]
+        self.ids += [alert.id for alert in new]
         if not is_first:  # what was there before us is no news
-            new = [alert for alert in self.known.last if alert.id not in before]
             self.new = [*self.new, *new][-LAST:]
 
     async def read(self, store: Store, now: float) -> bool:

@@ -7,6 +7,7 @@ everybody who is shown it, so that one that was taken back can be named without 
 import asyncio
 from collections.abc import Collection, Sequence
 from heapq import merge
+from itertools import islice, takewhile
 
 from app.messages import parse_id
 from app.store import keys
@@ -92,8 +93,9 @@ class Recent:
     def forget(self, now: int) -> None:
         """Forget what is too old, or too much."""
         over, life = len(self.posts) - MOST, keys.POSTS_SECONDS * 1000
-        old = [id for n, id in enumerate(self.posts) if n < over or age(id, now) >= life]
-        for id in old:
+        for id in list(islice(self.posts, max(0, over))):
+            self.drop(id)
+        for id in list(takewhile(lambda id: age(id, now) >= life, self.posts)):
             self.drop(id)
 
     def drop(self, id: str) -> None:
