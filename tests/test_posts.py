@@ -337,3 +337,23 @@ async def test_the_demos_posts_are_written_down(store: Store) -> None:
     await posts.write(store, "us", now)
     found = {tag for entry in await entries(store) if entry.post for tag in entry.post.tags}
     assert found == {"science", "art"}
+
+
+async def test_an_end_in_the_middle_of_a_write_takes_nothing_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last commit leaves alone what it may not know: whoever comes next reads what is there."""
+    posts, now = Posts(), await clock(store)
+    add(posts, "a/1", at=now)
+    await posts.write(store, "us", now)
+
+    async def cut(*arguments: Any) -> list[str]:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(module, "write_posts", cut)
+    add(posts, "a/2", at=now)
+    with pytest.raises(asyncio.CancelledError):
+        await posts.write(store, "us", now)
+    monkeypatch.undo()
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["a/1"]

@@ -4,6 +4,7 @@ Nothing is counted by it, so a post that is lost here is no harm; but one that i
 not stay. So whenever it is not sure what Redis has, all of it goes.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -128,6 +129,9 @@ class Posts:
             ids = await write_posts(store, writer, texts, gone, oldest, anew)
             self.anew = self.lost = False
             self.note(new, [place_of(id) for id in ids])
+        except asyncio.CancelledError:
+            self.wanted = False  # we end; whoever comes next reads what is there
+            raise
         finally:
             self.writing = {}
         self.due = now + TRIM_MILLISECONDS
