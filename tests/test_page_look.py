@@ -41,7 +41,7 @@ def test_one_line_is_looked_at(browser: Browser, app: App) -> None:
         assert page.evaluate(MARKED) == ["#football"]
         page.mouse.move(5, 5)
         assert page.evaluate(COLOURS) == plain
-        page.get_by_role("button", name="#science").focus()
+        page.locator("#rows").get_by_role("button", name="#science").focus()
         assert page.evaluate(COLOURS)["football"] == f"{plain['football']}38"
         page.keyboard.press("Enter")
         assert page.evaluate(COLOURS)["football"] == plain["football"]
