@@ -13,7 +13,7 @@ from served import Site, serving
 from servers import RedisServer, eventually
 from servers import get as fetch
 
-from app.messages import Shown
+from app.messages import Shown, parse_id
 from app.store import keys
 from app.store.posts import StoredPost, write_post, write_posts
 from app.web import bluesky_posts, recent
@@ -198,6 +198,17 @@ def test_forgetting_looks_at_no_more_than_is_old(monkeypatch: pytest.MonkeyPatch
     known.forget(life + 3)
     assert list(known.posts)[:2] == ["4-0", "5-0"]
     assert looked == [f"{n}-0" for n in (1, 1, 2, 3, 4)]
+
+
+def test_who_asks_for_many_hashtags_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: of a flood of posts with all of them, no id is read to bring them in order."""
+    known, tags, read = Recent(), tuple(f"t{n}" for n in range(20)), list[str]()
+    for n in range(1000):
+        known.add(recent.Entry(f"{n + 9}-0", mastodon(n, *tags[n % 5 :])), is_new=False)
+    monkeypatch.setattr(recent, "order", lambda id: read.append(id) or parse_id(id))
+    assert list(known.of(tags)) == [f"{n + 9}-0" for n in reversed(range(1000))]
+    assert list(known.of(["t2", "none"]))[:4] == [f"{n + 9}-0" for n in (997, 996, 995, 992)]
+    assert known.of([]) == {} and read == []
 
 
 async def until_told(site: Site, stream: Raw, pattern: bytes) -> None:

@@ -6,7 +6,6 @@ everybody who is shown it, so that one that was taken back can be named without 
 
 import asyncio
 from collections.abc import Collection, Sequence
-from heapq import merge
 from itertools import islice, takewhile
 
 from app.messages import parse_id
@@ -108,8 +107,8 @@ class Recent:
 
     def of(self, tags: Sequence[str]) -> dict[str, StoredPost]:
         """Those with one of these hashtags, the newest first."""
-        ids = [reversed(self.tags[tag]) for tag in tags if tag in self.tags]
-        return {id: self.posts[id] for id in merge(*ids, key=order, reverse=True)}
+        ids = set[str]().union(*(self.tags.get(tag, ()) for tag in tags))
+        return {id: post for id, post in reversed(self.posts.items()) if id in ids}
 
 
 def order(id: str) -> tuple[int, int]:
