@@ -18,7 +18,7 @@ from servers import RedisServer
 from yesterday import fields_of, write
 
 from app.ingest import board as module
-from app.ingest.board import Board, Entry, Usual, best, score_of, usual_of
+from app.ingest.board import Board, Standing, Usual, best, score_of, usual_of
 from app.ingest.ingester import Ingester
 from app.messages import HOUR, MINUTE, Post
 from app.settings import read
@@ -209,12 +209,12 @@ def test_what_is_left_of_a_peak(peak: float, passed: int) -> None:
 
 def test_those_of_one_author_take_nobodys_place() -> None:
     """Beside the first twenty of all there are the first twenty of the others."""
-    entries = [
-        Entry(f"t{n}", 10, n, 0.6 if n % 3 == 1 else 0.5, 0.6 if n % 3 == 2 else 0.5, None, n, n)
+    standings = [
+        Standing(f"t{n}", 10, n, 0.6 if n % 3 == 1 else 0.5, 0.6 if n % 3 == 2 else 0.5, None, n, n)
         for n in range(100)
     ]
-    found = best(entries, lambda entry: (entry.rank, 0.0))
-    ranks = [entry.rank for entry in found]
+    found = best(standings, lambda standing: (standing.rank, 0.0))
+    ranks = [standing.rank for standing in found]
     assert ranks == sorted(ranks, reverse=True)
     assert [n for n in ranks if n % 3 == 0] == list(range(99, 39, -3))
     assert ranks[:20] == list(range(99, 79, -1))

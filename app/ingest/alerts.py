@@ -15,7 +15,7 @@ from time import gmtime, strftime
 
 import msgspec
 
-from app.ingest.board import Board, Entry
+from app.ingest.board import Board, Standing
 from app.ingest.lately import SLOT
 from app.messages import HOUR, MINUTE
 from app.store import keys
@@ -132,8 +132,8 @@ class Alerts:
             self.end([tag for tag in stored.going if tag not in found], board, now)
         begun = [tag for tag in before if tag in found and tag not in stored.going]
         for tag in nlargest(MOST_GOING - len(stored.going), begun, lambda tag: found[tag].score):
-            entry, name = found[tag], board.shown(tag)
-            stored.going[tag] = alert_of("start", name, entry, entry.usual, before[tag], now)
+            standing, name = found[tag], board.shown(tag)
+            stored.going[tag] = alert_of("start", name, standing, standing.usual, before[tag], now)
             self.tell(stored.going[tag])
         most = nlargest(MOST_BEFORE, found.keys() - stored.going.keys(), lambda t: found[t].score)
         stored.before = dict.fromkeys(most, (number - 1) * BIN)
@@ -144,8 +144,8 @@ class Alerts:
         """These are usual again."""
         for tag in tags:
             start, name = self.stored.going.pop(tag), board.shown(tag)
-            entry = board.entry(tag, now)
-            self.tell(alert_of("end", name, entry, start.usual, start.since, now))
+            standing = board.standing(tag, now)
+            self.tell(alert_of("end", name, standing, start.usual, start.since, now))
 
     def tell(self, alert: Alert) -> None:
         """Remember it, and let it be delivered."""
@@ -192,21 +192,21 @@ def is_given_up(alert: Alert, now: int) -> bool:
 
 
 def alert_of(
-    state: str, name: str, entry: Entry, usual: float | None, since: int, now: int
+    state: str, name: str, standing: Standing, usual: float | None, since: int, now: int
 ) -> Alert:
     posts = round(usual or 0, 1)
-    told = f"{entry.tag}\n{since}\n{state}".encode()
+    told = f"{standing.tag}\n{since}\n{state}".encode()
     return Alert(
         id=blake2b(told, digest_size=12).hexdigest(),
         state=state,
-        tag=entry.tag,
+        tag=standing.tag,
         name=name,
         at=now,
         since=since,
-        people=entry.people,
+        people=standing.people,
         usual=posts,
-        unusual=round(entry.score, 1),
-        sentence=sentence(state, name, entry.people, posts, since),
+        unusual=round(standing.score, 1),
+        sentence=sentence(state, name, standing.people, posts, since),
     )
 
 

@@ -32,8 +32,8 @@ seems."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A hashtag that may be listed."""
+class Standing:
+    """How a hashtag stands in the ten minutes."""
 
     tag: str
     """Its key."""
@@ -101,14 +101,14 @@ class Board:
         await self.learn(store, networks, now)
         rising = best(self.rising(now), lambda e: (e.rank, e.people))
         used = best(self.most_used(now), lambda e: (e.people, e.posts))
-        tags = list(dict.fromkeys(entry.tag for entry in (*rising, *used)))
+        tags = list(dict.fromkeys(standing.tag for standing in (*rising, *used)))
         lines = await read_lines(store, tags, now // MINUTE, networks)
         told = {
             "at": now,
             "since": self.lately.since,
             "blocked": len(self.met),
-            "rising": [self.told(entry, lines) for entry in rising],
-            "used": [self.told(entry, lines) for entry in used],
+            "rising": [self.told(standing, lines) for standing in rising],
+            "used": [self.told(standing, lines) for standing in used],
         }
         self.text = dumps(told)
 
@@ -133,7 +133,7 @@ class Board:
                 self.usual[tag] = usual_of(usual_at(hour, sources.values()))
             self.stale -= found.keys()
 
-    def rising(self, now: int) -> list[Entry]:
+    def rising(self, now: int) -> list[Standing]:
         """Those that are, by what is left of their peaks."""
         crowded, usual = self.lately.crowded, self.usual
         up = [tag for tag, n in crowded.items() if n >= usual.get(tag, UNKNOWN).rises_from]
@@ -146,15 +146,15 @@ class Board:
         self.peaks = {tag: self.peaks[tag] for tag in kept}
         return self.first([tag for tag in kept if tag in crowded], left, now)
 
-    def most_used(self, now: int) -> list[Entry]:
+    def most_used(self, now: int) -> list[Standing]:
         """Those of the most people."""
         crowded = self.lately.crowded
         return self.first(sorted(crowded, key=crowded.__getitem__, reverse=True), crowded, now)
 
-    def first(self, ranked: Iterable[str], values: Mapping[str, float], now: int) -> list[Entry]:
+    def first(self, ranked: Iterable[str], values: Mapping[str, float], now: int) -> list[Standing]:
         """The first of these, in their order, until there are enough that are not of one;
         with all whose value is that of the last."""
-        found: list[Entry] = []
+        found: list[Standing] = []
         honest = 0
         for tag in ranked:
             if honest >= LISTED and values[tag] < values[found[-1].tag]:
@@ -162,29 +162,29 @@ class Board:
             if tag in self.blocked:
                 self.met.add(tag)
             else:
-                found.append(self.entry(tag, now))
+                found.append(self.standing(tag, now))
                 honest += not found[-1].is_of_one
         return found
 
-    def unusual(self, now: int) -> list[Entry]:
+    def unusual(self, now: int) -> list[Standing]:
         """Those of which an alert tells when they stay so."""
         crowded, usual = self.lately.crowded, self.usual
         tags = [tag for tag, n in crowded.items() if n >= usual.get(tag, UNKNOWN).unusual_from]
-        found = [self.entry(tag, now) for tag in tags if tag not in self.blocked]
-        return [entry for entry in found if not entry.is_of_one]
+        found = [self.standing(tag, now) for tag in tags if tag not in self.blocked]
+        return [standing for standing in found if not standing.is_of_one]
 
     def left(self, tag: str, now: int) -> float:
         """What is left of the hashtag's peak; all of it where the clock went back."""
         peak, at = self.peaks.get(tag, (0.0, now))
         return peak * math.pow(0.5, max(0, now - at) / HALVES)
 
-    def entry(self, tag: str, now: int) -> Entry:
+    def standing(self, tag: str, now: int) -> Standing:
         authors, hosts = self.lately.tags.get(tag, {}), self.lately.hosts.get(tag, {})
         usual, number = self.usual.get(tag, UNKNOWN).posts, people(authors)
         posts = max(1, sum(authors.values()))
         busiest = max((n for author, n in authors.items() if author != NOBODY), default=0)
         linked = max(hosts.values(), default=0)
-        return Entry(
+        return Standing(
             tag=tag,
             posts=sum(authors.values()),
             people=number,
@@ -195,31 +195,35 @@ class Board:
             rank=self.left(tag, now),
         )
 
-    def told(self, entry: Entry, lines: Mapping[str, list[int]]) -> dict[str, Any]:
-        named = {"tag": entry.tag, "name": self.shown(entry.tag)}
-        return {**named, **self.about(entry), "hour": lines[entry.tag]}
+    def told(self, standing: Standing, lines: Mapping[str, list[int]]) -> dict[str, Any]:
+        named = {"tag": standing.tag, "name": self.shown(standing.tag)}
+        return {**named, **self.about(standing), "hour": lines[standing.tag]}
 
-    def about(self, entry: Entry) -> dict[str, Any]:
+    def about(self, standing: Standing) -> dict[str, Any]:
         """The numbers of a hashtag, for JSON."""
         return {
-            "posts": entry.posts,
-            "people": entry.people,
-            "usual": None if entry.usual is None else round(entry.usual, 1),
-            "unusual": None if entry.usual is None else round(entry.score, 1),
-            "busiest_author": round(entry.busiest_author, 3),
-            "busiest_link": round(entry.busiest_link, 3),
+            "posts": standing.posts,
+            "people": standing.people,
+            "usual": None if standing.usual is None else round(standing.usual, 1),
+            "unusual": None if standing.usual is None else round(standing.score, 1),
+            "busiest_author": round(standing.busiest_author, 3),
+            "busiest_link": round(standing.busiest_link, 3),
         }
 
 
-def best(entries: Iterable[Entry], order: Callable[[Entry], tuple[float, float]]) -> list[Entry]:
+def best(
+    standings: Iterable[Standing], order: Callable[[Standing], tuple[float, float]]
+) -> list[Standing]:
     """The first of all, and the first of those that are not of one, in their order."""
-    among = list(entries)
+    among = list(standings)
 
-    def ordered(entry: Entry) -> tuple[float, float, str]:
-        return *order(entry), entry.tag
+    def ordered(standing: Standing) -> tuple[float, float, str]:
+        return *order(standing), standing.tag
 
     honest = nlargest(LISTED, (e for e in among if not e.is_of_one), key=ordered)
-    first = {entry.tag: entry for entry in (*honest, *nlargest(LISTED, among, key=ordered))}
+    first = {
+        standing.tag: standing for standing in (*honest, *nlargest(LISTED, among, key=ordered))
+    }
     return sorted(first.values(), key=ordered, reverse=True)
 
 

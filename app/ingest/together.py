@@ -92,13 +92,13 @@ class Together:
         self, tag: str, others: Mapping[str, int], everybody: int, now: int
     ) -> dict[str, Any]:
         """What is told of a hashtag; people may have left since they were counted."""
-        crowded, entry = self.lately.crowded, self.board.entry(tag, now)
+        crowded, standing = self.lately.crowded, self.board.standing(tag, now)
         found = []
         for other, both in nlargest(MOST_WITH, others.items(), key=lambda each: each[::-1]):
             lift = both * everybody / (crowded.get(tag, both) * crowded.get(other, both))
             name = self.board.shown(other)
             found.append({"tag": other, "name": name, "people": both, "lift": round(lift, 1)})
-        return {"at": now, **self.board.about(entry), "with": found}
+        return {"at": now, **self.board.about(standing), "with": found}
 
     def write(self, now: int) -> list[Write]:
         """A part of what was found, for a commit."""

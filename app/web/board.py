@@ -22,7 +22,7 @@ EVENT_SECONDS = 5.0
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A hashtag on the board; app/ingest/board.py says what its Entry is."""
+    """A hashtag on the board; app/ingest/board.py says what its Standing is."""
 
     tag: str
     """Its key."""
