@@ -151,6 +151,13 @@ async def test_a_turn_is_one_of_all_processes(store: Store, redis_server: RedisS
     await redis.aclose()
 
 
+async def test_a_shorter_rest_ends_no_longer_one(store: Store) -> None:
+    """Two processes asked at once: one was told to wait for a minute, the other failed."""
+    for milliseconds, least in ((1000, 1), (60_000, 50_000), (1000, 50_000)):
+        await module.rest_from_lookups(store, milliseconds)
+        assert await module.may_look_up(store, 500) >= least
+
+
 @pytest.mark.parametrize(
     "answer",
     [(500, {}, ""), (429, {"RateLimit-Reset": "5030"}, ""), (503, {"Retry-After": "30"}, ""), (0, {}, ""),

@@ -112,6 +112,8 @@ async def may_look_up(store: Store, milliseconds: int) -> int:
 
 
 async def rest_from_lookups(store: Store, milliseconds: int) -> None:
-    """No lookup is to go for so long, of any process. Raises StoreLost."""
+    """No lookup is to go for so long at least, of any process: what was said to another one may be
+    longer. Raises StoreLost."""
     with store_lost(keys.LOOKUPS):
-        await store.redis.set(keys.LOOKUPS, "", px=milliseconds)
+        if await store.redis.pttl(keys.LOOKUPS) < milliseconds:
+            await store.redis.set(keys.LOOKUPS, "", px=milliseconds)
