@@ -132,6 +132,24 @@ async def test_a_clock_that_was_ahead_stops_no_moving(store: DatedStore) -> None
     assert await desk.past(keys.kept(HOUR, "x")) == Past(3, {0: 3})
 
 
+async def test_what_was_kept_of_an_hour_that_is_over_twice_is_kept_anew(
+    store: DatedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis's clock went back into it: what was among the most used before may not be any more."""
+    monkeypatch.setattr(keys, "KEPT_MOST", 1)
+    desk = await Desk(store).open()
+    await desk.write({"x": {"a": 2, "b": 1}})
+    await desk.later(60)
+    await desk.write()
+    assert await desk.past(keys.kept(HOUR, "x"), "a") == Past(2, {0: 2})
+    store.now -= 3_600_000
+    await desk.write({"x": {"a": 1, "b": 5}})
+    await desk.later(60)
+    await desk.write()
+    assert await desk.past(keys.kept(HOUR, "x"), "b") == Past(6, {0: 6})
+    assert await desk.past(keys.kept(HOUR, "x"), "a") == Past(3, {0: 3})
+
+
 async def test_late_posts_of_the_same_commit_are_moved_with_it(store: DatedStore) -> None:
     desk = await Desk(store).open()
     await desk.write({"x": {"a": 1}})

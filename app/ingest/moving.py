@@ -72,6 +72,7 @@ class Moving:
         """
         due = max(state.moved + 1, hour - keys.HOUR_HOURS + 1)
         if not state.moved or due >= hour:
+            self.search = Search(0, ())  # an hour that the clock goes back to is another one then
             return None
         if (self.search.hour, self.search.networks) != (due, networks):
             self.search = Search(due, networks)
@@ -83,21 +84,28 @@ class Search:
 
     def __init__(self, hour: int, networks: tuple[str, ...]) -> None:
         self.hour, self.networks = hour, networks
-        self.left = list(networks)
-        """Sources whose hour is not read to its end."""
+        self.left = [(source, of) for source in networks for of in (keys.hour, keys.kept)]
+        """Sources, and which of their keys of the hour are not read to their end."""
         self.cursor = 0
-        """Where the hour of the first of them goes on."""
+        """Where the first of them goes on."""
         self.best: dict[str, list[tuple[int, str]]] = {source: [] for source in networks}
         """Source to posts and hashtag, the most used first."""
+        self.kept: set[str] = set()
+        """What is kept already: the tracked ones and, where Redis's clock went back and the hour is
+        over for the second time, those that were moved with it before."""
 
     async def is_over(self, store: Store) -> bool:
         """Go on with it. Raises StoreLost, and goes on there with the next tick."""
         for _ in range(PAGES_A_TICK):
             if not self.left:
                 break
-            source = self.left[0]
-            cursor, page = await store.scan(keys.hour(self.hour, source), self.cursor, PAGE)
-            self.cursor, self.best[source] = cursor, better(self.best[source], page)
+            source, key_of = self.left[0]
+            cursor, page = await store.scan(key_of(self.hour, source), self.cursor, PAGE)
+            if key_of == keys.hour:
+                self.best[source] = better(self.best[source], page)
+            else:
+                self.kept.update(tag for _, tag in counted(page))
+            self.cursor = cursor
             if not cursor:
                 self.left.pop(0)
         return not self.left
@@ -107,7 +115,7 @@ class Search:
         for posts, tag in (each for best in self.best.values() for each in best):
             together[tag] = together.get(tag, 0) + posts
         best = nlargest(keys.KEPT_MOST, ((posts, tag) for tag, posts in together.items()))
-        kept = list(dict.fromkeys([*(tag for _, tag in best), *tracked]))
+        kept = list(dict.fromkeys([*(tag for _, tag in best), *tracked, *sorted(self.kept)]))
         return Move(self.hour, dict.fromkeys(self.networks, kept), together)
 
 
