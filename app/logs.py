@@ -10,8 +10,13 @@ from datetime import UTC, datetime
 from app.messages import dumps
 
 LINE = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
-CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), 127, *range(128, 160), 0x2028, 0x2029)}
-"""What would end a line, or do something to a terminal, and how it is written."""
+TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""What turns around the writing of all that follows it."""
+UNFIT = (*range(32), *range(127, 160), 0x2028, 0x2029, *TURNS)
+"""What would end a line, or do something to a terminal or to the order of what is read."""
+CONTROL = {n: f"\\x{n:02x}" for n in UNFIT}
+IN_JSON = {n: f"\\u{n:04x}" for n in UNFIT}
+"""How that is written; JSON itself escapes those below 32 alone."""
 
 
 class ForPeople(logging.Formatter):
@@ -38,7 +43,7 @@ class AsJson(logging.Formatter):
         }
         if record.exc_info:
             told["error"] = self.formatException(record.exc_info)
-        return dumps(told)
+        return dumps(told).translate(IN_JSON)
 
 
 def begin_logging(form: str = "text") -> None:

@@ -241,6 +241,9 @@ async def test_a_feed_for_readers(site: Site) -> None:
     assert link.attrib["href"] == "./?tags=%E6%97%A5%E6%9C%AC%26%E8%AA%9E"
     ids = [each.text for each in found.findall(".//a:id", names)]
     assert len(set(ids)) == 3
+    await site.store.redis.set(keys.ALERTS, stored(alert("a", at=10**18)))
+    site.feed.alerts.due = 0
+    assert (await fetch(url(site, "/alerts.atom")))[0] == 200, "of no time that there is"
     strange = xml.fromstring(atom([alert("a\x00b")], NOW))
     assert strange.findtext("a:entry/a:title", namespaces=names) == "#a�b <&> is unusual."
     assert xml.fromstring(atom([], NOW)).findtext("a:updated", namespaces=names)

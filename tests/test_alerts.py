@@ -165,7 +165,11 @@ def test_what_is_remembered_is_bounded() -> None:
     assert min(alert.people for alert in stored.going.values()) == 35, "the most unusual ones"
 
 
-@pytest.mark.parametrize("text", [b"", b"nothing", b'{"bin": "x"}', b"\xff", b"[" * 100_000])
+NO_TIME = b'{"before": {"a": 253402300800000}}'
+NOTHING = [b"", b"nothing", b'{"bin": "x"}', b"\xff", b"[" * 100_000, NO_TIME]
+
+
+@pytest.mark.parametrize("text", NOTHING)
 async def test_it_goes_on_from_what_redis_has(store: Store, text: bytes) -> None:
     """What somebody else wrote there counts as nothing; the process goes on."""
     bins = Bins(Alerts(["a"]))

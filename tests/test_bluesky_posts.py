@@ -260,3 +260,13 @@ def test_an_answer_is_bounded() -> None:
     assert len(read_answer(json.dumps({"posts": posts, "x": 1}).encode())) == AT_ONCE
     with pytest.raises(Refusal):
         read_answer(b"null")
+
+
+async def test_no_cookie_is_kept(store: Store, api: BlueskyApi, stack: AsyncExitStack) -> None:
+    """Else a server could have us remember, and send, more with each answer."""
+    lookups = Lookups(api.url.replace("127.0.0.1", "localhost"), Clock(), lambda: 5000.0)
+    stack.push_async_callback(lookups.close)
+    api.answers.append((200, {"Set-Cookie": "much=more"}, '{"posts": []}'))
+    await lookups.shown(store, ids(1))
+    assert api.asked and lookups.session
+    assert list(lookups.session.cookie_jar) == []

@@ -46,6 +46,10 @@ def test_json_has_the_parts_and_the_traceback() -> None:
         broken = record("it broke", exc_info=(type(error), error, error.__traceback__))
     line = AsJson().format(broken)
     assert "\n" not in line and "ValueError: odd" in json.loads(line)["error"]
+    text = "\n\x1b[2J\x7f\x85\x9b2J\u2028\u202eb\ud83d"
+    line = AsJson().format(record("skipped: %s", text))
+    assert json.loads(line)["message"] == f"skipped: {text}"
+    assert not any(char in line for char in text[:-2] if not char.isprintable())
 
 
 async def test_json_from_the_first_line_to_the_last(

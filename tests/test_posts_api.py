@@ -206,9 +206,10 @@ def test_who_asks_for_many_hashtags_keeps_nobody_waiting(monkeypatch: pytest.Mon
     for n in range(1000):
         known.add(recent.Entry(f"{n + 9}-0", mastodon(n, *tags[n % 5 :])), is_new=False)
     monkeypatch.setattr(recent, "order", lambda id: read.append(id) or parse_id(id))
-    assert list(known.of(tags)) == [f"{n + 9}-0" for n in reversed(range(1000))]
-    assert list(known.of(["t2", "none"]))[:4] == [f"{n + 9}-0" for n in (997, 996, 995, 992)]
-    assert known.of([]) == {} and read == []
+    assert list(known.newest(known.of(tags), 1000)) == [f"{n + 9}-0" for n in range(999, -1, -1)]
+    found = list(known.newest(known.of(["t2", "none"]), 4))
+    assert found == [f"{n + 9}-0" for n in (997, 996, 995, 992)]
+    assert known.of([]) == set() and read == []
 
 
 async def until_told(site: Site, stream: Raw, pattern: bytes) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from heapq import nlargest
 from time import gmtime, strftime
+from typing import Annotated
 
 import msgspec
 
@@ -33,8 +34,14 @@ MOST_BEFORE, MOST_GOING = 1000, 200
 unusual ones."""
 LAST = 100
 """So many alerts are remembered, and so many wait to be delivered."""
+LATEST_MOMENT = 253_402_300_799_999
+"""Milliseconds: the end of the year 9999. What Redis has of a later time, none of us wrote."""
 DELIVERY_HOURS = 24
 """What could not be delivered for so long is given up."""
+
+
+Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MOMENT)]
+"""Milliseconds since 1970."""
 
 
 class Alert(msgspec.Struct, frozen=True):
@@ -48,9 +55,9 @@ class Alert(msgspec.Struct, frozen=True):
     """The hashtag's key."""
     name: str
     """As most posts write it."""
-    at: int
+    at: Moment
     """When that was found, in milliseconds since 1970."""
-    since: int
+    since: Moment
     """When the first of the ten minutes began that were unusual."""
     people: int
     """Of the last ten minutes."""
@@ -67,7 +74,7 @@ class Stored(msgspec.Struct):
 
     bin: int = 0
     """The newest that was judged, numbered since 1970; 0 for none."""
-    before: dict[str, int] = {}
+    before: dict[str, Moment] = {}
     """Hashtags that were unusual in it, and not in the bin before, to when it began."""
     going: dict[str, Alert] = {}
     """Hashtags that are unusual, with the alert that said so."""

@@ -2,11 +2,10 @@
 
 For the board, alerts and what comes together: no total is made of it, and nothing of it is stored.
 An author is a number of 64 bits, by Python's own hash of a text, whose key is drawn anew with each
-process.
+process, and so is a host.
 """
 
 from collections.abc import Collection, Sequence
-from sys import intern
 
 from app.messages import Post
 
@@ -28,7 +27,7 @@ LEAST_PEOPLE = 5
 NOBODY = 0
 """The author of a post whose network does not say."""
 
-Use = tuple[int, tuple[str, ...], tuple[str, ...]]
+Use = tuple[int, tuple[str, ...], tuple[int, ...]]
 """Author, hashtags, and the hosts that are linked to, of one post."""
 
 
@@ -41,7 +40,7 @@ class Lately:
         """Number of the slot since 1970 to its posts."""
         self.tags: dict[str, dict[int, int]] = {}
         """Hashtag to author to posts."""
-        self.hosts: dict[str, dict[str, int]] = {}
+        self.hosts: dict[str, dict[int, int]] = {}
         """Hashtag to host to posts that link to it."""
         self.crowded: dict[str, int] = {}
         """Hashtag to people, of those that at least LEAST_PEOPLE used."""
@@ -78,7 +77,7 @@ class Lately:
         ):
             return
         who = hash((source, author)) if author else NOBODY
-        hosts = tuple([intern(host) for host in domains[:MOST_DOMAINS]]) if domains else ()
+        hosts = tuple([hash(host) for host in domains[:MOST_DOMAINS]]) if domains else ()
         self.slots.setdefault(slot, []).append((who, tags, hosts))
         self.uses += weight(tags, hosts)
         for tag in tags:
@@ -125,7 +124,7 @@ class Lately:
         if not authors:
             del self.tags[tag]
 
-    def drop_host(self, tag: str, host: str) -> None:
+    def drop_host(self, tag: str, host: int) -> None:
         linked = self.hosts[tag]
         linked[host] -= 1
         if not linked[host]:
@@ -134,7 +133,7 @@ class Lately:
                 del self.hosts[tag]
 
 
-def weight(tags: Sequence[str], hosts: Sequence[str]) -> int:
+def weight(tags: Sequence[str], hosts: Sequence[int]) -> int:
     return (len(tags) + sum([len(tag) // LONG for tag in tags])) * (1 + len(hosts))
 
 

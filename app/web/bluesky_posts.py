@@ -212,7 +212,10 @@ class Lookups:
 def opened() -> "aiohttp.ClientSession":
     import aiohttp  # a process in which nobody looks at posts needs none of it
 
-    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS))
+    # cookies that it sets would be kept without bound, and sent back
+    cookies = aiohttp.DummyCookieJar()
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    return aiohttp.ClientSession(timeout=timeout, cookie_jar=cookies)
 
 
 def read_answer(body: bytes) -> dict[str, Shown]:

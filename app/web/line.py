@@ -32,14 +32,16 @@ number_of, time_of = attrgetter("number"), attrgetter("at")
 class Line:
     """One hashtag's totals. Its points leave it with their ticks, so it is bounded."""
 
-    __slots__ = ("before", "name", "people", "points", "rewritten")
+    __slots__ = ("before", "name", "people", "points", "rewritten", "tag")
 
-    def __init__(self, before: BySource, name: str) -> None:
+    def __init__(self, before: BySource, tag: str) -> None:
+        self.tag = tag
+        """The key: this very text wherever ticks tell of the line."""
+        self.name = tag
+        """The spelling that most posts of the last hour had."""
         self.before = before
         """The totals until the first point."""
         self.points: list[Point] = []
-        self.name = name
-        """The spelling that most posts of the last hour had."""
         self.people: DayPeople = UNKNOWN_PEOPLE
         """As the last tick that changed the totals told them."""
         self.rewritten = 0

@@ -28,6 +28,8 @@ from app.web.recent import Recent
 ANSWERED = 20
 CANDIDATES = 2 * ANSWERED
 """So many of the newest are looked at for an answer: some may not be shown."""
+LOOKED_AT = 1000
+"""So many of the newest at most are gone through for those."""
 READ_SECONDS = 0.4
 """For so long, what Redis said is not asked again."""
 IDLE_SECONDS = 60.0
@@ -40,6 +42,8 @@ POSTS_BEHIND = 2
 """So many posts at most is a viewer sent who was behind."""
 MOST_WAITING = 50
 """Of a fan-out that may not be told another yet."""
+PICKED_AT_ONCE = 200
+"""Fan-outs, before others get a turn: some 5 ms."""
 LOOKING_AT_ONCE = 10
 """So many ticks' posts are being looked up at a time."""
 FORGOTTEN = sse.event(dumps({"ids": [ALL]}), "gone")
@@ -81,17 +85,18 @@ class Posts:
         """The newest posts with one of these hashtags, as they are told. Raises StoreLost."""
         self.asked_at = self.feed.clock()
         await self.read(store)
-        found = self.recent.of(tags)
-        some = dict(islice(((i, p) for i, p in found.items() if can_be_shown(p)), CANDIDATES))
+        known, found = self.recent.posts, self.recent.of(tags)
+        newest = ((id, known[id]) for id in self.recent.newest(found, LOOKED_AT))
+        some = dict(islice(((id, post) for id, post in newest if can_be_shown(post)), CANDIDATES))
         bluesky = [id for id, post in some.items() if post.source == "bluesky"]
         for id in bluesky[AT_ONCE:]:
             del some[id]
+        x = sum([known[id].source == "x" for id in found])
         shown = dict(islice((await self.shown(store, some)).items(), ANSWERED))
-        x = sum(post.source == "x" for post in found.values())
         urls = {tag: f"https://x.com/hashtag/{quote(tag, safe='')}" for tag in tags}
         return {
             "at": self.feed.time(),
-            "posts": [told(id, found[id], each) for id, each in shown.items()],
+            "posts": [told(id, some[id], each) for id, each in shown.items()],
             "x": {"posts": x, "urls": urls} if x else None,
             "left_out": len(found) - x - len(shown),
         }
@@ -121,6 +126,8 @@ def told(id: str, post: StoredPost, shown: Shown) -> dict[str, Any]:
 
 Tags = tuple[str, ...]
 """The hashtags of a fan-out, by which its viewers are known here."""
+Told = tuple[str, str, int]
+"""A post's id, the beginning of its JSON, and how many were left out."""
 
 
 class PostEvents:
@@ -138,13 +145,11 @@ class PostEvents:
         """The ids of those of them that may be told; MOST_WAITING of each."""
         self.free: dict[Tags, float] = {}
         """From when on another may be told, by the feed's clock."""
-        self.ready: dict[Tags, tuple[str, Shown]] = {}
-        """What is to go with the next tick."""
+        self.ready: dict[Tags, tuple[str, str]] = {}
+        """What is to go with the next tick: a post's id, and the beginning of its JSON."""
         self.gone: dict[str, Sequence[str] | None] = {}
         """What was taken back since the last tick, to its hashtags; None where nobody knows."""
-        self.told: deque[tuple[int, dict[Tags, tuple[str, bytes]], dict[str, Any]]] = deque(
-            maxlen=TICKS_KEPT
-        )
+        self.told: deque[tuple[int, dict[Tags, Told], dict[str, Any]]] = deque(maxlen=TICKS_KEPT)
         """What went with each tick, by its number: posts, and what was taken back."""
         self.looking: set[asyncio.Task[None]] = set()
 
@@ -158,7 +163,7 @@ class PostEvents:
         await self.recent.read(store, self.posts.feed.time())
         new, gone = self.recent.take_news()
         self.gone |= gone
-        if picks := self.pick(new, fanouts, now):
+        if picks := await self.pick(new, fanouts, now):
             task = asyncio.create_task(self.look_up(store, picks), name="posts")
             self.looking.add(task)
             task.add_done_callback(self.looking.discard)
@@ -169,41 +174,67 @@ class PostEvents:
         refs = self.posts.feed.extras.chosen["posts"]
         return {each: found for each in list(refs) if (found := each())}
 
-    def pick(
+    async def pick(
         self, new: Mapping[str, StoredPost], fanouts: Mapping[Any, FanOut], now: float
     ) -> dict[str, list[Tags]]:
         """One post for each fan-out that may be told one now, of all that came since the last the
         middle one: to whom it is."""
-        watched = self.posts.feed.watched
-        for id, post in new.items():
-            showing = [watched[tag].fanouts for tag in post.tags if tag in watched]
-            found = set[Any]().union(*showing) & fanouts.keys()
-            for tags in {fanouts[each].tags for each in found}:
-                self.left[tags] = self.left.get(tags, 0) + 1
-                if can_be_shown(post):
-                    self.waiting.setdefault(tags, deque(maxlen=MOST_WAITING)).append(id)
         alive = {fanout.tags for fanout in fanouts.values()}
-        self.left = {tags: n for tags, n in self.left.items() if tags in alive}
-        self.free = {tags: at for tags, at in self.free.items() if tags in alive and at > now}
+        for entries in (self.left, self.waiting, self.free):
+            for tags in entries.keys() - alive:
+                del entries[tags]
+        await self.note(new, fanouts)
         picks: dict[str, list[Tags]] = {}
-        for tags in (alive & self.waiting.keys()) - self.free.keys():
-            ids = [id for id in self.waiting.pop(tags) if id in self.recent.posts]
-            if ids and len(self.looking) < LOOKING_AT_ONCE:
+        for n, tags in enumerate([each for each in self.waiting if self.free.get(each, 0) <= now]):
+            if n % PICKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            ids = self.waiting.pop(tags)
+            id = ids[len(ids) // 2]
+            if id not in self.recent.posts:
+                left = [each for each in ids if each in self.recent.posts]
+                id = left[len(left) // 2] if left else ""
+            if id and len(self.looking) < LOOKING_AT_ONCE:
                 self.free[tags] = now + EVENT_SECONDS
-                picks.setdefault(ids[len(ids) // 2], []).append(tags)
-        self.waiting = {tags: ids for tags, ids in self.waiting.items() if tags in alive}
+                picks.setdefault(id, []).append(tags)
         return picks
+
+    async def note(self, new: Mapping[str, StoredPost], fanouts: Mapping[Any, FanOut]) -> None:
+        """Let new posts wait for whoever watches one of their hashtags.
+
+        Of many fan-outs most share the hashtags that have posts: theirs are found once.
+        """
+        watched = self.posts.feed.watched
+        ids, places = list(new), dict[str, list[int]]()
+        for place, post in enumerate(new.values()):
+            for tag in post.tags:
+                if tag in watched:
+                    places.setdefault(tag, []).append(place)
+        showing = set[Any]().union(*[watched[tag].fanouts for tag in places]) & fanouts.keys()
+        found: dict[Tags, tuple[int, list[str]]] = {}
+        for n, tags in enumerate({fanouts[each].tags for each in showing}):
+            if n % PICKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+            used = tuple([tag for tag in tags if tag in places])
+            if used not in found:
+                of = sorted(set[int]().union(*[places[tag] for tag in used]))
+                some = [ids[place] for place in of if can_be_shown(new[ids[place]])]
+                found[used] = len(of), some[-MOST_WAITING:]
+            number, some = found[used]
+            self.left[tags] = self.left.get(tags, 0) + number
+            if some:
+                self.waiting.setdefault(tags, deque(maxlen=MOST_WAITING)).extend(some)
 
     async def look_up(self, store: Store, picks: Mapping[str, Collection[Tags]]) -> None:
         """Get ready what was picked, as far as it may be shown."""
         picked = {id: post for id in picks if (post := self.recent.posts.get(id))}
         for id, shown in (await self.posts.shown(store, picked)).items():
-            self.ready |= dict.fromkeys(picks[id], (id, shown))
+            body = dumps(told(id, picked[id], shown)).removesuffix("}")
+            self.ready |= dict.fromkeys(picks[id], (id, body))
 
     def take(self, number: int) -> Collection[str] | None:
         events = {
-            tags: (id, self.event(tags, id, shown))
-            for tags, (id, shown) in self.ready.items()
+            tags: (id, body, max(0, self.left.pop(tags, 1) - 1))
+            for tags, (id, body) in self.ready.items()
             if id in self.recent.posts
         }
         gone, self.ready, self.gone = self.gone, {}, {}
@@ -211,11 +242,6 @@ class PostEvents:
         if None in gone.values():
             return None
         return {tag for tags in (*events, *gone.values()) for tag in tags or ()}
-
-    def event(self, tags: Tags, id: str, shown: Shown) -> bytes:
-        left_out = max(0, self.left.pop(tags, 1) - 1)
-        post = {**told(id, self.recent.posts[id], shown), "left_out": left_out}
-        return sse.event(dumps(post), "post")
 
     def first(self, tags: Sequence[str]) -> bytes:
         self.recent.listens = True
@@ -231,11 +257,12 @@ class PostEvents:
                 break
             if number > last:
                 continue
-            id, event = posts.get(key, ("", b""))
-            events += [event] if id in self.recent.posts else []
+            id, body, left_out = posts.get(key, ("", "", 0))
+            if id in self.recent.posts and len(events) < POSTS_BEHIND:
+                events.append(sse.event(f'{body},"left_out":{left_out}}}', "post"))
             gone += [one for one, of in taken_back.items() if of is None or shares(of, tags)]
         told = [sse.event(dumps({"ids": gone}), "gone")] if gone else []
-        return b"".join([*reversed(events[:POSTS_BEHIND]), *told])
+        return b"".join([*reversed(events), *told])
 
     async def close(self) -> None:
         for task in self.looking:

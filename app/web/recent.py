@@ -5,7 +5,7 @@ everybody who is shown it, so that one that was taken back can be named without 
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice, takewhile
 
 from app.messages import parse_id
@@ -15,14 +15,21 @@ from app.store.store import Store
 
 MOST = 30_000
 """Posts that a process knows, some 30 MB; at 600 a second, those of 50 s."""
+MOST_WEIGHT = 120_000
+"""The same in hashtags and more (weight): with thirty hashtags each, there are fewer."""
+LONG = 300
+"""Characters of a text that take as much as a hashtag."""
+MOST_GONE = 100
+"""So many that are taken back between two ticks are told one by one; of more, that nothing is
+known to be there: each of them is looked at for each fan-out."""
 JUST_NOW = 10_000
 """Milliseconds. What was taken back so shortly before we began to read may be on somebody's page,
 who had it from another process."""
 
 
 class Recent:
-    """Bounds: posts and new have MOST entries, tags one for each hashtag of each of them; gone has
-    one for each that was taken back between two ticks."""
+    """Bounds: posts and new have MOST entries, all together of MOST_WEIGHT, tags one for each
+    hashtag of each of them; gone has MOST_GONE."""
 
     def __init__(self, blocked: Collection[str] = ()) -> None:
         self.blocked = frozenset(blocked)
@@ -39,6 +46,8 @@ class Recent:
         """The id of the newest entry that was read; "" before the first."""
         self.posts: dict[str, StoredPost] = {}
         """By the ids of their entries, the oldest first."""
+        self.weight = 0
+        """Of all of them."""
         self.tags: dict[str, dict[str, None]] = {}
         """Hashtag to the ids of its posts, the oldest first."""
         self.new: dict[str, StoredPost] = {}
@@ -57,7 +66,7 @@ class Recent:
                 if was_read or age(entry.id, now) < JUST_NOW:
                     self.take_back(entry)
                 self.add(entry, is_new=was_read)
-                if len(self.posts) > MOST + PAGE:
+                if len(self.posts) > MOST + PAGE or self.weight > MOST_WEIGHT:
                     self.forget(now)
             if before and self.last == before and order(await newest(store)) < order(before):
                 self.clear()  # Redis began anew, by a clock that was set back
@@ -72,11 +81,13 @@ class Recent:
 
     def take_back(self, entry: Entry) -> None:
         if ALL in entry.gone:
-            self.posts, self.tags, self.new = {}, {}, {}
+            self.posts, self.tags, self.new, self.weight = {}, {}, {}, 0
         for id in entry.gone:
             post = self.posts.get(id)
-            if self.listens:
+            if self.listens and ALL not in self.gone:
                 self.gone[id] = post.tags if post else None
+            if len(self.gone) > MOST_GONE:
+                self.gone = {ALL: None}
             self.new.pop(id, None)
             self.drop(id)
 
@@ -84,6 +95,7 @@ class Recent:
         post = entry.post
         if post and self.blocked.isdisjoint(post.tags):
             self.posts[entry.id] = post
+            self.weight += weight(post)
             for tag in post.tags:
                 self.tags.setdefault(tag, {})[entry.id] = None
             if is_new and self.listens:
@@ -94,21 +106,33 @@ class Recent:
         over, life = len(self.posts) - MOST, keys.POSTS_SECONDS * 1000
         for id in list(islice(self.posts, max(0, over))):
             self.drop(id)
+        if self.weight > MOST_WEIGHT:
+            for id in takewhile(lambda _: self.weight > MOST_WEIGHT, list(self.posts)):
+                self.drop(id)
         for id in list(takewhile(lambda id: age(id, now) >= life, self.posts)):
             self.drop(id)
 
     def drop(self, id: str) -> None:
         post = self.posts.pop(id, None)
+        self.weight -= weight(post) if post else 0
         for tag in post.tags if post else ():
             ids = self.tags.get(tag, {})
             ids.pop(id, None)
             if not ids:
                 self.tags.pop(tag, None)
 
-    def of(self, tags: Sequence[str]) -> dict[str, StoredPost]:
-        """Those with one of these hashtags, the newest first."""
-        ids = set[str]().union(*(self.tags.get(tag, ()) for tag in tags))
-        return {id: post for id, post in reversed(self.posts.items()) if id in ids}
+    def of(self, tags: Sequence[str]) -> set[str]:
+        """The ids of those with one of these hashtags."""
+        return set[str]().union(*[self.tags[tag] for tag in tags if tag in self.tags])
+
+    def newest(self, ids: Collection[str], most: int) -> Iterator[str]:
+        """So many of these, the newest first."""
+        return islice((id for id in reversed(self.posts) if id in ids), min(most, len(ids)))
+
+
+def weight(post: StoredPost) -> int:
+    """What a post takes, in hashtags."""
+    return 1 + len(post.tags) + (len(post.shown.text) // LONG if post.shown else 0)
 
 
 def order(id: str) -> tuple[int, int]:

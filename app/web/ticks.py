@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from sys import getsizeof, intern
+from sys import getsizeof
 
 from app.messages import UNKNOWN_PEOPLE, BySource, SourceState, Tick, is_after
 from app.store.keys import LOG_ENTRIES, LOG_SECONDS
@@ -108,9 +108,9 @@ class Ticks:
         if says_new and missing - self.missing(tick.at, before) >= SHORTEST:
             self.healed = head.number
         for tag in tick.gone:
-            self.forget(intern(tag), head)
+            self.forget(tag, head)
         for tag, totals in tick.counts.items():
-            self.add(intern(tag), tick, head, totals)
+            self.add(tag, tick, head, totals)
         while self.bytes > LOG_BYTES and len(self.heads) > 1:
             self.cut = self.heads[0].at
             self.drop(self.heads.popleft())
@@ -197,12 +197,12 @@ class Ticks:
             oldest = tick.at - LOG_SECONDS * 1000
             for number in line.raise_past(late, oldest, tick.at, self.number_at):
                 if found := self.head(number):
-                    found.changed.append(tag)
+                    found.changed.append(line.tag)
         line.points.append(Point(head.number, head.at, totals))
         people = tick.people.get(tag)
         line.people = UNKNOWN_PEOPLE if people is None else (tick.day, people)
         self.bytes += (POINT_BYTES + CHANGE_BYTES) * (len(line.points) - points)
-        head.changed.append(tag)
+        head.changed.append(line.tag)
 
     def number_at(self, at: int) -> int:
         """The number of the first head at or after this time; of the newest where none is."""
