@@ -39,7 +39,9 @@ MOST_WANTED = 200
 WAIT_SECONDS = 3.0
 """So long is waited for what is shown of a post; after that nobody needs it any more."""
 ANSWER_SECONDS = 5.0
-ANSWER_BYTES = 2**21
+ANSWER_BYTES = 2**20
+"""Twenty times what 25 posts usually take. Of what a stranger makes longer (a post may have a
+megabyte that nobody sees), fewer are asked for at once, and what is too long alone is not shown."""
 REST_AT_MOST = 900.0
 """Seconds, whatever the server says."""
 ADDRESS = re.compile(r"did:[a-z]{1,20}:[\w.:%-]{1,200}/[\w.~:-]{1,60}", re.ASCII)
@@ -93,6 +95,8 @@ class Lookups:
         self.session: aiohttp.ClientSession | None = None
         self.rests_until = 0.0
         """Until when nothing is asked, by our clock."""
+        self.at_once = AT_ONCE
+        """So many are asked for at once: fewer after an answer that was too long."""
         self.backoff = Backoff(first=1.0, longest=60.0)
         self.trouble = ""
 
@@ -156,12 +160,17 @@ class Lookups:
         """Those to be asked for now: the newest ones that somebody may still wait for."""
         begun = self.clock() - WAIT_SECONDS
         self.wanted = {id: since for id, since in self.wanted.items() if since > begun}
-        return list(self.wanted)[-AT_ONCE:]
+        return list(self.wanted)[-self.at_once :]
 
     async def ask(self, ids: Collection[str]) -> None:
         """One request. Raises Refusal."""
         uris = {address_of(id): id for id in ids}
-        found = read_answer(await self.get(list(uris)))
+        body = await self.get(list(uris))
+        if body is None and len(uris) > 1:
+            self.at_once = len(uris) // 2
+            return
+        found = {} if body is None else read_answer(body)
+        self.at_once = min(AT_ONCE, 2 * self.at_once)
         for uri, id in uris.items():
             self.learn(id, found.get(uri))
             self.wanted.pop(id, None)
@@ -169,7 +178,8 @@ class Lookups:
         self.complain("")
         self.ring()
 
-    async def get(self, uris: Iterable[str]) -> bytes:
+    async def get(self, uris: Iterable[str]) -> bytes | None:
+        """The answer; None where it is too long. Raises Refusal."""
         self.session = self.session or opened()
         url, query = f"{self.url}/xrpc/app.bsky.feed.getPosts", [("uris", uri) for uri in uris]
         try:
@@ -181,7 +191,7 @@ class Lookups:
                 async for part in response.content.iter_any():
                     body += part
                     if len(body) > ANSWER_BYTES:
-                        raise Refusal(f"it answered with more than {ANSWER_BYTES} bytes")
+                        return None
                 return bytes(body)
         except Refusal:
             raise

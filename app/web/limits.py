@@ -32,7 +32,7 @@ A_SECOND, AT_ONCE = 50.0, 1000.0
 is about a millisecond of CPU; at once is enough for a hundred pages behind one address that are
 opened together or come back together."""
 COST = 1.0
-COSTS = {"/api/history": 10.0, "/healthz": 0.0, "/readyz": 0.0}
+COSTS = {"/api/history": 10.0, "/metrics": 10.0, "/healthz": 0.0, "/readyz": 0.0}
 """Of a request, and of paths that cost more or less. To refuse a probe would cost as much as to
 answer it, and a balancer that is refused ends a process that works."""
 FILE_COST, HASHTAG_COST = 0.2, 5.0

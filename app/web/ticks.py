@@ -172,6 +172,8 @@ class Ticks:
 
     def forget(self, tag: str, head: Head) -> None:
         """The hashtag's totals begin at 0 again, and what its line was is of no use."""
+        known = self.lines.get(tag)
+        tag = known.tag if known else tag
         self.remove(tag)
         line = self.lines[tag] = Line({}, tag)
         line.points.append(Point(head.number, head.at, {}))
