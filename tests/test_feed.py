@@ -73,6 +73,11 @@ class Reader:
         async with asyncio.timeout(5):
             return await self.read_on()
 
+    async def begin(self) -> list[tuple[str, str, Any]]:
+        """The same of a long past, which is made in turns, after what comes before it."""
+        assert (await self.read(), self.raw[:7]) == ([], b"retry: ")
+        return await self.read()
+
     async def read_on(self) -> list[tuple[str, str, Any]]:
         piece = self.raw
         while not piece or len(piece) == PIECE:
@@ -698,7 +703,7 @@ async def test_the_log_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> N
     assert [name for name, _, _ in await view(feed, last_id="1-0").read()] == ["history", "counts"]
     for n in range(40, 2000):  # and when the flood is over, all is as before
         feed.hear(tick(n, a=n))
-    [history, _] = await view(feed, history=900).read()
+    [history, _] = await view(feed, history=900).begin()
     assert (history[2]["gaps"], len(feed.ticks.heads)) == ([], 1801)
     assert watched.is_known
 

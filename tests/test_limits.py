@@ -40,7 +40,8 @@ def test_an_address_may_ask_a_thousand_times_at_once_and_then_fifty_times_a_seco
     counted = Limits(10, 10)
     assert not any(counted.ask(ONE, 1, 5.0) for _ in range(1000))
     refusal = counted.ask(ONE, 1, 5.0)
-    assert refusal == (429, "Too many requests from your address: try again in 1 s.", 1)
+    sentence = "Too many requests from your address: try again in 1 s."
+    assert refusal == (429, sentence, 1, "requests")
     assert not counted.ask(OTHER, 1, 5.0)
     assert sum(not counted.ask(ONE, 1, 15.0) for _ in range(2000)) == 500
     told = counted.ask(ONE, 500, 15.0)
