@@ -237,23 +237,26 @@ class Viewer:
     async def stream(self) -> AsyncIterator[bytes]:
         """All of it, piece by piece, for a server that takes the next when it has sent one."""
         feed, owed = self.feed, False
-        for piece in self.pieces(self.first()):
-            yield piece
-        while not self.is_over():
-            news = self.fanout.news
-            due = self.due()
-            if not due and owed and not self.start and self.is_served:
-                due = self.now()  # woken although nothing changed: it is time to repeat
-            owed, had_all = not due, self.has_all
-            if due:
-                for piece in self.pieces(due):
-                    yield piece
-                if had_all and feed.waited(self.position) > BLOCKED_SECONDS:
-                    self.position, owed = feed.ticks.last, True
-            else:
-                await self.news(news)
-        if not self.is_ending:
-            yield self.last()
+        try:
+            for piece in self.pieces(self.first()):
+                yield piece
+            while not self.is_over():
+                news = self.fanout.news
+                due = self.due()
+                if not due and owed and not self.start and self.is_served:
+                    due = self.now()  # woken although nothing changed: it is time to repeat
+                owed, had_all = not due, self.has_all
+                if due:
+                    for piece in self.pieces(due):
+                        yield piece
+                    if had_all and feed.waited(self.position) > BLOCKED_SECONDS:
+                        self.position, owed = feed.ticks.last, True
+                else:
+                    await self.news(news)
+            if not self.is_ending:
+                yield self.last()
+        finally:  # what ended it may hold this viewer until the collector comes by, which is rarely
+            del self.fanout
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """All of it, unless the viewer is to go meanwhile."""
