@@ -116,7 +116,7 @@ async def test_what_a_network_takes_back_is_gone_everywhere(
 
     await eventually(lambda: all_stored(11), "all are written down")
     await asyncio.gather(*(page.ask() for page in pages))
-    assert {len(page.shown) for page in pages} == {11}
+    await eventually(lambda: {len(page.shown) for page in pages} == {11}, "all are shown")
 
     network.put([*two[:2], delete(one[1]), left("did:plc:b"), *two[2:], delete(two[3])])
     mastodon.post([toot(5)])
