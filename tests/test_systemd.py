@@ -80,11 +80,11 @@ def test_units_are_in_order_and_safe(tmp_path: Path, unit: str) -> None:
 
 
 def test_a_hang_up_ends_it_in_good_order(start_app: Callable[..., App]) -> None:
-    """As SIGTERM does; its viewers are told when to come back."""
+    """As SIGTERM does, of which it is tested how soon; its viewers are told when to come back."""
     app = start_app().started()
     viewer = Viewer(app.port)
     wait_until(lambda: b"event: counts" in viewer.received, "it has totals")
-    end_cleanly(app, signal.SIGHUP)
+    end_cleanly(app, signal.SIGHUP, seconds=10)
     assert_said_goodbye(viewer.ended())
 
 
