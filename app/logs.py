@@ -8,11 +8,10 @@ import logging
 from datetime import UTC, datetime
 
 from app.messages import dumps
+from app.texts import TURNS
 
 LINE = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
-TURNS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
-"""What turns around the writing of all that follows it."""
-UNFIT = (*range(32), *range(127, 160), 0x2028, 0x2029, *TURNS)
+UNFIT = (*range(32), *range(127, 160), 0x2028, 0x2029, *map(ord, TURNS))
 """What would end a line, or do something to a terminal or to the order of what is read."""
 CONTROL = {n: f"\\x{n:02x}" for n in UNFIT}
 IN_JSON = {n: f"\\u{n:04x}" for n in UNFIT}

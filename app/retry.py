@@ -1,11 +1,16 @@
-"""How long to wait before trying again: exponential, capped, with full jitter.
+"""How long to wait before trying again: as a server says, or exponential, capped, with full jitter.
 
 Full jitter as in "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015):
 many clients that lost one server do not come back in step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from random import random
+
+WAIT_AT_MOST = 3600.0
+"""Seconds, whatever a server says."""
 
 
 class Backoff:
@@ -26,3 +31,30 @@ class Backoff:
     def reset(self) -> None:
         """Something worked: the next failure counts as the first."""
         self.failures = 0
+
+
+def wait_of(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a server wants to see us again, 1 at least; None where it does not say."""
+    after = headers.get("Retry-After", "")
+    seconds = float(after) if after.isdecimal() else seconds_until(after, now)
+    if seconds is None:
+        seconds = reset_in(headers, now)
+    return None if seconds is None else min(max(1.0, seconds), WAIT_AT_MOST)
+
+
+def reset_in(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until the server's limit begins anew, as Mastodon and, without X-, Bluesky say it: a
+    time, or seconds since 1970."""
+    reset = headers.get("X-RateLimit-Reset") or headers.get("RateLimit-Reset", "")
+    return max(0.0, float(reset) - now) if reset.isdecimal() else seconds_until(reset, now)
+
+
+def seconds_until(written: str, now: float) -> float | None:
+    """Seconds until a time in one of the forms that headers have; None if it is none."""
+    for read in (datetime.fromisoformat, parsedate_to_datetime):
+        try:
+            time = read(written)
+        except ValueError:
+            continue
+        return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() - now)
+    return None

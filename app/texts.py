@@ -17,8 +17,10 @@ LONGEST_HTML = 20_000
 MOST_DOMAINS = 10
 """Of one post."""
 
-UNSEEN = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What has no shape, half an emoji, and what turns around the writing of all that follows it."""
+TURNS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""What turns around the writing of all that follows it (Unicode Standard Annex 9)."""
+UNSEEN = re.compile(f"[\0-\x09\x0b-\x1f\x7f-\x9f{TURNS}\ud800-\udfff]")
+"""What has no shape, half an emoji, and what turns writing around."""
 END_OF_LINE = re.compile(r"<br ?/?>|</p>", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
 HOST = re.compile(r"https?://(?:[^/?#@\s]{0,100}@)?([\w.-]{1,100})(?=[/:?#]|$)", re.IGNORECASE)

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bluesky_api import BlueskyApi
 from browser import launched
 from network import Counting
 from playwright.sync_api import Browser
+from raw import Raw, connecting
+from served import Site, serving
 from servers import ROOT, App, RedisServer
 
 from app.store.embedded import find_server
+from app.store.store import Store, connect
 
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 
@@ -66,6 +70,35 @@ def ending() -> Iterator[ExitStack]:
 @pytest.fixture
 def redis_server(tmp_path: Path, ending: ExitStack) -> RedisServer:
     return ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
+
+
+@pytest.fixture
+async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
+    redis = connect(redis_server.url)
+    yield Store(redis)
+    await redis.aclose()
+
+
+@pytest.fixture
+async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
+    """A web process's server in this one, on a real socket."""
+    async with serving(redis_server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
+    """Open connections to the site; they are closed with the test."""
+    with connecting(site) as connect_to:
+        yield connect_to
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[BlueskyApi]:
+    """A server that answers what Bluesky shows of posts."""
+    async with BlueskyApi() as server:
+        yield server
+        server.held.set()
 
 
 @pytest.fixture

@@ -2,13 +2,12 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 from xml.etree import ElementTree as xml
 
 import msgspec
 import pytest
-from raw import Raw, connecting, get, watching
+from raw import get, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 from servers import get as fetch
@@ -18,31 +17,12 @@ from yesterday import fields_of, write
 from app.ingest.alerts import Alert
 from app.messages import DAY, HOUR, MINUTE
 from app.store import keys
-from app.store.store import Store, connect
+from app.store.store import Store
 from app.web.about import OLD, first_seen, lately_of
 from app.web.alerts import ATOM, AlertEvents, atom
 from app.web.limits import cost_under
 
 NOW = 494_000 * HOUR + 25 * MINUTE
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
-    with connecting(site) as connect_to:
-        yield connect_to
 
 
 def lately(at: int, **more: Any) -> str:

@@ -1,18 +1,11 @@
 """No answer leads to an address of the inside, and what names one names that of the outside."""
 
 import re
-from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import ClientSession
 from served import Site, serving
 from servers import RedisServer
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from secret_settings import SECRET, USER, has_secret
-from servers import RedisServer, eventually, free_port
+from servers import eventually, free_port
 from test_board import PRESENT, crowd, past, post
 
 from app.ingest import delivery as module
@@ -24,17 +24,10 @@ from app.ingest.present import SHORT, Present
 from app.messages import HOUR, MINUTE
 from app.store import keys
 from app.store.posts import StoredPost
-from app.store.store import Store, connect
+from app.store.store import Store
 
 BEGIN = PRESENT * HOUR + 20 * MINUTE
 """The beginning of a bin."""
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 class Bins:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import localcontext
 from pathlib import Path
 from random import Random
@@ -14,7 +14,6 @@ from exact import digits, exact
 from hypothesis import given
 from hypothesis import strategies as some
 from msgspec.structs import replace
-from servers import RedisServer
 from yesterday import fields_of, write
 
 from app.ingest import board as module
@@ -25,7 +24,7 @@ from app.settings import read
 from app.sources.demo import Demo
 from app.sources.replay import Parser
 from app.store import keys
-from app.store.store import Store, connect
+from app.store.store import Store
 
 PRESENT = 494_000
 """An hour."""
@@ -33,13 +32,6 @@ NOW = PRESENT * HOUR + 25 * MINUTE
 WEEK = 7 * 24
 Use = tuple[int, Post]
 """When, and what."""
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 def post(author: str, *tags: str, adult: bool = False) -> Post:

@@ -1,28 +1,21 @@
 """The board as visitors are told it, and what is usual beside the past."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from posts import answer
-from servers import App, RedisServer, wait_until
+from servers import App, wait_until
 from test_board import NOW, Use, add, crowd, made, past
 
 from app.ingest.board import Board
 from app.store import keys
-from app.store.store import Store, connect
+from app.store.store import Store
 from app.web.api import completed
 from app.web.board import READ_SECONDS, Boards
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 def listed(tag: str, busiest: float = 0.1) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
-from raw import CLOSE, RESET, WAYS, Raw, connecting, events_of, get, lane, unchunked, watching
+from raw import CLOSE, RESET, WAYS, Raw, events_of, get, lane, unchunked, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 
@@ -36,13 +36,6 @@ def way(request: pytest.FixtureRequest) -> str:
 async def site(way: str, redis_server: RedisServer) -> AsyncIterator[Site]:
     async with serving(redis_server.url, lane(way)) as opened:
         yield opened
-
-
-@pytest.fixture
-async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
-    """Open connections to the site; they are closed with the test."""
-    with connecting(site) as connect:
-        yield connect
 
 
 async def nobody(site: Site) -> None:

@@ -2,12 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from raw import WAYS, Raw, connecting, events_of, get, lane, shape, unchunked, watching
+from raw import WAYS, Raw, events_of, get, lane, shape, unchunked, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 from test_board_api import board, listed
@@ -49,18 +49,6 @@ class Notes:
         self.made += 1
         kept = [text for n, tag, text in self.kept if before < n <= last and tag in ("", *tags)]
         return b"".join(sse.event(dumps({"note": text}), "note") for text in kept)
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
-    with connecting(site) as connect:
-        yield connect
 
 
 def notes(site: Site) -> Notes:

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,13 +28,6 @@ from app.ingest import ingester
 from app.store.keys import LEASE, STATE
 from app.store.state import State
 from app.store.store import Store, connect
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    opened = Store(connect(redis_server.url))
-    yield opened
-    await opened.redis.aclose()
 
 
 async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(

@@ -19,7 +19,7 @@ from app.messages import SourceState, Tick
 from app.process import beside
 from app.store import keys
 from app.store.state import State
-from app.store.store import Store, StoreLost, connect
+from app.store.store import Store, StoreLost
 from app.web import fanout, shared, sse, watched
 from app.web.fanout import FanOut
 from app.web.feed import Feed
@@ -1065,13 +1065,6 @@ async def test_before_the_log_is_read_nothing_is_learnt(monkeypatch: pytest.Monk
     feed = feed_on(Shelf("1-0"))
     with pytest.raises(StoreLost, match="No tick has come yet"):
         await feed.fanout(("a",), False)
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    opened = Store(connect(redis_server.url))
-    yield opened
-    await opened.redis.aclose()
 
 
 async def test_a_log_of_a_flood_is_read_with_little(

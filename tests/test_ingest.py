@@ -22,7 +22,7 @@ from app.sources import Source, SourceLost
 from app.store import keys
 from app.store.keys import LEASE
 from app.store.state import State
-from app.store.store import Store, StoreLost, connect
+from app.store.store import Store, StoreLost
 
 TICK = 0.02
 
@@ -57,13 +57,6 @@ class Script(Source):
                 yield Post(self.name, str(done), 0, "", {"science": "Science"}, cursor=cursor)
             self.news.clear()
             await self.news.wait()
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,16 +10,10 @@ import aiohttp
 import pytest
 from other_proxies import Proxy
 from proxies import Nginx
-from served import Site, serving
-from servers import ROOT, RedisServer, eventually, viewing
+from served import Site
+from servers import ROOT, eventually, viewing
 
 NAMES = ("HAProxy", "Apache", "Caddy")
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
 
 
 def start(ending: ExitStack, name: str, folder: Path, site: Site, path: str = "/") -> Proxy:

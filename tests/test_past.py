@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from servers import RedisServer
 from yesterday import LIVE, Fields, Minutes, Posts, asked_of, fields_of, sources, write
 
 from app.ingest.clock import RedisClock
@@ -30,20 +29,13 @@ from app.store.past import (
     without,
 )
 from app.store.state import State
-from app.store.store import Store, StoreLost, connect
+from app.store.store import Store, StoreLost
 
 NOW = 494_000 * HOUR + 1234 * 1000
 """Twenty minutes into an hour that is the eighth of its day."""
 MINUTES_BACK = range(NOW // MINUTE - 50 * 60, NOW // MINUTE + 1)
 STREAM = SourceState("live", since=1, complete=True)
 ASKED = SourceState("polling", since=1, complete=False)
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 class Stored:

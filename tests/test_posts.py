@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from servers import RedisServer, eventually
+from servers import eventually
 
 import app.ingest.posts as module
 from app.ingest.ingester import Ingester
@@ -17,17 +17,10 @@ from app.sources import Source, SourceLost
 from app.sources.demo import posts_in
 from app.store import keys
 from app.store.posts import Entry, StoredPost, newest, recent
-from app.store.store import LeaseLost, Store, StoreLost, connect
+from app.store.store import LeaseLost, Store, StoreLost
 
 NOW = 1_800_000_000_000
 SHOWN = Shown("https://a.example/1", "Hi", "Ada", "ada")
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 async def clock(store: Store) -> int:

@@ -24,13 +24,6 @@ SHOWN = Shown("https://m.example/@a/1", "Hi", "Ada", "ada")
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[BlueskyApi]:
-    async with BlueskyApi() as server:
-        yield server
-        server.held.set()
-
-
-@pytest.fixture
 async def site(
     redis_server: RedisServer, api: BlueskyApi, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Site]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from servers import RedisServer, eventually
+from servers import eventually
 from test_alerts import Receiver
 from test_alerts import receiver as receiver
 
@@ -20,14 +20,7 @@ from app.messages import Message, Post
 from app.settings import read
 from app.sources import Source
 from app.store import keys
-from app.store.store import Store, connect
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
+from app.store.store import Store
 
 
 class Given(Source):

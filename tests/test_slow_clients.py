@@ -8,7 +8,7 @@ import resource
 import shutil
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import groupby
 from pathlib import Path
@@ -35,12 +35,6 @@ HALF_OPEN, STALLED, VIEWERS = (10_000, 2_000, 200) if LONG else (300, 100, 30)
 MODES = {"slow headers": ("-H",), "slow body": ("-B",), "ranges": ("-R",), "slow reading": ("-X",)}
 """Of slowhttptest."""
 TEST_SECONDS = 60 if LONG else 6
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
 
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]

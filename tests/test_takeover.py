@@ -9,12 +9,12 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypercorn.protocol.h11 import H11Protocol
-from raw import WAYS, Raw, connecting, events_of, get, lane, shape, unchunked, watching
+from raw import WAYS, Raw, events_of, get, lane, shape, unchunked, watching
 from served import Site, Writer, serving
 from servers import RedisServer, eventually
 from test_endings import stall
@@ -34,19 +34,6 @@ TAKEN = [way for way in WAYS if way != "ordinary"]
 @pytest.fixture(params=TAKEN)
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-async def site(redis_server: RedisServer) -> AsyncIterator[Site]:
-    async with serving(redis_server.url) as opened:
-        yield opened
-
-
-@pytest.fixture
-async def raw(site: Site) -> AsyncIterator[Callable[..., Raw]]:
-    """Open connections to the site; they are closed with the test."""
-    with connecting(site) as connect:
-        yield connect
 
 
 async def test_hypercorn_still_offers_its_connection(site: Site, raw: Any) -> None:

@@ -1,6 +1,5 @@
 """What is usual of a hashtag, from hours and days in Redis; and the band around a line."""
 
-from collections.abc import AsyncIterator
 from random import Random
 from statistics import median
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from servers import RedisServer
 from yesterday import Posts, fields_of, write
 
 from app.ingest.unusual import band, tail
 from app.ingest.usual import FIELDS_AT_ONCE, Hours, read_hours, usual_at
 from app.messages import HOUR, MINUTE
 from app.store import keys
-from app.store.store import Store, connect
+from app.store.store import Store
 from app.web.band import bands
 from app.web.history import RANGES, Grid
 
@@ -24,13 +22,6 @@ PRESENT = 494_000
 BEGIN = PRESENT * 60 - 36 * 24 * 60
 """The first minute that was counted, five weeks ago."""
 WEEK = 7 * 24
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 def weekly(seed: int, begin: int = BEGIN) -> dict[int, int]:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,10 @@ from app.sources.x.stream import X
 from app.store import connection
 from app.store.embedded import find_server
 from app.store.keys import SPENT
-from app.store.store import Store, connect
+from app.store.store import Store
 
 NOON = 1_795_478_400.0
 KEEPS = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-@pytest.fixture
-async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
-    redis = connect(redis_server.url)
-    yield Store(redis)
-    await redis.aclose()
 
 
 def budget(store: Store, ceiling: int, clock: Clock, **more: Any) -> Budget:

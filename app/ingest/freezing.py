@@ -1,6 +1,7 @@
 """What is kept of people for longer than two days: how many a day's hashtags had."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.ingest.day_keys import KEPT_DAYS
@@ -94,12 +95,8 @@ class Freezing:
 
 def names(page: Mapping[bytes, bytes]) -> list[str]:
     """Hashtags, without what is none of ours."""
-    return [name.decode() for name in page if name and is_text(name)]
-
-
-def is_text(name: bytes) -> bool:
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    found = []
+    for name in filter(None, page):
+        with suppress(UnicodeDecodeError):
+            found.append(name.decode())
+    return found

@@ -11,14 +11,14 @@ import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from app.messages import Shown
-from app.retry import Backoff
+from app.retry import Backoff, wait_of
 from app.sources import Part, said
 from app.store.posts import may_look_up, rest_from_lookups
 from app.store.store import Store, StoreLost
@@ -269,11 +269,3 @@ def is_labelled(labels: Iterable[Any] | None) -> bool:
 def address_of(id: str) -> str:
     did, _, rkey = id.rpartition("/")
     return f"at://{did}/app.bsky.feed.post/{rkey}"
-
-
-def wait_of(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a server wants to see us again; None where it does not say."""
-    after, reset = headers.get("Retry-After", ""), headers.get("RateLimit-Reset", "")
-    if after.isdecimal():
-        return float(after)
-    return max(0.0, float(reset) - now) if reset.isdecimal() else None

@@ -21,6 +21,7 @@ from yarl import URL
 
 from app.hashtags import spelling
 from app.messages import Checkpoint, Message, Post, Shown
+from app.retry import wait_of
 from app.settings import showable
 from app.sources import Source, SourceLost, said, trouble_with
 from app.sources.mastodon.timelines import (
@@ -46,7 +47,6 @@ from app.sources.mastodon.wire import (
     parse_text,
     statuses_of,
     streaming_url,
-    wait_of,
 )
 
 SILENCE_SECONDS = 45.0

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.messages import Post, dumps
-from app.sources.mastodon.wire import WAIT_AT_MOST, checked_id, order, reset_in
+from app.retry import WAIT_AT_MOST, reset_in
+from app.sources.mastodon.wire import checked_id, order
 
 PAGE = 40
 """Posts on a page; servers give no more, whatever one asks for."""

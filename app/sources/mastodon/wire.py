@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -22,7 +20,6 @@ PAGE_BYTES = 2**22
 """Of an answer: ten times as much as forty long posts take."""
 LONGEST_ID = 40
 """Characters; ids are numbers of 64 bits, on some servers words or UUIDs."""
-WAIT_AT_MOST = 3600.0
 
 
 class Event(Part):
@@ -254,29 +251,3 @@ def checked_id(id: Any) -> str:
     if not (fits and text.replace("-", "").isalnum()):
         raise ValueError("not an id")
     return text
-
-
-def wait_of(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a server wants to see us again; None where it does not say."""
-    after = headers.get("Retry-After", "")
-    seconds = float(after) if after.isdecimal() else seconds_until(after, now)
-    if seconds is None:
-        seconds = reset_in(headers, now)
-    return None if seconds is None else min(max(1.0, seconds), WAIT_AT_MOST)
-
-
-def reset_in(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until the server's limit begins anew."""
-    reset = headers.get("X-RateLimit-Reset", "")
-    return max(0.0, float(reset) - now) if reset.isdecimal() else seconds_until(reset, now)
-
-
-def seconds_until(written: str, now: float) -> float | None:
-    """Seconds until a time in one of the forms that headers have; None if it is none."""
-    for read in (datetime.fromisoformat, parsedate_to_datetime):
-        try:
-            time = read(written)
-        except ValueError:
-            continue
-        return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() - now)
-    return None
