@@ -66,8 +66,8 @@ class FakeServer:
             while True:
                 client, _ = self.listener.accept()
                 self.requests.append(client.recv(4096))
+                self.clients.append(client)  # before its answer: who has that may look here
                 client.sendall(HEAD + events(self.first))
-                self.clients.append(client)
 
     def hang_up(self) -> None:
         while self.clients:
