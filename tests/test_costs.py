@@ -105,6 +105,7 @@ async def test_what_is_kept_is_bounded_and_no_older_than_the_question(
     moments = iter((2, 2, 3, 3, 3))  # the second question comes in a later moment than the making
     await asyncio.gather(*(kept.get(49, lambda: next(moments), make) for _ in range(2)))
     assert len(made) == 52
+    assert list(kept.bodies) == [49], "what was made before the last moment is right for nobody"
 
 
 async def test_a_long_body_is_compressed_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

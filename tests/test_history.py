@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from app.messages import HOUR, MINUTE, SourceState
-from app.store.past import HashtagPast, Running, SourceLog, Spans
+from app.store.past import HashtagPast, Running
+from app.store.source_log import SourceLog
+from app.store.spans import Spans
 from app.web.history import (
     MOST_POINTS,
     RANGES,

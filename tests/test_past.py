@@ -21,13 +21,11 @@ from app.store import keys
 from app.store.past import (
     HashtagPast,
     Running,
-    complete_since,
-    joined,
     places,
     read_past,
-    read_states,
-    without,
 )
+from app.store.source_log import complete_since, read_states
+from app.store.spans import joined, without
 from app.store.state import State
 from app.store.store import Store, StoreLost
 
@@ -46,17 +44,14 @@ class Stored:
         self.skipped: list[str] = []
         self.asked: list[Mapping[str, Sequence[str]]] = []
 
-    async def states_since(self, begin: int) -> Any:
-        return self.states
-
-    async def read(self, fields: Mapping[str, Sequence[str]]) -> Any:
+    async def read_with_states(self, fields: Mapping[str, Sequence[str]], begin: int | None) -> Any:
         self.asked.append(fields)
         values = {
             key: {name: self.fields[key][name] for name in names if name in self.fields[key]}
             for key, names in fields.items()
             if key in self.fields
         }
-        return State(networks=self.networks), values
+        return State(networks=self.networks), values, [] if begin is None else self.states
 
     def skip(self, why: str) -> None:
         self.skipped.append(why)

@@ -7,6 +7,8 @@
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription
     posts.py         where the posts of the last ten minutes are (posts.lua)
     slots.py         a field of an hour or a day, not taken apart
+    spans.py         stretches of time
+    source_log.py    what the sources did in the past
     past.py          hours and days of the past
     redis_server.py  keeps a Redis server running beside us
     embedded.py      a private Redis when none is given

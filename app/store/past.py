@@ -10,28 +10,23 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
-
-import msgspec
 
 from app.messages import DAY, HOUR, MINUTE, SourceState
 from app.store import keys
 from app.store.slots import Slots
-from app.store.store import Store, Values
+from app.store.source_log import SourceLog, complete_since, read_seen
+from app.store.spans import Spans, joined, without
+from app.store.store import StatesLog, Store, Values
 
 VALUES_AT_ONCE = 3000
 """That are read in one go, some 5 milliseconds' work: others want Redis, and their turn, too."""
 PLACES_AT_ONCE = 25
 """Hours or days of a hashtag that are worked out in one go, in all sources."""
-STATES_AT_ONCE = 500
-"""Entries of what the sources did that are decoded in one go."""
-
-Spans = list[tuple[int, int]]
-"""Begin and end of each stretch of time, in order, apart from each other."""
-SourceLog = list[tuple[int, dict[str, SourceState]]]
-"""Since when the sources, by name, did what."""
-
-read_sources = msgspec.json.Decoder(dict[str, SourceState]).decode
+COUNTED_KEPT, USUAL_BYTES = 1000, 256
+"""Hours and days of which is remembered when a source was counted: a week of five sources; and
+how long what is stored of one may be for that."""
 
 
 @dataclass(frozen=True)
@@ -95,48 +90,46 @@ async def read_past(
     A few hashtags are read at a time, each at one moment, and worked out one by one, so that
     others get a turn.
     """
-    seen = await read_seen(store, begin)
     where = places(begin, now, by_hours)
-    whole_since = complete_since([*seen, (now, dict(newest))])
     names = [*dict.fromkeys([*networks, *newest])]
     pasts: dict[str, HashtagPast] = {}
+    seen: SourceLog = []
     while len(pasts) < len(tags):
         at_once = max(1, VALUES_AT_ONCE // max(1, len(where) * len(names)) - 1)
         page = tags[len(pasts) : len(pasts) + at_once]
-        names, values = await read_values(store, page, where, names)
+        names, values, states = await read_values(
+            store, page, where, names, None if pasts else begin
+        )
+        seen = seen or await read_seen(states)
+        whole_since = complete_since([*seen, (now, dict(newest))])
         found = FoundFields(store, values)
         counted = {name: await found.counted(where, name) for name in names}
         for tag in page:
-            parts = {name: await found.pasts(where, name, tag) for name in names}
-            totals = {name: found.total(name, tag) for name in names}
-            past = await together(where, parts, counted, totals, whole_since, tag in tracked, step)
-            asked = {name for name, of in newest.items() if of.complete or tag in tracked}
-            pasts[tag] = only_asked(past, asked | {name for name, n in totals.items() if n})
+            is_tracked = tag in tracked
+            past = await of_hashtag(found, tag, where, counted, whole_since, is_tracked, step)
+            asked = {name for name, of in newest.items() if of.complete or is_tracked}
+            pasts[tag] = only_asked(past, asked)
     return pasts, seen
 
 
-async def read_seen(store: Store, begin: int) -> SourceLog:
-    """What the sources did from a time on. Raises StoreLost."""
-    entries, seen = await store.states_since(begin), SourceLog()
-    for n in range(0, len(entries), STATES_AT_ONCE):
-        await asyncio.sleep(0)
-        seen += read_states(entries[n : n + STATES_AT_ONCE])
-    return seen
-
-
 async def read_values(
-    store: Store, tags: Sequence[str], where: Sequence[Place], names: Iterable[str]
-) -> tuple[list[str], Values]:
-    """What Redis has of these hashtags, all of one moment: one script, with a hash for each hour
-    or day and source. The answer begins with the sources' names: there may be more of them."""
+    store: Store,
+    tags: Sequence[str],
+    where: Sequence[Place],
+    names: Iterable[str],
+    begin: int | None,
+) -> tuple[list[str], Values, StatesLog]:
+    """What Redis has of these hashtags, all of one moment, with a hash for each hour or day and
+    source, and what the sources did since `begin`. The answer begins with the sources' names:
+    there may be more of them."""
     names = list(names)
     while True:
         fields = {keys.totals(name): tags for name in names} | {
             place.key(place.number, name): [*tags, ""] for place in where for name in names
         }
-        state, values = await store.read(fields)
+        state, values, states = await store.read_with_states(fields, begin)
         if set(state.networks) <= set(names):
-            return names, values
+            return names, values, states
         names = list(dict.fromkeys([*state.networks, *names]))
 
 
@@ -180,14 +173,33 @@ class FoundFields:
             return None
 
     async def counted(self, where: Sequence[Place], source: str) -> list[Spans]:
-        """When the source was being counted, at each place."""
-        pasts = await self.pasts(where, source, "")
-        pairs = zip(where, pasts, strict=True)
-        return [runs(place, past.numbers) if past else [] for place, past in pairs]
+        """When the source was being counted, at each place: what all hashtags have in common."""
+        await asyncio.sleep(0)
+        return [self.counted_at(place, source) for place in where]
+
+    def counted_at(self, place: Place, source: str) -> Spans:
+        key = place.key(place.number, source)
+        if (value := self.values.get(key, {}).get("")) is None:
+            return []
+        times = usual_times if len(value) <= USUAL_BYTES else counted_times
+        try:
+            return [*times(place, value)]
+        except ValueError as error:
+            self.store.skip(f"the field '' of {key}: {error}")
+            return []
 
     async def pasts(self, where: Sequence[Place], source: str, tag: str) -> list[Slots | None]:
         await asyncio.sleep(0)
         return [self.past(place, source, tag) for place in where]
+
+
+def counted_times(place: Place, packed: bytes) -> Spans:
+    """When a source was counted at a place. Raises ValueError for what is not packed so."""
+    return runs(place, Slots.read(packed).numbers)
+
+
+usual_times = lru_cache(maxsize=COUNTED_KEPT)(counted_times)
+"""The same; each request for another hashtag's past asks for the same hours."""
 
 
 def runs(place: Place, slots: Iterable[int]) -> Spans:
@@ -203,53 +215,19 @@ def runs(place: Place, slots: Iterable[int]) -> Spans:
     return [(begin, min(end, place.end)) for begin, end in times if begin < place.end]
 
 
-def joined(spans: Iterable[tuple[int, int]]) -> Spans:
-    """The same time in as few stretches as it takes."""
-    found: Spans = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((begin, end))
-    return found
-
-
-def without(spans: Iterable[tuple[int, int]], holes: Spans) -> Spans:
-    """What of the stretches is in none of the holes."""
-    found: Spans = []
-    for begin, end in spans:
-        for hole, until in holes:
-            if until > begin and hole < end:
-                if hole > begin:
-                    found.append((begin, hole))
-                begin = until
-        if begin < end:
-            found.append((begin, end))
-    return found
-
-
-def read_states(entries: Iterable[tuple[int, Mapping[bytes, bytes]]]) -> SourceLog:
-    """What the sources did; an entry that is not ours is passed over."""
-    seen: SourceLog = []
-    for at, entry in entries:
-        try:
-            seen.append((at, read_sources(entry.get(b"sources", b""))))
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            continue
-    return seen
-
-
-def complete_since(seen: SourceLog) -> dict[str, float]:
-    """Since when each source has all of its network: since 0 for one that always said so, and
-    infinity for one that has not."""
-    since: dict[str, float] = {}
-    for at, sources in seen:
-        for name, state in sources.items():
-            if not state.complete:
-                since[name] = math.inf
-            elif since.setdefault(name, 0) == math.inf:
-                since[name] = at
-    return since
+async def of_hashtag(
+    found: FoundFields,
+    tag: str,
+    where: Sequence[Place],
+    counted: Mapping[str, Sequence[Spans]],
+    whole_since: Mapping[str, float],
+    is_tracked: bool,
+    step: int,
+) -> HashtagPast:
+    """The past of one hashtag in all sources, by what was read."""
+    parts = {name: await found.pasts(where, name, tag) for name in counted}
+    totals = {name: found.total(name, tag) for name in counted}
+    return await together(where, parts, counted, totals, whole_since, is_tracked, step)
 
 
 async def together(

@@ -38,6 +38,8 @@ Fields = Mapping[str, Sequence[str]]
 """Key of a hash to the fields that are wanted of it."""
 Values = dict[str, dict[str, bytes]]
 """Key of a hash to those of the fields that are there, and their values."""
+StatesLog = list[tuple[int, dict[bytes, bytes]]]
+"""Entries of `states`, each with its time in milliseconds since 1970."""
 
 
 class Store:
@@ -63,36 +65,63 @@ class Store:
     async def read(self, fields: Fields) -> tuple[State, Values]:
         """The state and these fields of hashes, all of one moment: the values are those of the
         state's last tick."""
+        state, values, _ = await self.read_with_states(fields, None)
+        return state, values
+
+    async def read_with_states(
+        self, fields: Fields, begin: int | None
+    ) -> tuple[State, Values, StatesLog]:
+        """The same, and what the sources were doing: the entries from the last before `begin` on;
+        milliseconds since 1970. None for no entry."""
         wanted = {key: list(names) for key, names in fields.items() if names}
         is_wide = sum(map(len, wanted.values())) < AN_ANSWER * len(wanted)
         with store_lost(keys.STATE):
-            answers = await (self.ask_script(wanted) if is_wide else self.ask_in_multi(wanted))
-            (seconds, micro), stored, *found = checked(answers, ["", keys.STATE, *wanted])
+            ask = self.ask_script if is_wide else self.ask_in_multi
+            (seconds, micro), stored, last, page, *found = checked(
+                await ask(wanted, begin), ["", keys.STATE, keys.STATES, keys.STATES, *wanted]
+            )
             state = State.from_hash(stored, int(seconds) * 1000 + int(micro) // 1000)
         values = {
             key: {n: v for n, v in zip(names, row, strict=True) if v is not None}
             for (key, names), row in zip(wanted.items(), found, strict=True)
         }
-        return state, values
+        return state, values, [timed(entry) for entry in last + await self._all_states(page)]
 
-    async def ask_in_multi(self, wanted: Fields) -> list[Any]:
-        """Redis's clock, all of the state, then the values of each hash."""
+    async def ask_in_multi(self, wanted: Fields, begin: int | None) -> list[Any]:
+        """Redis's clock, all of the state, the last entry of `states` up to a time and the first
+        STATES_PAGE after it, then the values of each hash."""
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.time()
             pipe.hgetall(keys.STATE)
+            if begin is not None:
+                pipe.xrevrange(keys.STATES, max=str(begin), count=1)
+                pipe.xrange(keys.STATES, min=f"({begin}", count=STATES_PAGE)
             for key, names in wanted.items():
                 pipe.hmget(key, list(names))
             answers: list[Any] = await pipe.execute(raise_on_error=False)
-        return answers
+        return answers if begin is not None else [*answers[:2], [], [], *answers[2:]]
 
-    async def ask_script(self, wanted: Fields) -> list[Any]:
+    async def ask_script(self, wanted: Fields, begin: int | None) -> list[Any]:
         """The same."""
         fields = [packed(names) for names in wanted.values()]
-        answers: Any = await self.reading(keys=[keys.STATE, *wanted], args=fields)
-        time, state, *found = answers
-        if isinstance(state, list):
-            state = dict(zip(state[::2], state[1::2], strict=True))
-        return [time, state, *found]
+        since = "" if begin is None else str(begin)
+        answers: Any = await self.reading(
+            keys=[keys.STATE, keys.STATES, *wanted], args=[since, STATES_PAGE, *fields]
+        )
+        time, state, last, page, *found = answers
+        state, last, page = pairs(state), entries(last), entries(page)
+        return [time, state, last, page, *found]
+
+    async def _all_states(self, page: list[Any]) -> list[Any]:
+        """This page of `states`, and what follows it."""
+        found = page
+        while len(page) == STATES_PAGE:
+            with store_lost(keys.STATES):
+                last = page[-1][0].decode()
+                told: Any = await self.redis.xrange(keys.STATES, min=f"({last}", count=STATES_PAGE)
+            page = told
+            found = found + page
+        return found
 
     async def commit(self, seen: State, commit: Commit, writer: str, lease: float = 10) -> State:
         """Store one tick, all of it or nothing.
@@ -148,21 +177,10 @@ class Store:
             found: Any = await self.redis.get(key)
             return found or b""
 
-    async def states_since(self, begin: int) -> list[tuple[int, dict[bytes, bytes]]]:
+    async def states_since(self, begin: int) -> StatesLog:
         """What the sources were doing: the entries from the last before a moment on, each with
         its time; milliseconds since 1970."""
-        with store_lost(keys.STATES):
-            async with self.redis.pipeline(transaction=False) as pipe:
-                pipe.xrevrange(keys.STATES, max=str(begin), count=1)
-                pipe.xrange(keys.STATES, min=f"({begin}", count=STATES_PAGE)
-                answers = await pipe.execute(raise_on_error=False)
-            found, page = checked(answers, [keys.STATES] * 2)
-            found += page
-            while len(page) == STATES_PAGE:
-                last = page[-1][0].decode()
-                page = await self.redis.xrange(keys.STATES, min=f"({last}", count=STATES_PAGE)
-                found += page
-        return [(int(id.split(b"-")[0]), entry) for id, entry in found]
+        return (await self.read_with_states({}, begin))[2]
 
     async def about(self) -> Mapping[str, Any]:
         """What the server says of itself (INFO)."""
@@ -327,6 +345,20 @@ def checked(answers: list[Any], names: Iterable[str]) -> list[Any]:
             with store_lost(name):
                 raise answer
     return answers
+
+
+def pairs(told: Any) -> Any:
+    """A hash as a script tells it, names and values in turns; an error stays one."""
+    return dict(zip(told[::2], told[1::2], strict=True)) if isinstance(told, list) else told
+
+
+def entries(told: Any) -> Any:
+    """Entries of a stream likewise, as redis-py has them."""
+    return [(id, pairs(of)) for id, of in told] if isinstance(told, list) else told
+
+
+def timed(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[int, dict[bytes, bytes]]:
+    return int(entry[0].split(b"-")[0]), entry[1]
 
 
 MOST_TEXTS = 4000

@@ -48,7 +48,7 @@ def accepts_gzip() -> bool:
 
 
 class Kept:
-    """Bodies that were made lately, KEPT_BYTES of them; those that were asked for last stay.
+    """Bodies of this moment and the last, KEPT_BYTES of them; those that were made last stay.
 
     A body is for all who ask for the same in the same moment, also for those who come while it is
     being made.
@@ -84,7 +84,17 @@ class Kept:
     def number(self, moment: Hashable) -> int:
         if moment != self.moment:
             self.moment, self.moments = moment, self.moments + 1
+            self.drop_old()
         return self.moments
+
+    def drop_old(self) -> None:
+        """What was made before the last moment is right for nobody who comes now, nor for whoever
+        came in that one and waits still."""
+        while self.bodies and next(iter(self.bodies.values()))[0] < self.moments - 1:
+            self.drop_first()
+
+    def drop_first(self) -> None:
+        self.size -= self.bodies.popitem(last=False)[1][1].size
 
     def keep(self, asked: Hashable, begun: int, body: Body) -> None:
         if asked in self.bodies:
@@ -92,4 +102,4 @@ class Kept:
         self.bodies[asked] = begun, body
         self.size += body.size
         while self.size > KEPT_BYTES:
-            self.size -= self.bodies.popitem(last=False)[1][1].size
+            self.drop_first()

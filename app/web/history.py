@@ -16,7 +16,9 @@ from typing import Any
 import msgspec
 
 from app.messages import HOUR, MINUTE, BySource, SourceState
-from app.store.past import HashtagPast, Running, SourceLog, Spans, joined, without
+from app.store.past import HashtagPast, Running
+from app.store.source_log import SourceLog
+from app.store.spans import Spans, joined, without
 from app.web.gaps import (
     SHORTEST,
     Gap,
@@ -71,7 +73,7 @@ class Grid:
     @cached_property
     def times(self) -> list[int]:
         """Of the points; the last step is not over: its point is of now."""
-        return [min(at + self.step, self.now) for at in self.steps]
+        return [*range(self.begin + self.step, self.end, self.step), min(self.end, self.now)]
 
     @property
     def all(self) -> int:
