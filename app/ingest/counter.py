@@ -72,15 +72,13 @@ class Cut:
     def size(self) -> int:
         """How many numbers it is made of."""
         marks = sum(len(found) for minutes in self.marks.values() for found in minutes.values())
-        authors = sum(len(found) for _, _, found in self.authors_by_day())
+        authors = sum(sum(map(len, tags.values())) for _, tags in self.authors_by_day())
         return marks + authors // AUTHOR_BYTES + sum(1 for _ in self.entries())
 
-    def authors_by_day(self) -> Iterator[tuple[int, str, bytes]]:
-        """Day, hashtag and authors, of each source."""
+    def authors_by_day(self) -> Iterator[tuple[int, Mapping[str, bytes]]]:
+        """Day, and hashtag to authors, of each source."""
         for days in self.authors.values():
-            for day, tags in days.items():
-                for tag, found in tags.items():
-                    yield day, tag, found
+            yield from days.items()
 
     def bytes(self) -> int:
         """How much of a tick it takes, nearly."""

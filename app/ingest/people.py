@@ -79,8 +79,8 @@ class People:
         changed = set[str]().union(*cut.present.values())
         changed.update(tag for by in cut.past.values() for tags in by.values() for tag in tags)
         wanted = {keys.people(today): changed}
-        for day, tag, _ in cut.authors_by_day():
-            wanted.setdefault(keys.people(day), set()).add(tag)
+        for day, tags in cut.authors_by_day():
+            wanted.setdefault(keys.people(day), set()).update(tags)
         return wanted
 
     def enter(
@@ -93,10 +93,9 @@ class People:
         if self.are_known and prints[today] != SEVERAL:
             told.day = today
         crowds: Crowds = {}
-        for days in cut.authors.values():
-            for day, tags in days.items():
-                if prints.get(day, SEVERAL) != SEVERAL and day in self.day_keys.keys:
-                    add(pages, day, tags, crowds)
+        for day, tags in cut.authors_by_day():
+            if prints.get(day, SEVERAL) != SEVERAL and day in self.day_keys.keys:
+                add(pages, day, tags, crowds)
         for (day, tag), authors in crowds.items():
             told.writes += crowd_writes(day, tag, authors, day == told.day and tag in changed)
         if told.day:
