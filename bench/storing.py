@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from app.ingest.counter import MOST_ENTRIES, Cut
 from app.ingest.ledger import Pages
 from app.store.store import Fields, Store, connect
-from bench.day import Stream
+from bench.day import Stream, name
 from bench.processes import Answering
 from bench.report import Report
 from bench.servers import redis_server
@@ -26,7 +26,9 @@ from bench.ticks import NETWORK, Ticks
 SIZES = {10: (200, 3.0), 500: (60, 2.5), 5000: (10, 2.5)}
 """Hashtags that change in a tick, to how often it is stored in a round, and to how many times a
 bare pipeline it may take."""
-BEFORE_SIZE, BEFORE_MOST = 500, 0.5
+BEFORE_SIZE = 500
+BEFORE_MOST = {False: 0.5, True: 0.75}
+"""Without people, which that version did not count, and with them."""
 BEFORE_CODE = """
 import asyncio, json, sys
 from bench.ingest import committed
@@ -47,11 +49,15 @@ def storing(
     """
     spent: dict[int, list[tuple[float, float]]] = {size: [] for size in SIZES}
     theirs: list[float] = []
+    alone: dict[bool, list[float]] = {has_people: [] for has_people in BEFORE_MOST}
     with version_before(before) as ask:
         for _ in range(rounds):
             for size in SIZES:
                 spent[size].append(asyncio.run(measured(url, stream, size)))
-            theirs += ask()
+            if found := ask():
+                theirs += found
+                for has_people, of in alone.items():
+                    of.append(stored_alone(has_people))
     for size, (_, most) in SIZES.items():
         ours, bare = [own for own, _ in spent[size]], [other for _, other in spent[size]]
         what = f"a tick of {size:,} changed hashtags"
@@ -61,10 +67,30 @@ def storing(
     if not theirs:
         report.note("every: the version before: left out: BEFORE=FOLDER names a checkout of it.")
         return
-    ours = [own for own, _ in spent[BEFORE_SIZE]]
     what = f"a commit of {BEFORE_SIZE} hashtags by the version before"
     report.add("every", what, "ms", theirs)
-    report.ratio("every", f"storing {BEFORE_SIZE} / {what}", ours, theirs, BEFORE_MOST)
+    for has_people, ours in alone.items():
+        stored = f"storing {BEFORE_SIZE} {'with' if has_people else 'without'} people, alone"
+        report.add("every", stored, "ms", ours)
+        report.ratio("every", f"{stored} / {what}", ours, theirs, BEFORE_MOST[has_people])
+
+
+def stored_alone(has_people: bool) -> float:
+    """Milliseconds as the version before has them: the same hashtags again and again, in a Redis of
+    their own."""
+    with TemporaryDirectory() as made, redis_server(Path(made)) as url:
+        return asyncio.run(stored_again(url, has_people))
+
+
+async def stored_again(url: str, has_people: bool) -> float:
+    store, tags = Store(connect(url)), [name(number) for number in range(BEFORE_SIZE)]
+    ticks, spent = await Ticks.begun(store, has_people), []
+    for _ in range(SIZES[BEFORE_SIZE][0]):
+        cut, begun = ticks.cut(tags), time.perf_counter()
+        await ticks.write(cut)
+        spent.append(time.perf_counter() - begun)
+    await store.redis.aclose()
+    return 1000 * median(spent)
 
 
 @contextmanager

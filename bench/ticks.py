@@ -26,24 +26,33 @@ PEOPLE = People(DayKeys(random=bytes))
 class Ticks:
     """The ingester's Writer, by Redis's clock or another, and what it stored last."""
 
-    def __init__(self, store: Store, state: State, clock: RedisClock, since: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state: State,
+        clock: RedisClock,
+        since: int,
+        has_people: bool = True,
+    ) -> None:
         self.store, self.state, self.clock = store, state, clock
+        self.people = PEOPLE if has_people else People(DayKeys(random=bytes), are_known=False)
         self.sources = {NETWORK: SourceState("live", since, "", True, since)}
         """All of the network is counted since then; milliseconds since 1970."""
-        self.writer = Writer(store, (), MOST, clock, WRITER, PEOPLE)
+        self.writer = Writer(store, (), MOST, clock, WRITER, self.people)
         self.writer.begin(state)
 
     @classmethod
-    async def begun(cls, store: Store) -> "Ticks":
-        """By Redis's clock, from now on."""
+    async def begun(cls, store: Store, has_people: bool = True) -> "Ticks":
+        """By Redis's clock, from now on; has_people: whether posts say who wrote them."""
         state = await store.load()
-        return cls(store, state, RedisClock(), state.time)
+        return cls(store, state, RedisClock(), state.time, has_people)
 
     def cut(self, hashtags: Sequence[str], posts: int = 1) -> Cut:
         """With so many posts of each, by one author, in the present minute."""
         minute = self.clock.now() // MINUTE
         present = {NETWORK: dict.fromkeys(hashtags, posts)}
-        return Cut(minute, present, authors=authors_of(minute, hashtags))
+        authors = authors_of(minute, hashtags) if self.people.are_known else {}
+        return Cut(minute, present, authors=authors)
 
     async def write(self, cut: Cut, seconds: float = TICK_SECONDS) -> None:
         """Read what the tick needs and store it. Raises StoreLost."""
