@@ -252,6 +252,7 @@ class Settings:
         "1", "a number from 0 (as fast as it goes) to 1000000", number(0, 1e6)
     )
     demo_seed: int = setting("1", "a whole number", int)
+    demo_past_hours: float = setting("24", "a number of hours from 0 to 24", number(0, 24))
     max_hashtags: int = setting(
         "1000000", "a whole number of hashtags, 1000 or more", at_least(1000)
     )

@@ -134,7 +134,8 @@ class RedisServer(Process):
 
 
 class App(Process):
-    """`python -m app ...` with these settings and no others; answers at `.url` if it serves.
+    """`python -m app ...` with these settings and no others, but that the demo has no past of a
+    day; answers at `.url` if it serves.
 
     dev: in Python's development mode, which finds more and takes longer and more memory.
     """
@@ -153,7 +154,8 @@ class App(Process):
         self.url = f"http://127.0.0.1:{self.port}"
         inherited = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
         chosen = {name: str(value) for name, value in settings.items()}
-        env = {**inherited, "PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{self.port}", **chosen}
+        ours = {"PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{self.port}", "DEMO_PAST_HOURS": "0"}
+        env = {**inherited, **ours, **chosen}
         mode = ("-X", "dev") if dev else ()
         super().__init__(python, *mode, "-m", "app", *command, cwd=folder, env=env)
 

@@ -171,7 +171,8 @@ def test_no_source_waits_for_an_hour_that_its_clock_was_set_by(hours: int) -> No
 async def test_the_demo_goes_on_where_its_clock_was_set(hours: int) -> None:
     """With the present: neither an hour of silence, nor an hour's posts at once."""
     ahead = 0.0
-    demo = Demo(read({}), lambda: time.monotonic() + 10_000 + ahead)
+    settings = read({"DEMO_PAST_HOURS": "0"})
+    demo = Demo(settings, lambda: time.monotonic() + 10_000 + ahead)
     stream = demo.posts("")
     first = [await slot(stream) for _ in range(3)]
     ahead = hours * 3600

@@ -13,7 +13,7 @@ from servers import eventually
 from app.messages import Checkpoint, Deletion, Post, Shown
 from app.sources import bluesky, mastodon
 from app.sources.bluesky.source import UNREAD_AT_MOST, Bluesky
-from app.sources.demo import posts_in
+from app.sources.demo.posts import posts_in
 from app.sources.x.wire import parse as parse_x
 
 
@@ -172,7 +172,7 @@ def test_the_demo_invents_what_it_shows() -> None:
     assert posts
     for post in posts:
         assert post.shown
-        assert all(f"#{tag}" in post.shown.text for tag in post.hashtags)
+        assert all(f"#{name}" in post.shown.text for name in post.hashtags.values())
         assert post.shown.url == f"https://example.org/{post.author}"
     assert posts == [post for slot in range(50) for post in posts_in(slot, ("science", "art"), 1)]
 

@@ -88,7 +88,8 @@ def undescribed(node: ast.ClassDef) -> list[ast.AnnAssign]:
 
 
 PACKAGES = (
-    "store", "sources", "sources/bluesky", "sources/mastodon", "sources/x", "ingest", "web", "commands",
+    "store", "sources", "sources/bluesky", "sources/demo", "sources/mastodon", "sources/x", "ingest",
+    "web", "commands",
 )  # fmt: skip
 
 

@@ -131,21 +131,22 @@ def test_late_posts_raise_what_comes_after_them() -> None:
 @pytest.mark.parametrize(
     ("tag", "ago", "counted_ago"),
     [
-        ("a", 47 * 60, 47 * 60), ("a", 47 * 60 + 1, 0), ("a", 7 * 24 * 60, 0), ("a", -1, 0),
+        ("a", 47 * 60, 47 * 60), ("a", 47 * 60 + 1, None), ("a", 7 * 24 * 60, None), ("a", -1, None),
         ("t", 47 * 60 + 1, 47 * 60 + 1), ("t", 7 * 24 * 60, 7 * 24 * 60),
-        ("t", 7 * 24 * 60 + 1, 0), ("t", NOW, 0), ("t", 1, 1), ("t", 0, 0),
+        ("t", 7 * 24 * 60 + 1, None), ("t", NOW, None), ("t", 1, 1), ("t", 0, 0),
     ],
 )  # fmt: skip
 def test_a_post_counts_into_its_own_minute_if_that_is_not_too_long_ago(
-    tag: str, ago: int, counted_ago: int
+    tag: str, ago: int, counted_ago: int | None
 ) -> None:
-    """47 hours, or 7 days for a tracked one; only what is over is told as late."""
+    """47 hours, or 7 days for a tracked one; else into the present, and it is not told as late."""
     book = Book("t")
     changes = book.past(NOW, NOW - ago, **{tag: 2})
-    hour, slot = divmod(NOW - counted_ago, HOUR_MINUTES)
+    counted = NOW - (counted_ago or 0)
+    hour, slot = divmod(counted, HOUR_MINUTES)
     assert book.memory.total("x", tag) == (2, hour)
     assert changes.added == {tag: {"x": 2}}
-    late = {tag: {"x": [((NOW - counted_ago) * MINUTE, 2)]}} if counted_ago else {}
+    late = {} if counted_ago is None else {tag: {"x": [(counted * MINUTE, 2)]}}
     assert changes.late == late
     recent = HOUR - hour < 48
     assert book.hour(hour, tag) == (Past(2, {slot: 2}) if recent else None)

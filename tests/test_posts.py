@@ -14,7 +14,7 @@ from app.ingest.posts import LIFE, MOST_NEW, Posts
 from app.messages import Deletion, Message, Post, Shown
 from app.settings import read
 from app.sources import Source, SourceLost
-from app.sources.demo import posts_in
+from app.sources.demo.posts import posts_in
 from app.store import keys
 from app.store.posts import Entry, StoredPost, newest, recent
 from app.store.store import LeaseLost, Store, StoreLost
@@ -322,14 +322,14 @@ async def is_past(store: Store, number: int) -> bool:
 
 
 async def test_the_demos_posts_are_written_down(store: Store) -> None:
-    """Its hashtags are those that somebody typed."""
+    """Also those of its hashtags that somebody typed."""
     posts, now = Posts(), await clock(store)
     tags = read({"HASHTAGS": "science,#Art"}).hashtags
     for one in (each for slot in range(50) for each in posts_in(slot, tags, 1)):
         posts.add(one, list(one.hashtags), now, now)
     await posts.write(store, "us", now)
     found = {tag for entry in await entries(store) if entry.post for tag in entry.post.tags}
-    assert found == {"science", "art"}
+    assert {"science", "art"} < found
 
 
 async def test_an_end_in_the_middle_of_a_write_takes_nothing_away(

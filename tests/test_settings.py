@@ -48,6 +48,7 @@ WRONG = {
     "MASTODON_TOKEN": ["two words", "line\nbreak"],
     "REPLAY_SPEED": ["-1", "fast", "nan", "1e7"],
     "DEMO_SEED": ["one", "1.5"],
+    "DEMO_PAST_HOURS": ["25", "-1", "nan", "a day"],
     "MAX_HASHTAGS": ["999", "many", "1e6"],
     "BLOCKED_HASHTAGS": ["@", "@/no/such/file"],
     "ALERT_URL": ["example.org/hook", "wss://h", "https://"],

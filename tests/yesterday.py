@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from servers import App, RedisServer
 
 from app.messages import DAY, HOUR, MINUTE, SourceState
-from app.sources.demo import SLOT_SECONDS, posts_in
+from app.sources.demo.posts import SLOT, posts_in
 from app.store import keys
 from app.store.connection import connect
 from app.store.embedded import find_server
@@ -142,14 +142,14 @@ async def ticks(url: str, tags: tuple[str, ...], seconds: int, down: range, by: 
     redis, begin, last = connect(url), time.time() - seconds, ""
     posts: dict[str, Counter[int]] = {tag: Counter() for tag in tags}
     counted: set[int] = set()
-    slot = int(begin / SLOT_SECONDS)
+    slot = int(begin * 1000) // SLOT
     async with redis.pipeline(transaction=False) as pipe:
         for n in range(int(seconds / TICK)):
             at, added = begin + n * TICK, Counter[str]()
-            for each in range(slot, int(at / SLOT_SECONDS)):
+            for each in range(slot, int(at * 1000) // SLOT):
                 for post in posts_in(each, tags, 1):
                     added.update(dict.fromkeys(post.hashtags.keys() & set(tags), by))
-            slot = int(at / SLOT_SECONDS)
+            slot = int(at * 1000) // SLOT
             if int(n * TICK) in down:
                 continue
             for tag in tags:

@@ -208,7 +208,7 @@ class Ledger:
                 for minute, posts in sorted(minutes.items()):
                     into = self.minute_for(cut, tag, minute)
                     moved[into] = moved.get(into, 0) + posts
-                    changes.add_past(source, into, tag, posts, late=into == minute < cut.minute)
+                    changes.add_past(source, into, tag, posts, late=into == minute)
                 self.enter_past(pages, source, cut.minute, tag, moved)
         return changes
 

@@ -7,7 +7,7 @@ says all that the rest of the app wants to know.
 
     __init__.py   Source, SourceLost, pick
     bluesky/      Jetstream servers: the model for another network
-    demo.py       believable posts, with no network
+    demo/         believable posts, with no network
     replay.py     a recording of any network
     mastodon/     a server's stream, or its hashtags' timelines
     x/            X's stream through tweepy, its counts, and what it costs
