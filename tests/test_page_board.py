@@ -215,3 +215,22 @@ def test_axe_finds_nothing(browser: Browser, web: App, size: dict[str, int], sch
         assert beside == (size is DESKTOP)
         if beside:
             assert page.evaluate("() => document.documentElement.scrollHeight") < 1000
+
+
+def test_the_board_alone_in_another_sites_frame(browser: Browser, web: App) -> None:
+    """The list that its address names; a click opens the page with the hashtag."""
+    ready = "() => document.querySelectorAll('#board li').length > 0"
+    size = {"width": 380, "height": 520}
+    with opened(browser, f"{web.url}/embed/board", ready, viewport=size) as page:
+        until_listed(page, *[f"#{name}" for _, name, *_ in RISING])
+        assert page.locator("#notice").is_hidden()
+        last = page.locator(".full").bounding_box()
+        assert last and last["y"] + last["height"] <= size["height"]
+        with page.expect_popup() as popup:
+            page.locator("#board li button").first.click()
+        assert popup.value.url == f"{web.url}/?tags=eclipse"
+        popup.value.wait_for_function("() => window.hashtagPulse")
+        page.goto(f"{web.url}/embed/board?list=used")
+        page.wait_for_function(ready)
+        assert page.evaluate(NAMES)[:2] == ["#Science", "#t0"]
+        assert page.get_by_role("button", name="Most used").get_attribute("aria-pressed") == "true"

@@ -32,6 +32,8 @@ In the order of reading; each file imports only from those above it:
     bluesky_posts.py  what Bluesky shows of posts to everybody
     posts.py      the posts behind a line
     page.py       the page and its files
+    badge.py      the last minutes of a hashtag as a small picture
+    embeds.py     frames for other sites, and how they learn of them
     mended.py     Hypercorn's connections, without its faults
     limits.py     who is let in
     figures.py    what Prometheus is told

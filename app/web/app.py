@@ -15,6 +15,8 @@ from app.store.embedded import store
 from app.web import ROOT
 from app.web.answers import Refused, json
 from app.web.api import add_api
+from app.web.badge import add_badge
+from app.web.embeds import add_embeds
 from app.web.events import add_events
 from app.web.feed import Feed
 from app.web.figures import add_metrics, figures
@@ -53,6 +55,8 @@ def create_app(
     app.asgi_app = Takeover(app.asgi_app, taking)  # type: ignore[method-assign]
     app.asgi_app = Limited(app.asgi_app, settings, limits)  # type: ignore[method-assign]
     add_page(app, settings)
+    add_badge(app, settings, shown)
+    add_embeds(app, settings, shown)
     add_events(app, settings, shown)
     add_api(app, settings, shown)
     add_posts(app, settings, shown)
