@@ -28,7 +28,7 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed) -> None:
     folder = Folder()
 
     @app.get("/embed/board")
-    async def board() -> Response:
+    async def framed_board() -> Response:
         newest = folder.newest()
         texts = {key: text for key, text in newest.texts.items() if key.startswith("board")}
         config = {"tracked": settings.hashtags[0], "texts": texts}

@@ -17,13 +17,13 @@ from app.sources.demo.words import OTHERS, PEOPLE, SAYINGS, event_name, invented
 
 SLOT = 100
 """Milliseconds; posts are handed over so many at once."""
-PIECE = 10_000
+PIECE = 15_000
 """Milliseconds, of which numbers of posts are drawn at once."""
 BURST_SECONDS = 240
 OTHER_LEVEL = 0.12
 """How many posts the first of the hashtags beside the tracked ones has, of what those have; the
 last has a quarter as many."""
-EVENT_SECONDS, EVENT_LATEST, EVENT_LIFE, EVENT_FADE = 40, 10, 360, 80
+EVENT_SECONDS, EVENT_LATEST, EVENT_LIFE, EVENT_FADE = 40, 10, 240, 80
 """In each stretch of so many seconds an event begins, with a hashtag of its own; so late in it at
 the latest; it lasts so long; and fades by a factor of e in so many."""
 BOTH = 0.2
@@ -64,7 +64,7 @@ def counted(minute: int, tags: tuple[str, ...], seed: int) -> Counter[str]:
 
 @lru_cache(maxsize=4)
 def posts_of(piece: int, tags: tuple[str, ...], seed: int) -> tuple[Post, ...]:
-    """The posts of ten seconds (numbered since 1970)."""
+    """The posts of a piece (numbered since 1970)."""
     chance = Random(f"{seed} {piece} posts")
     spelt = {name.lower(): name for name in events_at(middle_of(piece), seed)}
     found = []
@@ -86,12 +86,14 @@ def posts_of(piece: int, tags: tuple[str, ...], seed: int) -> tuple[Post, ...]:
 
 
 def numbers_of(piece: int, tags: tuple[str, ...], seed: int) -> Iterator[Drawn]:
-    """How many posts there are in ten seconds, by the hashtag that they name first."""
+    """How many posts there are in a piece, by the hashtag that they name first."""
     chance = Random(f"{seed} {piece}")
     for tag, rate_here, partners in rates(middle_of(piece), tags, seed):
         posts = poisson(rate_here * PIECE / 1000, chance)
-        other = partners[int(chance.random() * len(partners))]
-        yield Drawn(tag, posts, other, sum(chance.random() < BOTH for _ in range(posts)))
+        if posts:
+            other = partners[int(chance.random() * len(partners))]
+            both = sum([chance.random() < BOTH for _ in range(posts)])
+            yield Drawn(tag, posts, other, both)
 
 
 def middle_of(piece: int) -> float:

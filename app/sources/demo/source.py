@@ -62,8 +62,7 @@ class Demo(Source):
         tags = tuple(map(str, self.settings.hashtags))  # one that was typed is more than a text
         found = counted(slot // MINUTE_SLOTS, tags, self.settings.demo_seed)
         for tag, posts in found.items():
-            if posts:
-                yield MinuteCount(self.name, tag, slot * SLOT, posts)
+            yield MinuteCount(self.name, tag, slot * SLOT, posts)
 
     def due(self) -> int:
         """The slot that is not over yet."""

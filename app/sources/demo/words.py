@@ -5,8 +5,8 @@ from functools import lru_cache
 from app.messages import Shown
 
 OTHERS = (
-    "news", "music", "photography", "travel", "books", "coffee", "art", "food",
-    "gaming", "garden", "history", "cycling", "weather", "film", "chess", "birds",
+    "news", "music", "photography", "travel", "books", "coffee",
+    "art", "food", "gaming", "history", "cycling", "weather",
 )  # fmt: skip
 """Hashtags that are always there, those of the most posts first."""
 FIRST = (
