@@ -1,18 +1,21 @@
 """The past as JSON is what it would be if it were written anew each time, and costs a turn little."""
 
+import asyncio
 import json
 import random
 from collections import Counter
 from typing import Any
 
 import pytest
-from test_feed import feed_with, view
+from test_costs import Turns as Counted
+from test_feed import Reader, feed_with, view
 
 from app.messages import SourceState, Tick, added_up
-from app.web import fanout, series
+from app.web import series
 from app.web.fanout import FanOut
 from app.web.feed import Feed
 from app.web.series import Series
+from app.web.turns import A_TURN, Turns
 from app.web.viewer import TICKS_AT_ONCE, Start, Viewer
 
 SOURCES = {
@@ -63,9 +66,10 @@ def random_tick(chance: random.Random, n: int, totals: dict[str, Counter[str]]) 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_written_is_what_the_lines_have(seed: int) -> None:
-    """Whatever came: late posts, forgotten hashtags, ticks that left, other sources; in parts, and
-    for any time."""
+def test_what_is_written_is_what_the_lines_have(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever came: late posts, forgotten hashtags, ticks that left, other sources; in parts, in
+    blocks of any size, and for any time."""
+    monkeypatch.setattr(series, "BLOCK", (1, 2, 7, 64, 1000)[seed])
     chance, totals = random.Random(seed), {tag: Counter[str]() for tag in "abc"}
     feed, _ = feed_with()
     feed.hear(None)
@@ -81,16 +85,32 @@ def test_what_is_written_is_what_the_lines_have(seed: int) -> None:
             if chance.random() < 0.2:
                 head = chance.choice(feed.ticks.heads)
                 begin = head.at - chance.randrange(900) * 1000
-                told = shown.history(head, (head.at - begin) / 1000).decode()
+                told = b"".join(shown.history(head, (head.at - begin) / 1000)).decode()
                 data = json.loads(told.partition("data: ")[2].partition("\n")[0])
                 assert data["series"] == expected(feed, shown, begin, head.at)
 
 
-def loop_of(monkeypatch: pytest.MonkeyPatch, shown: FanOut) -> list[int]:
-    """What would be done in the next turns is left to the test; how often it was asked for."""
+def turns_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Each turn that is asked for comes at once; how often one was."""
     asked: list[int] = []
-    monkeypatch.setattr(FanOut, "go_on_soon", lambda self: asked.append(1))
+
+    def wait(self: Turns, fanout: FanOut) -> None:
+        asked.append(1)
+        self.left = A_TURN
+
+    monkeypatch.setattr(Turns, "wait", wait)
     return asked
+
+
+def count_told(monkeypatch: pytest.MonkeyPatch, wrote: Any) -> None:
+    """Call wrote() for each total that is written."""
+    told = Series.told
+
+    def count(self: Series, totals: Any) -> str:
+        wrote()
+        return told(self, totals)
+
+    monkeypatch.setattr(Series, "told", count)
 
 
 def tick_of(n: int, tags: list[str]) -> Tick:
@@ -102,7 +122,7 @@ def tick_of(n: int, tags: list[str]) -> Tick:
 
 
 @pytest.mark.parametrize("by_source", [False, True])
-def test_a_turn_writes_so_much_of_the_past_and_no_more(
+async def test_a_turn_writes_so_much_of_the_past_and_no_more(
     monkeypatch: pytest.MonkeyPatch, by_source: bool
 ) -> None:
     """20 hashtags that change in each of 1,800 ticks are written in turns of so many, once; then only
@@ -110,34 +130,69 @@ def test_a_turn_writes_so_much_of_the_past_and_no_more(
     tags = [f"tag{n:02}" for n in range(20)]
     feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 1801)))
     shown = feed.watch(tags, by_source)
-    asked, wrote = loop_of(monkeypatch, shown), Counter[str]()
-    told = Series.told
-
-    def count(self: Series, totals: Any) -> str:
-        wrote["points"] += 1
-        return told(self, totals)
-
-    monkeypatch.setattr(Series, "told", count)
+    asked, wrote = turns_of(monkeypatch), Counter[str]()
+    count_told(monkeypatch, lambda: wrote.update(points=1))
     turns = []
     viewer = Viewer(feed, shown, Start(history=900))
     while not (first := viewer.due()):
         turns.append(wrote.pop("points"))
-    assert len(asked) == len(turns) == 36_000 // fanout.PREPARED_AT_ONCE
-    assert max(turns) <= fanout.PREPARED_AT_ONCE + 20
+    assert len(asked) == len(turns) == 36_000 // A_TURN
+    assert max(turns) <= A_TURN + 20
     assert viewer.has_all and first.count(b"],[") > 35_000
+    for seconds in range(1, 901, 31):  # who asks for another time has it cut from what is written
+        wrote.clear()
+        viewer = Viewer(feed, shown, Start(history=seconds))
+        while not (other := viewer.due()):
+            pass
+        assert other.count(b"],[") in range(40 * seconds - 60, 40 * seconds + 1)
+        assert wrote["points"] <= len(tags)
     feed.hear(tick_of(1801, tags))
     wrote.clear()
-    assert Viewer(feed, shown, Start(history=900)).due()
+    viewer = Viewer(feed, shown, Start(history=900))
+    while not viewer.due():
+        pass
     assert wrote["points"] <= 4 * len(tags)
 
 
-def test_what_is_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_those_who_come_together_share_the_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever hashtags each of them wants: in a turn of the loop no more is written and joined
+    than A_TURN, but for the longest one; each is served, and those who want the same at once."""
+    tags = [f"tag{n:02}" for n in range(21)]
+    feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 401)))
+    turns, write, joined = Counted(), FanOut.write, list[int]()
+    count_told(monkeypatch, turns.count)
+
+    def noted(self: FanOut, *args: Any) -> bytes:
+        data = write(self, *args)
+        turns.count(len(data) // 1024)
+        joined.append(len(data))
+        return data
+
+    monkeypatch.setattr(FanOut, "write", noted)
+    sets = [[tag for tag in tags if tag != without] for without in tags]
+    viewers = [
+        Viewer(feed, feed.watch(some, True), Start(history=900)) for some in sets for _ in range(3)
+    ]
+    readers = [Reader(viewer.stream()) for viewer in viewers]
+    others = asyncio.create_task(turns.others())
+    first = await asyncio.gather(*(reader.read() for reader in readers))
+    told = [got or await reader.read() for got, reader in zip(first, readers, strict=True)]
+    others.cancel()
+    assert [[event for event, _, _ in got] for got in told] == [["history", "counts"]] * 63
+    assert len(joined) == len(sets)
+    assert turns.most <= A_TURN + max(joined) // 1024 + 2 * len(tags) < sum(joined) // 1024
+
+
+async def test_what_is_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was asked for longest ago is forgotten, at the next tick."""
     tags = [f"tag{n:02}" for n in range(20)]
     feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 101)))
     monkeypatch.setattr(series, "MOST_TEXTS", 1000)
+    turns_of(monkeypatch)
     for tag in tags:
-        assert Viewer(feed, feed.watch((tag,), False), Start(history=900)).due()
+        viewer = Viewer(feed, feed.watch((tag,), False), Start(history=900))
+        while not viewer.due():
+            pass
     feed.hear(tick_of(101, tags))
     assert [tag for tag, _ in feed.past.kept] == tags[10:]
 
@@ -157,7 +212,7 @@ async def test_a_turn_sends_so_many_missed_ticks_and_no_more() -> None:
     reader.pending.cancel()
 
 
-def test_silent_ticks_are_passed_over_at_once() -> None:
+async def test_silent_ticks_are_passed_over_at_once() -> None:
     """A viewer that missed a thousand of which none is news to it is up to date in one turn."""
     feed, _ = feed_with(*(tick_of(n, ["other"]) for n in range(1, 1001)))
     shown = feed.watch(("mine",), False)

@@ -27,8 +27,6 @@ LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
 BEATS_LOST = 60
 """So many looks in a row at a connection that takes nothing: its viewer is let go. 30 s."""
-PREPARED_AT_ONCE = 2000
-"""So many points of the past are written before others get their turn: some 2 ms, 4 by source."""
 
 
 class Direct(Protocol):
@@ -75,8 +73,8 @@ class FanOut:
     """
 
     __slots__ = (
-        "__weakref__", "behind", "by_source", "extras", "goes_on", "lagging", "looked", "newest",
-        "number", "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
+        "__weakref__", "behind", "by_source", "extras", "lagging", "looked", "newest", "number",
+        "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -93,8 +91,6 @@ class FanOut:
         self.shown, self.by_source, self.ticks, self.shared = tuple(shown), by_source, ticks, shared
         self.extras, self.past, self.lagging = extras, past, lagging
         """Where a fan-out is while it has viewers that are behind."""
-        self.goes_on = False
-        """Whether it will soon come back to those."""
         self.newest: tuple[Head, bytes] | None = None
         """The tick that was made last, and its event."""
         self.waiting: asyncio.Event | None = None
@@ -302,25 +298,29 @@ class FanOut:
         totals = line.totals_of(head.number) if line else watched.totals
         return watched.written(totals or {}, head.sources if self.by_source else None)
 
-    def written(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
+    def written(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes | None:
         """What is due as a part of a body, after these bytes; made once for all to whom the
-        same is due at this tick. Empty where nothing is."""
+        same is due at this tick. Empty where nothing is; None where it is not made yet, and we
+        come back to who waits for it."""
         about = self.tags, self.by_source, self.extras, self.ticks.last
         key = (about, due, present, first, chunked)
+        if key not in self.shared.kept and not self.prepare(due):
+            return None
         return self.shared.made(key, lambda: self.write(due, present, first, chunked))
 
     def write(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
-        parts = [first]
-        if due.past:
-            parts.append(self.history(*due.past))
+        parts: list[sse.Bytes] = [first]
         last = due.ticks[1] if due.ticks else self.ticks.last
+        if due.past:
+            parts += self.history(*due.past)
         beside = self.beside(due.extras, last)
         if due.ticks is None:
-            parts.append(self.frame(present))
+            frames = [self.frame(present)]
         else:
             numbers = self.ticks.changes(self.tags, *due.ticks) or [last] * bool(beside)
-            parts += [self.frame(each) for each in map(self.ticks.head, numbers) if each]
-        data = b"".join([*parts, beside])
+            frames = [self.frame(each) for each in map(self.ticks.head, numbers) if each]
+        data = b"".join([*parts, *frames, beside])
+        self.shared.turns.spend(len(frames) * len(self.shown) + len(data) // 1024)
         return sse.body(data, chunked) if data else b""
 
     def beside(self, before: int | None, last: int) -> bytes:
@@ -334,29 +334,30 @@ class FanOut:
         told anew since."""
         return self.ticks.head(position) is not None and position >= self.rewritten
 
-    def prepare(self) -> bool:
-        """Write the past of the hashtags, a part of it at a time, and come back to who waits for
-        it; whether all of it is written."""
-        left, sources = PREPARED_AT_ONCE, self.told_sources
-        for watched in self.shown:
-            left -= self.past.prepare(watched, sources, left)
-            if left <= 0:
+    def prepare(self, due: Due) -> bool:
+        """Write what is due of the past, a part of it in each turn; whether all of it is written,
+        and this turn is long enough for the rest."""
+        turns, sources = self.shared.turns, self.told_sources
+        for watched in self.of(due.past[2]) if due.past else ():
+            if turns.left <= 0:
                 break
-        if left < PREPARED_AT_ONCE // 2:  # to join what is written takes its time, too
-            self.go_on_soon()
+            turns.spend(self.past.prepare(watched, sources, turns.left))
+        is_long = due.past or (due.ticks and due.ticks[1] - due.ticks[0] > 1)
+        if is_long and not turns.has_room:
+            turns.wait(self)
             return False
         return True
 
-    def go_on_soon(self) -> None:
-        """Come back to those who are behind when others had their turn."""
-        if not self.goes_on:
-            self.goes_on = True
-            asyncio.get_running_loop().call_soon(self.go_on)
-
     def go_on(self) -> None:
-        self.goes_on = False
+        """It is our turn again: see to those who waited for it."""
         self.wake()
-        self.catch_up()
+        for viewer in list(self.behind):
+            if not viewer.owed:
+                self.bring_up(viewer)
+
+    def of(self, tags: Sequence[str]) -> Sequence[Watched]:
+        """Those of our hashtags; all of them where none is named."""
+        return [each for each in self.shown if each.tag in tags] if tags else self.shown
 
     @property
     def told_sources(self) -> dict[str, SourceState] | None:
@@ -364,21 +365,23 @@ class FanOut:
         head = self.ticks.newest
         return head.sources if head and self.by_source else None
 
-    def history(self, head: Head, seconds: float, tags: Sequence[str] = ()) -> bytes:
-        """The totals of so many seconds up to a tick as one event; of all hashtags, or these."""
-        shown = [each for each in self.shown if not tags or each.tag in tags]
+    def history(self, head: Head, seconds: float, tags: Sequence[str] = ()) -> list[sse.Bytes]:
+        """The totals of so many seconds up to a tick as one event, in parts; of these hashtags, or
+        of all."""
+        shown = self.of(tags)
         begin, sources = int(head.at - seconds * 1000), self.told_sources
         found = [self.past.written(each, sources, begin, head.at) for each in shown]
         first = min((at for at, _ in found), default=head.at)
         gaps = self.ticks.gaps(begin, head.at)
         if first - begin >= SHORTEST and not self.ticks.is_cut(begin):
             gaps.insert(0, gap_of("start", begin, first))
-        pairs = zip(shown, found, strict=True)
-        series = ",".join([f"{each.quoted}:{text}" for each, (_, text) in pairs])
         names = ",".join([each.name_text for each in shown if each.name_text])
-        about = f'"at":{head.at},"tick":{dumps(head.seconds)},"series":{{{series}}}'
-        told = f'{{{about},"names":{{{names}}},"gaps":{dumps(gaps)}}}'
-        return sse.event(told, "history", head.id)
+        about = f'{{"at":{head.at},"tick":{dumps(head.seconds)},"series":{{'
+        parts: list[sse.Bytes] = [about.encode()]
+        for n, (each, (_, texts)) in enumerate(zip(shown, found, strict=True)):
+            parts += [b"," * bool(n), f"{each.quoted}:[".encode(), *texts, b"]"]
+        parts.append(f'}},"names":{{{names}}},"gaps":{dumps(gaps)}}}'.encode())
+        return sse.event_of(parts, "history", head.id)
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from app.metrics import Durations
 from app.web.sse import PIECE
+from app.web.turns import Turns
 
 MOST_KEPT = 32 * 2**20
 """Bytes that are kept for those who come before the next tick."""
@@ -27,6 +28,7 @@ class Shared:
     """
 
     def __init__(self) -> None:
+        self.turns = Turns()
         self.kept: dict[Hashable, bytes] = {}
         """What was made since the newest tick."""
         self.size = 0

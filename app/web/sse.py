@@ -4,11 +4,12 @@ The format is the HTML standard's: https://html.spec.whatwg.org/multipage/server
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 PIECE = 16 * 1024
 """Bytes of a chunk at most. Each holds memory once more while it is on its way through a server."""
+Bytes = bytes | bytearray
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends a chunked body."""
 
@@ -22,14 +23,24 @@ def event(data: str, name: str = "", id: str = "") -> bytes:
     Raises ValueError for a name or an id with a line end (or an id with NUL, which a
     browser would ignore): they would end the field and let a stranger write events.
     """
-    if LINE_END.search(name) or LINE_END.search(id) or "\0" in id:
-        raise ValueError("a line end in an event's name or id")
+    check(name, id)
     lines = [f"event: {name}"] if name else []
     has_line_end = "\n" in data or "\r" in data  # which is looked for faster than it is cut there
     lines += [f"data: {line}" for line in (LINE_END.split(data) if has_line_end else [data])]
     if id:
         lines.append(f"id: {id}")
     return ("\n".join(lines) + "\n\n").encode()
+
+
+def event_of(parts: Iterable[Bytes], name: str, id: str) -> list[Bytes]:
+    """The same of data without a line end, as JSON is, that is long: in parts, not joined yet."""
+    check(name, id)
+    return [f"event: {name}\ndata: ".encode(), *parts, f"\nid: {id}\n\n".encode()]
+
+
+def check(name: str, id: str) -> None:
+    if LINE_END.search(name) or LINE_END.search(id) or "\0" in id:
+        raise ValueError("a line end in an event's name or id")
 
 
 def chunk(data: bytes) -> bytes:
@@ -48,7 +59,16 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 def body(data: bytes, chunked: bool) -> bytes:
     """The data as a part of a body, which is chunked or not; not for no data."""
-    return b"".join(map(chunk, pieces(data))) if chunked else data
+    if not chunked:
+        return data
+    return chunk(data) if len(data) <= PIECE else b"".join(chunks(memoryview(data)))
+
+
+def chunks(data: memoryview) -> Iterator[bytes | memoryview]:
+    """Long data as chunks, of which nothing is copied."""
+    for begin in range(0, len(data), PIECE):
+        piece = data[begin : begin + PIECE]
+        yield from (b"%x\r\n" % len(piece), piece, b"\r\n")
 
 
 def retry(milliseconds: int) -> bytes:

@@ -102,13 +102,15 @@ class Viewer:
         while present and self.is_served and not self.has_all:
             start, before = self.start, self.position
             due = self.beginning(start) if start else self.going_on(before)
-            if due.past and not self.fanout.prepare():
+            data = self.fanout.written(due, present, first, self.chunked)
+            if data is None:
                 return b""
             self.position, self.start = due.ticks[1] if due.ticks else self.feed.ticks.last, None
-            if data := self.fanout.written(due, present, first, self.chunked):
+            self.feed.shared.resumed += bool(start and due.ticks)
+            if data:
                 self.feed.shared.count(1, len(data))
                 if not self.has_all:
-                    self.fanout.go_on_soon()
+                    self.feed.shared.turns.wait(self.fanout)
                 return data
         return b""
 
@@ -133,7 +135,6 @@ class Viewer:
         position = ticks.numbers.get(start.last_id, 0)
         head = ticks.head(position)
         if head and fanout.reaches(position):
-            self.feed.shared.resumed += 1
             # as of its last event: should it be cut here, it comes back to the same place
             past = (head, start.history or LOG_SECONDS, start.new) if start.new else None
             return Due(past, self.next_ticks(position), None)
@@ -243,7 +244,7 @@ class Viewer:
             while not self.is_over():
                 news = self.fanout.news
                 due = self.due()
-                if not due and owed and not self.start and self.is_served:
+                if not due and owed and self.has_all and self.is_served:
                     due = self.now()  # woken although nothing changed: it is time to repeat
                 owed, had_all = not due, self.has_all
                 if due:
