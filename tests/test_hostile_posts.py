@@ -47,6 +47,9 @@ class Feed:
                 self.watched.setdefault(tag, type("Watched", (), {"fanouts": set()}))
                 self.watched[tag].fanouts.add(n)
 
+    def clock(self) -> float:
+        return 0.0
+
 
 def post(number: int, *tags: str, shown: Shown | None = SHOWN) -> Entry:
     made = StoredPost("mastodon", f"{number}", "1", NOW, tags or ("science",), shown=shown)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from servers import eventually
+from test_costs import Turns
 
 import app.ingest.posts as module
 from app.ingest.ingester import Ingester
@@ -131,6 +132,59 @@ async def test_what_is_deleted_on_its_way_is_gone(
     monkeypatch.setattr(module, "write_posts", real)
     await posts.write(store, "us", now)
     assert await ids(store) == ["a/2"]
+
+
+async def test_an_account_is_deleted_and_comes_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it wrote before is gone, also what is on its way to Redis; what it writes then stays."""
+    posts, now, real = Posts(), await clock(store), module.write_posts
+
+    async def slow(*arguments: Any) -> list[str]:
+        found = await real(*arguments)
+        posts.remove(Deletion("bluesky", "b/"))
+        add(posts, "b/2", at=now)
+        return found
+
+    add(posts, "a/1", "b/0", at=now)
+    await posts.write(store, "us", now)
+    add(posts, "a/2", "b/1", at=now)
+    posts.remove(Deletion("bluesky", "a/"))
+    add(posts, "a/3", at=now)
+    monkeypatch.setattr(module, "write_posts", slow)
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["b/0", "b/1", "a/3"]
+    monkeypatch.setattr(module, "write_posts", real)
+    await posts.write(store, "us", now)
+    assert await ids(store) == ["a/3", "b/2"]
+    assert len(await gone(store)) == 3 and not posts.accounts
+
+
+async def test_many_accounts_cost_one_look_at_each_post(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted: so many posts in a turn, once for all accounts; of too many, all posts go."""
+    monkeypatch.setattr(module, "LOOKED_AT_ONCE", 50)
+    posts, turns, looked, real = Posts(), Turns(), list[int](), module.written_by
+
+    def noted(accounts: Any, keys: list[int]) -> list[int]:
+        turns.count(len(keys))
+        looked.extend(keys)
+        return real(accounts, keys)
+
+    monkeypatch.setattr(module, "written_by", noted)
+    add(posts, *(f"a{n}/1" for n in range(1000)), at=NOW)
+    posts.note(posts.new, range(1, 1001))
+    posts.new = {}
+    for n in range(900):
+        posts.remove(Deletion("bluesky", f"a{n}/"))
+    others = asyncio.create_task(turns.others())
+    await posts.remove_accounts()
+    others.cancel()
+    assert (len(looked), turns.most) == (1000, 50)
+    assert sorted(posts.gone) == list(range(1, 901))
+    assert sorted(posts.places["bluesky"].values()) == list(range(901, 1001))
+    for n in range(module.MOST_ACCOUNTS + 1):
+        posts.remove(Deletion("bluesky", f"a{n}/"))
+    assert posts.anew and not (posts.accounts or posts.places)
 
 
 async def test_all_goes_when_nobody_knows_what_redis_has(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,12 +13,15 @@ from raw import Raw, connecting, get
 from served import Site, serving
 from servers import RedisServer, eventually
 from servers import get as fetch
+from test_feed import Clock
 
 from app.messages import Shown, parse_id
+from app.settings import read
 from app.store import keys
 from app.store.posts import StoredPost, write_post, write_posts
 from app.web import bluesky_posts, recent
-from app.web.posts import TICKS_KEPT, Posts
+from app.web.feed import Feed
+from app.web.posts import EARLY_SECONDS, EVENT_SECONDS, TICKS_KEPT, Posts
 from app.web.recent import Recent
 
 SHOWN = Shown("https://m.example/@a/1", "Hi", "Ada", "ada")
@@ -301,6 +305,31 @@ async def test_what_was_taken_back_is_not_told_late(site: Site, api: BlueskyApi)
         await take_back(site, id)
         await until_told(site, one, id.encode() + b".*" + id.encode())
         assert b"event: post" not in posts.events.between(["science"], before, before + 999)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.46, 0.5, 0.52, 0.7])
+async def test_a_viewer_is_told_two_posts_a_second_at_most(seconds: float) -> None:
+    """However often ticks come, a little early or late, and however long a lookup takes; where
+    that is quick, hardly fewer, or one with each tick."""
+    chance, clock, late = random.Random(0), Clock(), list[dict[str, Any]]()
+    feed = Feed(seconds, clock=clock)
+    posts = Posts(read({}), feed)
+    feed.extras.add("posts", posts.events)
+    shown = feed.watch(("science",), False, ("posts",))
+    events, ticks, told = posts.events, int(60 / seconds), list[float]()
+    for n in range(ticks):
+        clock.now = 1000 + n * seconds + chance.random() * 0.03
+        new = {f"{n * 10 + k}-0": mastodon(n) for k in range(3)}
+        posts.recent.posts |= new
+        late.append(await events.pick(new, events.chosen(), clock.now))
+        while late and (seconds >= 0.5 or chance.random() < 0.7):
+            await events.look_up(None, late.pop(0))  # type: ignore[arg-type]
+        events.take(n)
+        told += [clock.now] * len(events.told[-1][1])
+    assert shown.tags == ("science",)
+    assert (0.95 * min(ticks, 120) if seconds >= 0.5 else 60) <= len(told) <= 121
+    for first, third in zip(told, told[2:], strict=False):
+        assert third - first > 2 * EVENT_SECONDS - EARLY_SECONDS - 1e-6
 
 
 async def test_who_is_far_behind_asks_anew(site: Site) -> None:

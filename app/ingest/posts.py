@@ -8,7 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from itertools import chain, takewhile
+from itertools import takewhile
+from typing import NamedTuple
 
 from app.messages import Deletion, Post
 from app.store import keys
@@ -24,25 +25,41 @@ MOST_NEW = 5000
 """Between two ticks; more are left out."""
 LONGEST_ID = 300
 """Characters; a post with a longer one is left out."""
+MOST_ACCOUNTS = 10_000
+"""That are taken back between two ticks; with more, all that Redis has goes."""
+LOOKED_AT_ONCE = 10_000
+"""Places that are gone through for those before others get a turn: some 1 ms."""
 MEASURED = 500
 """So many are measured together, at least."""
 TRIM_MILLISECONDS = 5000
 """So often what is too old goes, also while no post comes."""
 
 
+class New(NamedTuple):
+    """A post that Redis is to have."""
+
+    source: str
+    text: bytes
+    """How it is written."""
+    number: int
+    """Of the posts that were taken in, from 1 on."""
+
+
 class Posts:
     """Those that Redis has, and those that it is to have.
 
     Bounds: new has MOST_NEW entries, places MOST_POSTS all together, sizes one for each MEASURED
-    of them, gone no more than places had.
+    of them, gone no more than places had, accounts MOST_ACCOUNTS.
     """
 
     def __init__(self, wanted: bool = True) -> None:
         self.wanted = wanted
         """Whether any is to be shown; otherwise nothing of this is done."""
-        self.new: dict[int, tuple[str, bytes]] = {}
-        """What tells a post from others (key_of) to its source and how it is written."""
-        self.writing: Mapping[int, tuple[str, bytes]] = {}
+        self.new: dict[int, New] = {}
+        """By what tells a post from others (key_of)."""
+        self.number = 0
+        """Of the last one that was taken in."""
+        self.writing: Mapping[int, New] = {}
         """Those that are on their way to Redis."""
         self.taken_back: set[int] = set()
         """Those of them that were taken back meanwhile."""
@@ -52,6 +69,9 @@ class Posts:
         """Of what was written at once: where the last is, how many there are, and bytes."""
         self.gone: list[int] = []
         """Places of what is to be taken back."""
+        self.accounts: dict[int, int] = {}
+        """How the ids of posts begin that are to be taken back (beginning_of), to the number of
+        the last one: an account may come back and write again."""
         self.anew = self.lost = False
         """Whether all that Redis has is to go first; whether the last try to write failed."""
         self.due = 0
@@ -83,33 +103,50 @@ class Posts:
         names = tuple(map(str, tags))  # one that was typed is more than a text
         stored = StoredPost(post.source, post.id, post.author, at, names, post.domains, post.shown)
         with suppress(UnicodeError):  # half an emoji in an id
-            self.new[key] = post.source, write_post(stored)
+            self.number += 1
+            self.new[key] = New(post.source, write_post(stored), self.number)
 
     def remove(self, deletion: Deletion) -> None:
-        """Take back a post, or all whose ids begin so."""
-        places = self.places.get(deletion.source, {})
-        named: Iterable[int] = (key_of(deletion.source, deletion.id),)
+        """Take back a post; or, with the next write, all so far whose ids begin so."""
         if deletion.id.endswith("/"):
-            beginning = beginning_of(deletion.source, deletion.id)
-            known = chain(places, self.new, self.writing)
-            named = [key for key in known if key >> BITS == beginning]
-        for key in named:
-            self.new.pop(key, None)
-            if key in self.writing:
-                self.taken_back.add(key)
-            if place := places.pop(key, 0):
-                self.gone.append(place)
+            self.accounts[beginning_of(deletion.source, deletion.id)] = self.number
+            if len(self.accounts) > MOST_ACCOUNTS:
+                self.lose()
+            return
+        key = key_of(deletion.source, deletion.id)
+        self.new.pop(key, None)
+        if key in self.writing:
+            self.taken_back.add(key)
+        if place := self.places.get(deletion.source, {}).pop(key, 0):
+            self.gone.append(place)
+
+    async def remove_accounts(self) -> None:
+        """Take back all posts of those accounts: one look at each place for all of them, some
+        places at a time. What they write meanwhile stays."""
+        accounts = self.accounts.copy()
+        for source in list(self.places):
+            looked_at = list(self.places.get(source, ()))
+            for begin in range(0, len(looked_at), LOOKED_AT_ONCE):
+                places = self.places.get(source, {})  # in another turn they may be others
+                for key in written_by(accounts, looked_at[begin : begin + LOOKED_AT_ONCE]):
+                    if place := places.pop(key, 0):
+                        self.gone.append(place)
+                await asyncio.sleep(0)
+        last = self.accounts
+        self.new = {k: new for k, new in self.new.items() if new.number > last.get(k >> BITS, 0)}
+        self.accounts = {k: n for k, n in last.items() if accounts.get(k) != n}
 
     def forget(self, source: str) -> None:
         """Take back all of a source."""
         self.gone += self.places.pop(source, {}).values()
-        self.new = {key: one for key, one in self.new.items() if one[0] != source}
-        self.taken_back |= {key for key, one in self.writing.items() if one[0] == source}
+        self.new = {key: one for key, one in self.new.items() if one.source != source}
+        self.taken_back |= {key for key, one in self.writing.items() if one.source == source}
 
     def lose(self) -> bool:
         """Nobody knows what Redis has, so all of it is to go; whether that is news."""
         is_news, self.lost = not self.lost, True
         self.new, self.places, self.gone, self.anew = {}, {}, [], True
+        self.accounts = {}
         self.sizes.clear()
         self.taken_back |= self.writing.keys()
         return is_news
@@ -117,6 +154,8 @@ class Posts:
     async def write(self, store: Store, writer: str, now: int) -> None:
         """Bring Redis up to date, if there is anything to tell; now: by its clock, in milliseconds
         since 1970. Raises StoreLost."""
+        if self.accounts:
+            await self.remove_accounts()
         oldest = self.trim(now)
         waits = self.new or self.gone or self.anew or now >= self.due
         if not (self.wanted and waits):
@@ -125,7 +164,7 @@ class Posts:
         self.new, self.gone, self.writing, self.taken_back = {}, [], new, set()
         self.anew = True  # until Redis says that it has them
         try:
-            texts = [text for _, text in new.values()]
+            texts = [one.text for one in new.values()]
             ids = await write_posts(store, writer, texts, gone, oldest, anew)
             self.anew = self.lost = False
             self.note(new, [place_of(id) for id in ids])
@@ -136,15 +175,15 @@ class Posts:
             self.writing = {}
         self.due = now + TRIM_MILLISECONDS
 
-    def note(self, new: Mapping[int, tuple[str, bytes]], places: Sequence[int]) -> None:
+    def note(self, new: Mapping[int, New], places: Sequence[int]) -> None:
         """Redis has these now."""
-        for (key, (source, _)), place in zip(new.items(), places, strict=True):
+        for (key, one), place in zip(new.items(), places, strict=True):
             if key in self.taken_back:
                 self.gone.append(place)
             else:
-                self.places.setdefault(source, {})[key] = place
+                self.places.setdefault(one.source, {})[key] = place
         if places:
-            self.measure(places[-1], len(places), sum(len(text) for _, text in new.values()))
+            self.measure(places[-1], len(places), sum(len(one.text) for one in new.values()))
 
     def measure(self, last: int, posts: int, size: int) -> None:
         if self.sizes and self.sizes[-1][1] < MEASURED:
@@ -166,6 +205,11 @@ class Posts:
                 for key in first(places, over):
                     del places[key]
         return max(oldest, (over >> BITS) + 1 if over else 0)
+
+
+def written_by(accounts: Collection[int], keys: Iterable[int]) -> list[int]:
+    """Those of these posts whose ids begin as one of these says."""
+    return [key for key in keys if key >> BITS in accounts]
 
 
 def first(places: Mapping[int, int], last: int) -> list[int]:

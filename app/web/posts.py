@@ -34,8 +34,10 @@ READ_SECONDS = 0.4
 """For so long, what Redis said is not asked again."""
 IDLE_SECONDS = 60.0
 """After so long without anybody who asks, all is forgotten."""
-EVENT_SECONDS = 0.45
-"""Between two posts for a viewer: with ticks of half a second two a second, and a little time."""
+EVENT_SECONDS = 0.5
+"""Between two posts for a viewer, on the average."""
+EARLY_SECONDS = 0.05
+"""So much earlier one may be told: half a second's ticks are not exactly so far apart."""
 TICKS_KEPT = 240
 """So many ticks with posts are remembered for viewers that are behind."""
 POSTS_BEHIND = 2
@@ -133,8 +135,8 @@ Told = tuple[str, str, int]
 class PostEvents:
     """New posts for those who chose to be told them, one at a time of many (extras.py).
 
-    Bounds: left, waiting and free have an entry for each fan-out of these; ready and told for those
-    of a tick, and told TICKS_KEPT ticks.
+    Bounds: left, waiting, free, due and ready have an entry for each fan-out of these, and told one
+    for those of each of TICKS_KEPT ticks.
     """
 
     def __init__(self, posts: Posts) -> None:
@@ -144,9 +146,11 @@ class PostEvents:
         self.waiting: dict[Tags, deque[str]] = {}
         """The ids of those of them that may be told; MOST_WAITING of each."""
         self.free: dict[Tags, float] = {}
-        """From when on another may be told, by the feed's clock."""
+        """From when on another may be picked, by the feed's clock."""
+        self.due: dict[Tags, float] = {}
+        """The same for when another may be told: what was looked up for long comes late."""
         self.ready: dict[Tags, tuple[str, str]] = {}
-        """What is to go with the next tick: a post's id, and the beginning of its JSON."""
+        """What is to go with a tick, as soon as it may: a post's id, and how its JSON begins."""
         self.gone: dict[str, Sequence[str] | None] = {}
         """What was taken back since the last tick, to its hashtags; None where nobody knows."""
         self.told: deque[tuple[int, dict[Tags, Told], dict[str, Any]]] = deque(maxlen=TICKS_KEPT)
@@ -180,12 +184,12 @@ class PostEvents:
         """One post for each fan-out that may be told one now, of all that came since the last the
         middle one: to whom it is."""
         alive = {fanout.tags for fanout in fanouts.values()}
-        for entries in (self.left, self.waiting, self.free):
+        for entries in (self.left, self.waiting, self.free, self.due, self.ready):
             for tags in entries.keys() - alive:
                 del entries[tags]
         await self.note(new, fanouts)
         picks: dict[str, list[Tags]] = {}
-        for n, tags in enumerate([each for each in self.waiting if self.free.get(each, 0) <= now]):
+        for n, tags in enumerate([each for each in self.waiting if self.may(self.free, each, now)]):
             if n % PICKED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             ids = self.waiting.pop(tags)
@@ -194,7 +198,7 @@ class PostEvents:
                 left = [each for each in ids if each in self.recent.posts]
                 id = left[len(left) // 2] if left else ""
             if id and len(self.looking) < LOOKING_AT_ONCE:
-                self.free[tags] = now + EVENT_SECONDS
+                self.wait(self.free, tags, now)
                 picks.setdefault(id, []).append(tags)
         return picks
 
@@ -232,16 +236,27 @@ class PostEvents:
             self.ready |= dict.fromkeys(picks[id], (id, body))
 
     def take(self, number: int) -> Collection[str] | None:
-        events = {
-            tags: (id, body, max(0, self.left.pop(tags, 1) - 1))
-            for tags, (id, body) in self.ready.items()
-            if id in self.recent.posts
-        }
-        gone, self.ready, self.gone = self.gone, {}, {}
+        now, events = self.posts.feed.clock(), dict[Tags, Told]()
+        for tags, (id, body) in list(self.ready.items()):
+            if id not in self.recent.posts:
+                del self.ready[tags]
+            elif self.may(self.due, tags, now):
+                del self.ready[tags]
+                self.wait(self.due, tags, now)
+                events[tags] = id, body, max(0, self.left.pop(tags, 1) - 1)
+        gone, self.gone = self.gone, {}
         self.told.append((number, events, gone))
         if None in gone.values():
             return None
         return {tag for tags in (*events, *gone.values()) for tag in tags or ()}
+
+    def may(self, times: Mapping[Tags, float], tags: Tags, now: float) -> bool:
+        return times.get(tags, 0.0) <= now + EARLY_SECONDS
+
+    def wait(self, times: dict[Tags, float], tags: Tags, now: float) -> None:
+        """Let the next one come so much later than this one was due, or than now, if that is
+        later: so that there are never more on the average."""
+        times[tags] = max(times.get(tags, 0.0), now) + EVENT_SECONDS
 
     def first(self, tags: Sequence[str]) -> bytes:
         self.recent.listens = True
