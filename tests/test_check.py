@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bluesky_api import BlueskyApi
 from network import settings
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
@@ -20,6 +21,7 @@ from app.commands.record import network, recording
 from app.settings import read
 from app.sources import pick
 from app.sources.bluesky import Bluesky
+from app.store import keys
 from app.store.embedded import find_server
 from app.store.refusals import FULL
 from app.store.store import Store, connect
@@ -248,6 +250,39 @@ async def test_a_network_that_does_not_answer_fails() -> None:
         silent.accept()[0].close()
     assert (found.works, found.mark) == (False, "FAIL")
     assert found.sentence == "bluesky: no connection within 0.3 s."
+
+
+async def test_lookups_at_bluesky_are_tried(api: BlueskyApi, store: Store) -> None:
+    """One request, in its turn; who does not answer as it should is named, and costs no post."""
+    for answer, sentence in (
+        (None, "bluesky: posts can be looked up at {}."),
+        ((429, {"Retry-After": "60"}, "{}"), "bluesky: posts cannot be looked up at {}: it answered 429."),
+        ((200, {}, "<html>"), "bluesky: posts cannot be looked up at {}: "
+         "it answered with what is no list of posts."),
+    ):  # fmt: skip
+        api.answers.extend([answer] if answer else [])
+        url = api.url.replace("//", "//me:secret@")
+        found = await check.check_lookups(url, store)
+        assert (found.works, found.fine) == (True, answer is None)
+        assert found.sentence == sentence.format(api.url)
+    assert api.uris == [check.NOBODYS_POST] * 3
+    assert await store.redis.exists(keys.LOOKUPS)
+    found = await check.check_lookups("http://127.0.0.1:1", store)
+    assert found.sentence.endswith("at http://127.0.0.1:1: Connection refused.")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "asked"),
+    [({}, 1), ({"SHOW_POSTS": "off"}, 0), ({"SOURCES": "demo"}, 0)],
+)
+async def test_lookups_are_tried_where_posts_are_shown(
+    api: BlueskyApi, store: Store, chosen: dict[str, str], asked: int
+) -> None:
+    wants = {"SOURCES": "bluesky", "BLUESKY_API_URL": api.url, "JETSTREAM_URL": "ws://127.0.0.1:1"}
+    demo = pick("demo", read({}))
+    found = [each async for each in check.check(read(wants | chosen), store, lambda _: demo, 0.1)]
+    assert len(api.asked) == asked
+    assert sum("looked up" in each.sentence for each in found) == asked
 
 
 def test_the_ingester_says_so_at_its_start(

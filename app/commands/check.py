@@ -10,15 +10,19 @@ from typing import Any
 from app.ingest.day_keys import fingerprint
 from app.ingest.day_keys import read as read_keys
 from app.messages import DAY, MinuteCount, Post
-from app.settings import Settings
+from app.settings import Settings, showable
 from app.sources import Source, SourceLost, pick
 from app.store import keys
+from app.store.posts import may_look_up
 from app.store.refusals import READ_ONLY, evicts, trouble_of
 from app.store.state import SEVERAL, Commit, State
 from app.store.store import LeaseLost, Store, StoreLost
+from app.web.bluesky_posts import PACE_MILLISECONDS, Lookups, Refusal, read_answer
 
 FIRST_POSTS_SECONDS = 10.0
 OLDEST_REDIS = (6, 2)
+NOBODYS_POST = "at://did:plc:aaaaaaaaaaaaaaaaaaaaaaaa/app.bsky.feed.post/aaaaaaaaaaaaa"
+"""Of the right form; who is asked for it answers that there is none."""
 FAR = 2**53
 """Milliseconds: nothing is as late."""
 
@@ -54,6 +58,8 @@ async def check(
         yield await check_source(picked(name), seconds)
         if cost := pick(name, settings).price():
             yield Finding(True, cost)
+    if settings.show_posts and "bluesky" in settings.sources:
+        yield await check_lookups(settings.bluesky_api_url, store)
 
 
 async def check_source(source: Source, seconds: float) -> Finding:
@@ -79,6 +85,21 @@ async def check_source(source: Source, seconds: float) -> Finding:
         return Finding(False, f"{source.name}: no connection within {seconds:g} s.")
     word = "post" if posts == 1 else "posts"
     return Finding(True, f"{source.name}: {source.state}, {posts} {word} within {seconds:g} s.")
+
+
+async def check_lookups(url: str, store: Store) -> Finding:
+    """Whether posts of Bluesky can be looked up; without that they alone are not shown."""
+    lookups, where = Lookups(url), showable(url)
+    try:
+        if wait := await may_look_up(store, PACE_MILLISECONDS):
+            await asyncio.sleep(min(wait, 2 * PACE_MILLISECONDS) / 1000)
+        read_answer(await lookups.get([NOBODYS_POST]) or b"")
+    except (Refusal, StoreLost) as trouble:
+        text = f"bluesky: posts cannot be looked up at {where}: {str(trouble).rstrip('.')}."
+        return Finding(True, text, fine=False)
+    finally:
+        await lookups.close()
+    return Finding(True, f"bluesky: posts can be looked up at {where}.")
 
 
 SAME_FILE = "Give all ingesters of this Redis the same PEOPLE_KEY_FILE."
