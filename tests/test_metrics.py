@@ -15,6 +15,8 @@ import pytest
 from conftest import missing
 from prometheus_client.parser import text_string_to_metric_families
 from servers import ROOT, App, RedisServer, eventually, free_port, get, viewing
+from x_server import TOKEN, x_server
+from x_source import line
 
 from app.metrics import TOLD, Durations, told
 
@@ -96,6 +98,35 @@ async def test_one_process_tells_all_of_it(
         assert value(figures, name) >= least, name
     assert value(figures, "pulse_refusals_total", reason="viewers_of_address") == 1
     assert 0 <= value(figures, "pulse_tick_lag_seconds") < 20
+
+
+async def test_what_x_costs_is_told(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """Posts read against the ceiling, of all who read today, and what stops at it; no token."""
+    async with x_server() as x:
+        chosen = {
+            "SOURCES": "x", "X_BEARER_TOKEN": TOKEN, "X_API_URL": x.url, "X_POSTS_PER_DAY": "25",
+            "REDIS_URL": redis_server.url, "HASHTAGS": "science", "TICK_SECONDS": "0.1",
+        }  # fmt: skip
+        for reads, begin, end, posts, state in (
+            (10, 0, 10, 10, "live"),
+            (25, 10, 40, 15, "budget"),
+        ):
+            x.connections.append([line(n, "science") for n in range(begin, end)])
+            app = start_app(**chosen).started()
+
+            async def told_of(app: App = app, reads: int = reads, state: str = state) -> bool:
+                figures = await asked(app.url)
+                read = value(figures, "pulse_x_posts_read")
+                return (read, value(figures, "pulse_source_state", state=state)) == (reads, 1)
+
+            await eventually(told_of, "all are told")
+            status, text = await get(f"{app.url}/metrics")
+            assert TOKEN not in text and status == 200
+            assert value(found := read(text), "pulse_x_posts_ceiling") == 25
+            assert value(found, "pulse_posts_total", source="x") == posts
+            assert await asyncio.to_thread(app.stop) == 0, app.output
 
 
 async def test_what_redis_does_is_told(

@@ -74,6 +74,25 @@ async def test_a_connection_over_midnight_is_charged_to_both_days(store: Store) 
         await one.spend()
 
 
+async def test_what_was_read_today_is_told(store: Store) -> None:
+    """By all readers, and without what is only paid for; of a new day before anything is read."""
+    clock = Clock(NOON)
+    one, other = budget(store, 60, clock), budget(store, 60, clock, waiting=lambda: 7)
+    assert one.read_today() == 0
+    for reader, posts in ((one, 3), (other, 2)):
+        await reader.refill()
+        for _ in range(posts):
+            await reader.spend()
+    await other.give_back()
+    await one.refill()
+    assert one.read_today() == 3 + 2
+    clock.now += DAY
+    assert one.read_today() == other.read_today() == 0
+    await one.refill()
+    await one.spend()
+    assert one.read_today() == 1
+
+
 async def test_what_has_arrived_is_paid_for_together(store: Store) -> None:
     """One question to Redis for all that wait, and no more than the ceiling allows."""
     one = budget(store, 30, Clock(NOON), waiting=lambda: 19)

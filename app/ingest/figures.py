@@ -54,6 +54,5 @@ class Figures:
 def of_source(source: Source) -> Iterator[tuple[str, Value]]:
     """What a network costs, where it charges for each post."""
     if budget := getattr(source, "budget", None):
-        others = max(0, budget.ceiling - budget.most) if budget.most >= 0 else 0
-        yield "pulse_x_posts_read", budget.read + others
+        yield "pulse_x_posts_read", budget.read_today()
         yield "pulse_x_posts_ceiling", budget.ceiling

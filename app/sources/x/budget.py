@@ -58,6 +58,11 @@ class Budget:
             self.day, self.read, self.paid, self.most = day, 0, 0, -1
             self.ask_again = float("inf")
 
+    def read_today(self) -> int:
+        """Posts that were read today by all readers, as far as this one knows."""
+        self.begin_day()
+        return self.read + (max(0, self.ceiling - self.most) if self.most >= 0 else 0)
+
     async def spend(self) -> None:
         """A post was read; see that the next one may be. Raises SourceLost like refill()."""
         self.begin_day()
