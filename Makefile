@@ -2,8 +2,9 @@
 # make live   the same with all of Bluesky instead of the demo: no key needed
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes, then strangers for an hour, as a network and as
-#             visitors, slow ones by the thousand;
+#             visitors, slow ones by the thousand; ten primaries of Redis that are killed;
 #             others with FAULTS=200 SEED=7 STRANGE_SECONDS=600 ATTEMPTS=20000
+# make proxies  every proxy in every way, and 500 streams behind each; writes docs/proxies.md
 # make bench  how fast it is, beside others; parts of it with ONLY=frames,connect
 # make audit  what is known against the packages that are installed, where that can be asked
 # make setup  only set up; quick, and without the network, once it is done
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 PINNED := install --require-hashes --only-binary :all:
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: run live test soak bench audit setup lock check clean
+.PHONY: run live test soak proxies bench audit setup lock check clean
 
 run: setup
 	@exec $(BIN)/python -m app
@@ -39,9 +40,14 @@ test: setup $(VENV)/.test
 soak: setup $(VENV)/.test
 	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \
 		STRANGE_SECONDS=$${STRANGE_SECONDS:-3600} ATTEMPTS=$${ATTEMPTS:-100000} \
-		SLOW_CLIENTS=1 $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
-		tests/test_soak.py tests/test_hostile_source.py tests/test_hostile_visitor.py \
-		tests/test_slow_clients.py
+		SLOW_CLIENTS=1 FAILOVERS=$${FAILOVERS:-10} \
+		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+		tests/test_soak.py tests/test_primaries.py tests/test_hostile_source.py \
+		tests/test_hostile_visitor.py tests/test_slow_clients.py
+
+proxies: setup $(VENV)/.test
+	@PROXIES=all STREAMS=$${STREAMS:-500} $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
+		tests/test_matrix.py tests/test_rolling.py
 
 # A peer that cannot be installed is named in the table; ours is measured in any case.
 bench: setup $(VENV)-bench/.done

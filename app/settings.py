@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -30,6 +30,15 @@ class SettingsError(Exception):
     """A setting is wrong; the sentence has its name, its value and what was expected."""
 
 
+def each_host(address: str) -> list[str]:
+    """A URL of its own for each host of one that may name several, "redis+cluster://h1:1,h2:2"."""
+    parts = urlsplit(address)
+    user, at, hosts = parts.netloc.rpartition("@")
+    scheme = parts.scheme.partition("+")[0]
+    rest = urlunsplit(("", "", parts.path, parts.query, ""))
+    return [f"{scheme}://{user}{at}{host}{rest}" for host in hosts.split(",")]
+
+
 def showable(address: str) -> str:
     """An address as its owner may see it, in the log and by `check`: scheme, host, port and path.
 
@@ -38,7 +47,8 @@ def showable(address: str) -> str:
     """
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - raises ValueError for a port that is none
+        for each in each_host(address):
+            urlsplit(each).port  # noqa: B018 - raises ValueError for a port that is none
     except ValueError:
         return "(hidden)"
     place = parts.netloc.rpartition("@")[2]
@@ -142,6 +152,18 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 def redis_url(text: str) -> str:
+    kind = urlsplit(text).scheme.partition("+")[2]
+    if kind not in ("sentinel", "cluster"):
+        return one_redis(text)
+    for each in each_host(text):
+        url("redis", "rediss")(each)
+    name, _, database = urlsplit(text).path.strip("/").partition("/")
+    if bool(name) != (kind == "sentinel") or not (database or "0").isdecimal():
+        raise ValueError("a Sentinel must know the primary's name; a cluster has one database")
+    return text.rstrip("/")
+
+
+def one_redis(text: str) -> str:
     parts = urlsplit(url("redis", "rediss", "unix")(text))
     database = parts.path.removeprefix("/")
     if parts.scheme != "unix" and database and not (database.isascii() and database.isdecimal()):
@@ -195,7 +217,11 @@ class Settings:
         "demo", f"a comma list of {', '.join(SOURCE_NAMES)}", source_names
     )
     redis_url: str = setting(
-        "", "a redis://, rediss:// or unix:// URL", redis_url, secret=True, address=True
+        "",
+        "a redis://, rediss://, unix://, redis+sentinel:// or redis+cluster:// URL",
+        redis_url,
+        secret=True,
+        address=True,
     )
     redis_ca: str = setting("", "a file of certificates, in PEM", str)
     redis_cert: str = setting("", "a file with our certificate, in PEM", str)

@@ -1,43 +1,29 @@
-"""Two web processes behind nginx, restarted one after the other under open streams."""
+"""Two web processes behind each proxy, restarted one after the other under open streams, and then the
+proxy itself. `make proxies` does it with 500 streams behind each (STREAMS=500)."""
 
 import asyncio
+import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
-from proxies import bundled
-from servers import ROOT, App, Process, RedisServer, events_of, eventually, free_port, wait_until
+from deployed import NAMES, Proxy, Shown
+from judge import Judge, Ledger
+from served import Site, Writer
+from servers import App, Event, RedisServer, events_of, eventually, free_port, viewing
 
-STREAMS = 60
+from app.process import beside
+from app.store.keys import SCHEMA, STATE
+from app.store.store import Store, StoreLost
 
-
-def nginx(folder: Path, ports: list[int], fails: str) -> Process:
-    """By deploy/nginx.conf, with other ports, and for a test with another `max_fails`."""
-    folder.mkdir()
-    text = (ROOT / "deploy" / "nginx.conf").read_text()
-    port = free_port()
-    for before, after in (
-        ("listen 8080", f"listen 127.0.0.1:{port}"),
-        ("127.0.0.1:8001", f"127.0.0.1:{ports[0]}"),
-        ("127.0.0.1:8002", f"127.0.0.1:{ports[1]}"),
-        (" max_fails=0", f" {fails}"),
-    ):
-        assert before in text
-        text = text.replace(before, after)
-    paths = "".join(
-        f"{name}_temp_path {name};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "nginx.conf").write_text(
-        "daemon off; master_process off; pid nginx.pid; error_log stderr crit; events {}\n"
-        f"http {{ access_log off; {paths} {text} }}"
-    )
-    started = Process(bundled(), "-p", f"{folder}/", "-c", "nginx.conf", "-e", "stderr", cwd=folder)
-    wait_until(lambda: (folder / "nginx.pid").exists(), f"nginx listens: {started.output}")
-    started.url = f"http://127.0.0.1:{port}"  # type: ignore[attr-defined]
-    return started
+STREAMS = int(os.environ.get("STREAMS", 20))
+TICK_SECONDS = 0.4
+AWAY_SECONDS = 0.3
+"""After which a page comes back: sooner than it is asked to."""
 
 
 class Page:
@@ -45,7 +31,7 @@ class Page:
 
     def __init__(self, url: str, statuses: Counter[int]) -> None:
         self.url, self.statuses = url, statuses
-        self.last, self.totals = "", list[int]()
+        self.events = list[Event]()
 
     async def watch(self) -> None:
         timeout = aiohttp.ClientTimeout(total=None, sock_read=30)
@@ -53,18 +39,35 @@ class Page:
             while True:
                 with suppress(aiohttp.ClientError):
                     await self.read(session)
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(AWAY_SECONDS)
 
     async def read(self, session: aiohttp.ClientSession) -> None:
-        headers = {"Last-Event-ID": self.last} if self.last else {}
+        headers = {"Last-Event-ID": self.events[-1].id} if self.events else {}
         url = f"{self.url}/events?tags=science"
         async with session.get(url, headers=headers) as response:
             self.statuses[response.status] += 1
             if response.status == 200:
                 async for event in events_of(response.content):
-                    if event.name == "counts":
-                        self.last = event.id
-                        self.totals.append(event.data["counts"]["science"])
+                    if event.id:
+                        self.events.append(event)
+
+
+class Behind:
+    """All that watch through one proxy."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy, self.statuses = proxy, Counter[int]()
+        self.pages = [Page(proxy.url, self.statuses) for _ in range(proxy.shown.streams)]
+
+    def begin(self, group: asyncio.TaskGroup) -> list["asyncio.Task[None]"]:
+        return [group.create_task(page.watch()) for page in self.pages]
+
+    def have(self, total: int) -> bool:
+        """Whether all have heard of more than that."""
+        return all(
+            page.events and page.events[-1].data.get("counts", {}).get("science", 0) > total
+            for page in self.pages
+        )
 
 
 @pytest.fixture
@@ -75,7 +78,8 @@ def webs(
     ports = {0: free_port(), 1: free_port()}
 
     def start(number: int) -> App:
-        chosen = {"REDIS_URL": redis_server.url, "MAX_VIEWERS_PER_ADDRESS": "1000"}
+        chosen = {"REDIS_URL": redis_server.url, "MAX_VIEWERS_PER_ADDRESS": "10000"}
+        chosen |= {"HASHTAGS": "science", "TICK_SECONDS": str(TICK_SECONDS)}
         folder = tmp_path / f"web{number}"
         return ending.enter_context(App(folder, "web", port=ports[number], dev=False, **chosen))
 
@@ -83,50 +87,89 @@ def webs(
 
 
 @asynccontextmanager
+async def ticking(store: Store) -> AsyncIterator[Writer]:
+    """A post in each tick, so that who misses one has too few."""
+    writer = await Writer(store).open()
+
+    async def tick() -> None:
+        while True:
+            await writer.commit({"science": 1})
+            await asyncio.sleep(TICK_SECONDS)
+
+    async with beside(tick(), "the ticks"):
+        yield writer
+
+
+@asynccontextmanager
 async def restarted(
-    webs: Callable[[int], App], folder: Path, fails: str
-) -> AsyncIterator[tuple[Counter[int], list[Page]]]:
-    """Restart both under streams; then what was answered from when both were healthy again."""
+    webs: Callable[[int], App],
+    folder: Path,
+    names: tuple[str, ...],
+    changes: Mapping[str, str] | None = None,
+) -> AsyncIterator[list[Behind]]:
+    """Both web processes were restarted under streams through these proxies."""
     running = [await asyncio.to_thread(webs(number).started) for number in (0, 1)]
-    with nginx(folder, [app.port for app in running], fails) as proxy:
-        statuses = Counter[int]()
-        pages = [Page(proxy.url, statuses) for _ in range(STREAMS)]  # type: ignore[attr-defined]
-        tasks = [asyncio.create_task(page.watch()) for page in pages]
-        await eventually(lambda: all(page.totals for page in pages), "all watch")
-        for number in (0, 1):
-            assert await asyncio.to_thread(running[number].stop) == 0
-            await asyncio.to_thread(webs(number).started)
-        statuses.clear()
-        yield statuses, pages
-        for task in tasks:
-            task.cancel()
+    ports = (running[0].port, running[1].port)
+    behind = []
+    with ExitStack() as ending:
+        for name in names:
+            shown = Shown(streams=STREAMS)
+            proxy = await asyncio.to_thread(
+                Proxy, name, folder / name, ports, shown, changes=changes
+            )
+            behind.append(Behind(ending.enter_context(proxy)))
+        async with asyncio.TaskGroup() as group:
+            tasks = [task for each in behind for task in each.begin(group)]
+            for each in behind:
+                await eventually(partial(each.have, 0), f"all watch by {each.proxy.name}", 60)
+            for number in (0, 1):
+                assert await asyncio.to_thread(running[number].stop) == 0
+                await asyncio.to_thread(webs(number).started)
+            yield behind
+            for task in tasks:
+                task.cancel()
 
 
-async def test_nobody_is_locked_out_by_a_rolling_restart(
-    webs: Callable[[int], App],
-    tmp_path: Path,
-    start_app: Callable[..., App],
-    redis_server: RedisServer,
+async def test_no_page_misses_a_tick_and_none_is_refused(
+    webs: Callable[[int], App], tmp_path: Path, store: Store
 ) -> None:
-    """With `max_fails=0`, as in deploy/nginx.conf: every page is back, none was refused, and none
-    has fewer changes than another."""
-    start_app("ingest", REDIS_URL=redis_server.url)
-    async with restarted(webs, tmp_path / "nginx", "max_fails=0") as (statuses, pages):
-        before = [len(page.totals) for page in pages]
-        await eventually(
-            lambda: all(len(p.totals) > n for p, n in zip(pages, before, strict=True)),
-            f"all go on: {statuses}",
-        )
-        assert not statuses.keys() - {200}, statuses
+    """By the files in deploy/ every page is back and has each tick, none was answered by anything
+    but 200, and so it is after a restart of each proxy."""
+    async with ticking(store) as writer, restarted(webs, tmp_path, NAMES) as behind:
+        for each in behind:
+            await asyncio.to_thread(each.proxy.restart)
+        total = writer.totals["science"]
+        for each in behind:
+            await eventually(partial(each.have, total), f"{each.proxy.name}: {each.statuses}", 60)
+    ledger = Ledger()
+    ledger.add(await store.ticks_after(""))
+    for each in behind:
+        assert each.statuses.keys() == {200}, (each.proxy.name, each.statuses)
+        for page in each.pages:
+            judge = Judge(ledger, ["science"]).read(page.events)
+            assert not judge.wrong and not judge.histories, each.proxy.name
 
 
-async def test_without_it_nginx_locks_them_out(
-    webs: Callable[[int], App],
-    tmp_path: Path,
-    start_app: Callable[..., App],
-    redis_server: RedisServer,
+async def test_without_max_fails_nginx_locks_them_out(
+    webs: Callable[[int], App], tmp_path: Path, store: Store
 ) -> None:
     """The test above can fail: by nginx's own default, 502 although both servers are healthy."""
-    start_app("ingest", REDIS_URL=redis_server.url)
-    async with restarted(webs, tmp_path / "nginx", "max_fails=1") as (statuses, _):
-        await eventually(lambda: statuses[502] > STREAMS, f"they are refused: {statuses}")
+    changes = {" max_fails=0": " max_fails=1"}
+    async with ticking(store), restarted(webs, tmp_path, ("nginx",), changes) as behind:
+        [nginx] = behind
+        nginx.statuses.clear()
+        await eventually(lambda: nginx.statuses[502] > STREAMS, f"refused: {nginx.statuses}")
+
+
+async def test_a_version_beside_a_newer_one(site: Site) -> None:
+    """What a later version adds to ticks and to the state is passed over; of another schema nothing
+    is read, and why is said."""
+    async with viewing(f"http://127.0.0.1:{site.port}/events?tags=science") as events:
+        await anext(events)
+        await anext(events)
+        await site.store.redis.hset(STATE, "later", "of a version to come")
+        await site.publish(later={"science": {"a": [1, 2]}})
+        assert (await anext(events)).data["counts"] == {"science": 2}
+        await site.store.redis.hset(STATE, "schema", str(SCHEMA + 1))
+        with pytest.raises(StoreLost, match="update this program"):
+            await site.writer.open()

@@ -62,18 +62,24 @@ class World:
         if name == "redis":
             keeps = ("--appendonly", "yes", "--appendfsync", "always")
             return RedisServer(self.binary, self.folder / name, *keeps, port=port)
-        url = self.links[name].url
-        role, folder = name.rstrip("01"), self.folder / name
+        role, folder, url = name.rstrip("01"), self.folder / name, self.url_of(name)
         return App(folder, role, port=port, REDIS_URL=url, TICK_SECONDS=TICK, **self.settings)
+
+    def url_of(self, name: str) -> str:
+        """Where this process believes Redis to be."""
+        return self.links[name].url
 
     @asynccontextmanager
     async def store(self, port: int = 0) -> AsyncIterator[Store]:
         """Redis itself, past every link."""
-        redis = connect(f"redis://127.0.0.1:{port or self.ports['redis']}")
+        redis = connect(self.direct(port))
         try:
             yield Store(redis)
         finally:
             await redis.aclose()
+
+    def direct(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port or self.ports['redis']}"
 
     async def newest(self, port: int = 0) -> str:
         """The id of the newest tick in Redis, as soon as that answers."""

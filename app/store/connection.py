@@ -2,18 +2,26 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, DefaultParser
+from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AskError, AuthenticationError, ConnectionError, RedisError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ConnectionError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from app.store.refusals import explained
+from app.store.places import Place
+from app.store.refusals import Elsewhere, explained, is_elsewhere
 
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
@@ -42,8 +50,9 @@ class LeaseLost(StoreLost):
 
 def connect(url: str, **options: Any) -> Redis:
     """A client that gives up at once: whoever calls the store decides about trying again."""
+    place = Place(url, partial(connect, **options)) if "+" in url.partition(":")[0] else None
     redis = Redis.from_url(
-        url,
+        place.first if place else url,
         socket_timeout=ANSWER_SECONDS,
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
@@ -53,7 +62,8 @@ def connect(url: str, **options: Any) -> Redis:
         **options,
     )
     pool = redis.connection_pool
-    pool.connection_class = type("Packing", (Packing, pool.connection_class), {})
+    kinds, about = ((Following, Packing), {"place": place}) if place else ((Packing,), {})
+    pool.connection_class = type("Packing", (*kinds, pool.connection_class), about)
     return redis
 
 
@@ -71,6 +81,38 @@ class Packing(AbstractConnection):
             text = str(error).partition(", with args")[0]
             error.args = (text.replace(self.password or "\0", "(hidden)"),)
             raise
+
+
+class Following(Connection):
+    """A connection to where the primary is when it is opened. Once that is told, or found, to be
+    elsewhere, each is opened anew before it is used again."""
+
+    place: ClassVar[Place]
+
+    async def connect(self) -> None:
+        if self.is_connected and (self.host, self.port) != self.place.found:
+            await self.disconnect()
+        await super().connect()  # type: ignore[no-untyped-call]
+
+    async def _connect(self) -> None:
+        self.host, self.port = await self.place.find()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+    async def read_response(self, *args: Any, **options: Any) -> Any:
+        try:
+            return await super().read_response(*args, **options)
+        except ResponseError as error:
+            if why := is_elsewhere(error):
+                self.place.doubt()
+                raise Elsewhere(why) from error
+            raise
+
+
+async def has_moved(connection: AbstractConnection | None) -> bool:
+    """Whether the primary is elsewhere than where this goes."""
+    if not isinstance(connection, Following):
+        return False
+    return await connection.place.find() != (connection.host, connection.port)
 
 
 class TooLong(ConnectionError):

@@ -63,7 +63,7 @@ def named(settings: Settings) -> Redis:
         "ssl_keyfile": settings.redis_key,
     }
     options = {name: file for name, file in files.items() if file}
-    if options and not settings.redis_url.startswith("rediss://"):
+    if options and not settings.redis_url.startswith("rediss"):
         raise SettingsError("REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.")
     try:
         redis = connect(settings.redis_url, **options)

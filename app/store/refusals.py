@@ -9,8 +9,11 @@ from redis.exceptions import (
     AskError,
     AuthenticationError,
     ClusterDownError,
+    MovedError,
     OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
+    TryAgainError,
 )
 
 from app.store import keys
@@ -29,22 +32,56 @@ REFUSALS = {
 """What Redis and Valkey write, and the right that the user lacks (ACL SETUSER)."""
 
 
+FEW_REPLICAS = "it has too few replicas (min-replicas-to-write), so nothing more can be counted"
+MOVING = "our keys are just being moved to another node of its cluster"
+
+
+class Elsewhere(ResponseError):
+    """Who has our keys, or takes writes, is another one now, or soon."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def is_elsewhere(error: ResponseError) -> str:
+    """Why this may not be the primary any more, where that can move; "" for another refusal."""
+    if isinstance(error, MovedError):
+        return "our keys have moved to another node of its cluster"
+    if isinstance(error, AskError):
+        return MOVING
+    if isinstance(error, ReadOnlyError):
+        return "what was the primary is a replica now"
+    if isinstance(error, ClusterDownError):
+        return "its cluster is down"
+    return FEW_REPLICAS if "NOREPLICAS" in str(error) else ""
+
+
 def explained(error: Exception) -> str:
     """What is missing; "" for an error of another kind. Nothing of it is what Redis wrote, but
     for a command's name."""
     text = str(error)
     if refused := certificate_error(error):
         return f"its certificate is not believed ({refused}): REDIS_CA is whose word is taken"
+    if isinstance(error, Elsewhere):
+        return error.why
     if isinstance(error, AskError):  # or MovedError, which is one
         node = f"{error.host}:{error.port}"
-        return f"our keys are on another node of its cluster: REDIS_URL must name {node}"
+        return (
+            "our keys are on another node of its cluster: "
+            f"REDIS_URL must be redis+cluster://{node}, which follows them"
+        )
+    if isinstance(error, TryAgainError):
+        return MOVING
     if isinstance(error, ClusterDownError):
         return "its cluster is down"
     if "unknown command" in text:
-        what = "it is a Sentinel, or no Redis of 6.2 or newer: REDIS_URL must name the primary"
-        return f"it does not know what it is asked: {what}"
+        sentinel = "it is a Sentinel, whose REDIS_URL is redis+sentinel://host/name"
+        return f"it does not know what it is asked: {sentinel}, or no Redis of 6.2 or newer"
     if "MISCONF" in text:
         return DISK
+    if "NOREPLICAS" in text:
+        return FEW_REPLICAS
     if isinstance(error, AuthenticationError):
         wrong = "invalid" in text or "WRONGPASS" in text
         return f"{'it does not take' if wrong else 'it asks for'} the password of REDIS_URL"

@@ -1,0 +1,168 @@
+"""Every proxy in deploy/, under the root and a path of its own, over HTTP/1.1 and with TLS and HTTP/2:
+what was found stands in docs/proxies.md, which `make proxies` writes; that takes minutes, so without
+it one of them stands for all, and nobody looks at the time."""
+
+import asyncio
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deployed import NAMES, Proxy, Shown, Way, streaming, tls_folder, version_of
+from served import Site
+from servers import ROOT, eventually
+from test_deployed import check_page, started
+
+from app.process import beside
+
+LONG = os.environ.get("PROXIES") == "all"
+EVENTS = 40 if LONG else 5
+LATEST = 100
+"""Milliseconds that an event may come later than to a direct client."""
+IDLE, WATCHED = 6, 15 if LONG else 7
+"""Seconds after which the proxy cuts a silent stream, and that one without a change is watched."""
+CELLS = [
+    (name, path, version) for name in NAMES for path in ("/", "/pulse/") for version in ("1.1", "2")
+]
+TABLE = """# Behind proxies
+
+Written by `make proxies` on {date}, with the files in [deploy/](../deploy/README.md): curl beside the
+proxy and the app on one machine, the proxy's gzip on. "Late" is how much later than to a direct client
+the latest of {events} events came; "idle": a stream without a change outlived {watched} s of a proxy that
+cuts a silent one after {idle} s (Caddy never does); "left": after which time the app had let go of a client
+that went away, with ten events a second; "restart": that of the proxy was missed by no page. What a restart of the app does is in
+tests/test_rolling.py, for all of them.
+
+| proxy | path | HTTP | page and files | late | idle | left | restart |
+|---|---|---|---|---|---|---|---|
+{rows}
+"""
+
+
+@dataclass
+class Row:
+    """What was found of one proxy, shown in one way."""
+
+    name: str
+    """And its version."""
+    path: str
+    version: str
+    """Of HTTP; 2 is with TLS."""
+    files: int
+    """How many came, beside the page."""
+    late: float
+    """Milliseconds, of the latest event."""
+    left: float
+    """Milliseconds until a client was let go of."""
+
+    def __str__(self) -> str:
+        secure = "2, TLS" if self.version == "2" else self.version
+        return (
+            f"| {self.name} | `{self.path}` | {secure} | all {self.files} | {self.late:.1f} ms | "
+            f"outlived | {self.left:.0f} ms | none missed |"
+        )
+
+
+async def test_the_whole_matrix(ending: ExitStack, tmp_path: Path, site: Site) -> None:
+    rows = []
+    tls = tls_folder(tmp_path / "tls")
+    for name, path, version in CELLS if LONG else [("Apache", "/pulse/", "2")]:
+        how = Shown(path, tls if version == "2" else None, idle=IDLE)
+        folder = tmp_path / f"{name}{path.strip('/')}{version}"
+        proxy = await started(ending, name, folder, site, how)
+        rows.append(await tried(proxy, version, site))
+    if LONG:
+        write(rows)
+        assert max(row.late for row in rows) <= LATEST
+
+
+def write(rows: list[Row]) -> None:
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    text = TABLE.format(
+        date=date, events=EVENTS, idle=IDLE, watched=WATCHED, rows="\n".join(map(str, rows))
+    )
+    (ROOT / "docs" / "proxies.md").write_text(text)
+
+
+async def tried(proxy: Proxy, version: str, site: Site) -> Row:
+    way = proxy.way(version)
+    files = await check_page(way)
+    late = await lateness(way, site)
+    await outlive(way, site)
+    left = await leave(way, site)
+    await restart(proxy, way, site)
+    await asyncio.to_thread(proxy.end)
+    name = f"{proxy.name} {version_of(proxy.name)}"
+    return Row(name, proxy.shown.path, version, files, late, left)
+
+
+async def lateness(way: Way, site: Site) -> float:
+    """How much later the latest event came than to a direct client, in milliseconds."""
+    direct, behind = dict[int, float](), dict[int, float]()
+    straight = Way(f"http://127.0.0.1:{site.port}")
+    async with beside(read(straight, direct), "direct"), beside(read(way, behind), "behind"):
+        await eventually(lambda: direct and behind, "both see")
+        for _ in range(EVENTS):
+            await site.publish()
+            await asyncio.sleep(0.1)
+        last = site.writer.totals["science"]
+        await eventually(lambda: last in direct and last in behind, "both have all")
+    both = direct.keys() & behind.keys()
+    assert len(both) > EVENTS
+    return 1000 * max(behind[total] - direct[total] for total in both)
+
+
+async def read(way: Way, came: dict[int, float]) -> None:
+    """When each total came first."""
+    async with streaming(way) as events:
+        async for event in events:
+            if event.data:
+                came.setdefault(event.data["counts"]["science"], time.monotonic())
+
+
+async def outlive(way: Way, site: Site) -> None:
+    """A hashtag that nobody uses, while ticks go on; the stream is one and the same to the end."""
+
+    async def tick() -> None:
+        while True:
+            await site.publish(science=0)
+            await asyncio.sleep(0.5)
+
+    async with beside(tick(), "the ticks"), streaming(way, "football") as events:
+        end = time.monotonic() + WATCHED
+        async with asyncio.timeout(WATCHED + IDLE):
+            assert (await anext(events)).retry == 2000
+            while time.monotonic() < end:
+                assert (await anext(events)).data["counts"] == {"football": 0}
+
+
+async def leave(way: Way, site: Site) -> float:
+    """Milliseconds until a client that went away is let go of."""
+    async with streaming(way) as events:
+        await anext(events)
+        await anext(events)
+        assert site.feed.fanouts
+    gone = time.monotonic()
+    while site.feed.fanouts:
+        await site.publish()
+        await asyncio.sleep(0.1)
+        assert time.monotonic() < gone + WATCHED
+    return 1000 * (time.monotonic() - gone)
+
+
+async def restart(proxy: Proxy, way: Way, site: Site) -> None:
+    """What was missed meanwhile comes by the next one, in order."""
+    async with streaming(way) as events:
+        await anext(events)
+        first = await anext(events)
+        total = first.data["counts"]["science"]
+        await asyncio.to_thread(proxy.end)
+        await site.publish()
+        await site.publish()
+        await asyncio.to_thread(proxy.start)
+    async with streaming(way, last=first.id) as events:
+        await anext(events)
+        came = [(await anext(events)).data["counts"]["science"] for _ in range(2)]
+    assert came == [total + 1, total + 2]
