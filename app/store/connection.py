@@ -108,11 +108,11 @@ class Following(Connection):
             raise
 
 
-async def has_moved(connection: AbstractConnection | None) -> bool:
-    """Whether the primary is elsewhere than where this goes."""
-    if not isinstance(connection, Following):
-        return False
-    return await connection.place.find() != (connection.host, connection.port)
+async def check_place(connection: AbstractConnection | None) -> None:
+    """Raises StoreLost where the primary is elsewhere by now than where this goes."""
+    if isinstance(connection, Following):
+        if await connection.place.find() != (connection.host, connection.port):
+            raise StoreLost("Redis: its primary is another one now.")
 
 
 class TooLong(ConnectionError):

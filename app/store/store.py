@@ -14,7 +14,7 @@ from app.messages import Tick, is_after
 from app.store import keys
 from app.store.connection import LeaseLost as LeaseLost
 from app.store.connection import StoreLost as StoreLost
-from app.store.connection import TooLong, has_moved, store_lost
+from app.store.connection import TooLong, check_place, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
 from app.store.refusals import evicts
 from app.store.state import Commit, State, is_id
@@ -295,9 +295,8 @@ class Store:
     async def _next(self, pubsub: PubSub, silence: float) -> Any:
         try:
             with store_lost():
-                message = await pubsub.get_message(timeout=silence)
-                if message is None and await has_moved(pubsub.connection):
-                    raise StoreLost("Redis: its primary is another one now.")
+                if (message := await pubsub.get_message(timeout=silence)) is None:
+                    await check_place(pubsub.connection)
                 return message
         except StoreLost as lost:
             if isinstance(lost.__cause__, TooLong):
