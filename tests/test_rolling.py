@@ -24,6 +24,8 @@ STREAMS = int(os.environ.get("STREAMS", 20))
 TICK_SECONDS = 0.4
 AWAY_SECONDS = 0.3
 """After which a page comes back: sooner than it is asked to."""
+DOWN_SECONDS = 6 if STREAMS >= 500 else 0
+"""How long a web process is away; Caddy tries for 5."""
 
 
 class Page:
@@ -124,6 +126,7 @@ async def restarted(
                 await eventually(partial(each.have, 0), f"all watch by {each.proxy.name}", 60)
             for number in (0, 1):
                 assert await asyncio.to_thread(running[number].stop) == 0
+                await asyncio.sleep(DOWN_SECONDS)
                 await asyncio.to_thread(webs(number).started)
             yield behind
             for task in tasks:

@@ -110,9 +110,10 @@ class Following(Connection):
 
 async def check_place(connection: AbstractConnection | None) -> None:
     """Raises StoreLost where the primary is elsewhere by now than where this goes."""
-    if isinstance(connection, Following):
-        if await connection.place.find() != (connection.host, connection.port):
-            raise StoreLost("Redis: its primary is another one now.")
+    if not isinstance(connection, Following):
+        return
+    if await connection.place.find() != (connection.host, connection.port):
+        raise StoreLost("Redis: its primary is another one now.")
 
 
 class TooLong(ConnectionError):
