@@ -1,17 +1,19 @@
 """Ledger, commits and reconciliation against a model, through every fault there is.
 
-The model is a dictionary: which posts are in Redis, and the minute in which each is counted. It
-says of each fault which of them are in Redis afterwards, and what is brought again.
+The model is a dictionary: which posts are in Redis, and the minute in which each is counted; and,
+beside it, the authors of each day and hashtag (people_model.py). It says of each fault which of
+them are in Redis afterwards, and what is brought again.
 """
 
 import asyncio
 import logging
 import os
 from collections import Counter as Plain
-from collections.abc import AsyncIterator, Container, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Container, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,13 +27,17 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from people_model import Crowds, Hashed
 from servers import RedisServer
 from test_ingest import bring_back, copy
 
+from app.ingest import people
 from app.ingest.clock import RedisClock
 from app.ingest.counter import Cut
+from app.ingest.day_keys import DayKeys
 from app.ingest.ingester import Ingester
 from app.ingest.ledger import OLDEST_MINUTES, OLDEST_TRACKED_MINUTES
+from app.ingest.people import People
 from app.ingest.writer import Writer
 from app.messages import MINUTE, MinuteCount, Post, Tick
 from app.settings import read
@@ -48,6 +54,8 @@ STEPS = 40
 PHASES = (Phase.generate, *[Phase.shrink] * ("MODEL_SHRINK" in os.environ))
 """Making a failure small takes minutes: that is for whoever looks for its cause."""
 TRACKED, OTHERS = ("a", "b"), ("c", "d")
+AUTHORS, FEW = ("", "1", "2", "3"), 3
+"""Of each source; more of a hashtag than FEW are a crowd (it is 100 in truth)."""
 
 
 class Still(Source):
@@ -113,23 +121,28 @@ class Group:
 
 @dataclass
 class Given:
-    """A post, or some of a minute's. minute: 0 for the present one, until a tick takes it."""
+    """A post, or some of a minute's. minute: 0 for the present one, until a tick takes it; hashed:
+    its author, once it is cut."""
 
     source: str
     tag: str
     minute: int = 0
     past: bool = False
+    author: str = ""
+    hashed: Hashed | None = None
+    is_cut: bool = False
 
 
 @dataclass
 class Copy:
-    """Redis as it was, the names of its last commits, how many, and which posts were in it."""
+    """Redis as it was, the names of its last commits, how many, which posts were in it, and whose."""
 
     data: dict[bytes, bytes] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
     last: str = ""
     number: int = 0
     there: dict[int, int] = field(default_factory=dict)
+    crowds: Crowds = field(default_factory=lambda: Crowds(DayKeys()))
 
 
 Made = tuple[int, str, list[int]]
@@ -138,17 +151,20 @@ Made = tuple[int, str, list[int]]
 
 @dataclass
 class Model:
-    """given: all posts, by number. there: those in Redis, to the minute in which they count.
+    """crowds: the authors in Redis. given: all posts, by number. there: those in Redis, to the
+    minute in which they count; prints: what Redis says of the days' keys since the last commit.
     waiting: those that are brought with the next tick; entered: such of them as were in Redis
     before an answer was lost. made: the commits that are remembered; again: such as are to be
     made again."""
 
+    crowds: Crowds
     given: list[Given] = field(default_factory=list)
     there: dict[int, int] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
     entered: set[int] = field(default_factory=set)
     made: list[Made] = field(default_factory=list)
     again: list[Made] = field(default_factory=list)
+    prints: Mapping[int, str] = field(default_factory=dict)
 
     def begin(self, now: int, name: str, again: Iterable[Made] = ()) -> None:
         self.made, self.again, self.entered = [(now, name, [])], list(again), set()
@@ -160,6 +176,14 @@ class Model:
                 of = self.given[n]
                 oldest = OLDEST_TRACKED_MINUTES if of.tag in TRACKED else OLDEST_MINUTES
                 self.there[n] = of.minute if now - oldest <= of.minute <= now else now
+                self.crowds.enter(of.tag, of.hashed, now, self.prints)
+
+    def cut(self, now: int) -> None:
+        """What waits and was not cut before is, in this minute."""
+        for of in [self.given[n] for n in self.waiting]:
+            if not of.is_cut:
+                of.hashed = self.crowds.hashed(of.source, of.author, of.minute, now)
+                of.is_cut = True
 
     def store(self, now: int, name: str) -> None:
         """What waited is in Redis, and remembered for 15 minutes."""
@@ -186,7 +210,7 @@ class Model:
         made = [*self.made, *self.again]
         known = [n for n, one in enumerate(made) if one[1] and one[1] in is_now.names]
         keep = known[-1] + 1 if known else 0 if older else len(self.made)
-        self.there = dict(is_now.there)
+        self.there, self.crowds = dict(is_now.there), is_now.crowds.copy()
         self.begin(now, is_now.last, made[keep:])
 
     def is_read_again(self, posts: Container[int]) -> None:
@@ -208,7 +232,9 @@ class Machine(RuleBasedStateMachine):
     def start(self) -> None:
         self.run(self.redis.flushall())
         self.store, self.up = FaultyStore(self.redis), 0.0
-        self.model, self.copies = Model(), [Copy()]
+        self.day_keys = DayKeys(random=Random(0).randbytes)
+        crowds = Crowds(self.day_keys)
+        self.model, self.copies = Model(crowds), [Copy(crowds=crowds.copy())]
         self.went_back, self.newest, self.lost = False, 0, ""
         self.restart()
 
@@ -227,8 +253,9 @@ class Machine(RuleBasedStateMachine):
         }
         self.group: Any = Group()
         self.ingester = Ingester(
-            list(self.sources.values()), self.store, TRACKED, 0.5, elapsed=lambda: self.up
-        )
+            list(self.sources.values()), self.store, TRACKED, 0.5,
+            elapsed=lambda: self.up, day_keys=self.day_keys,
+        )  # fmt: skip
         self.run(self.redis.delete(keys.LEASE))
         state = self.run(self.store.load())
         self.ingester.begin(state)
@@ -257,11 +284,12 @@ class Machine(RuleBasedStateMachine):
         place = sum(one.source == of.source for one in self.model.given[: number + 1])
         source = self.sources[of.source]
         source.catching_up = of.past
+        of.is_cut = False
         if not of.past:
             of.minute = counter.minute if counter.waited else 0
         cursor = "" if of.source == "x" else str(place)
         tags = {of.tag: of.tag.upper()}
-        post = Post(of.source, str(number), of.minute * MINUTE, "", tags, cursor)
+        post = Post(of.source, str(number), of.minute * MINUTE, of.author, tags, cursor)
         self.ingester.take(source, post)
         if source.complete or of.tag in TRACKED:
             self.model.waiting.append(number)
@@ -269,13 +297,14 @@ class Machine(RuleBasedStateMachine):
     @rule(
         source=st.sampled_from(["replay", "bluesky", "x"]),
         tag=st.sampled_from(TRACKED + OTHERS),
-        posts=st.integers(1, 3),
+        authors=st.lists(st.sampled_from(AUTHORS), min_size=1, max_size=3),
         ago=st.sampled_from([0, 0, 0, 0, 0, 3, 70, 1500, 47 * 60, 49 * 60, 10_000, -5]),
     )
-    def give(self, source: str, tag: str, posts: int, ago: int) -> None:
+    def give(self, source: str, tag: str, authors: list[str], ago: int) -> None:
         """Posts of now, and of minutes that are over."""
-        for _ in range(posts):
-            self.model.given.append(Given(source, tag, self.now - ago if ago else 0, bool(ago)))
+        for author in authors:
+            minute = self.now - ago if ago else 0
+            self.model.given.append(Given(source, tag, minute, bool(ago), author))
             self.hand_over(len(self.model.given) - 1)
 
     @rule(tag=st.sampled_from(TRACKED), ago=st.integers(1, 200), posts=st.integers(0, 3))
@@ -300,6 +329,7 @@ class Machine(RuleBasedStateMachine):
         """All is stored, and nobody knows."""
         self.store.fail = "answer"
         assert not self.commit()
+        self.model.prints = self.run(self.store.load()).people
         self.model.enter(self.model.waiting, self.ingester.clock.now() // MINUTE)
         self.model.entered = set(self.model.waiting)
         self.lost = self.ingester.commits.trying.name
@@ -312,13 +342,17 @@ class Machine(RuleBasedStateMachine):
         for number in self.model.waiting:
             of = self.model.given[number]
             of.minute = of.minute or ingester.counter.minute
+        if not ingester.counter.waited:
+            self.model.cut(ingester.counter.minute)
         for tick in self.store.told[told:]:
             self.forget(tick)
         is_done = ingester.commits.made is made and ingester.commits.trying is not trying
         if trying and trying.name == self.lost and is_done:
             self.model.is_answered(ingester.clock.now() // MINUTE, self.lost)
         if done:
+            self.model.prints = ingester.commits.stored.people
             self.model.store(ingester.clock.now() // MINUTE, ingester.commits.stored.commit)
+            self.run(self.compare_tick())
         self.read_what_began()
         self.run(self.expire())
         return bool(done)
@@ -332,6 +366,7 @@ class Machine(RuleBasedStateMachine):
             assert self.went_back or max(seen, default=0) < hour - 48
             for n in [n for n in model.there if model.given[n].tag == tag]:
                 del model.there[n]
+            model.crowds.forget(tag, tick.at // MINUTE)
 
     async def expire(self) -> None:
         """Redis's own clock is far behind the one that it tells."""
@@ -340,6 +375,7 @@ class Machine(RuleBasedStateMachine):
             life = {"hour": 49, "kept": 8 * 24 + 1, "day": 400 * 24}[kind]
             if number * (24 if kind == "day" else 1) + life <= hour:
                 await self.redis.delete(key)
+        await self.model.crowds.expire(self.redis, hour)
 
     @rule(minutes=st.sampled_from([0.05, 0.5, 1, 1, 7, 16, 61, 5 * 60, 26 * 60, 50 * 60]))
     def time_passes(self, minutes: float) -> None:
@@ -361,8 +397,8 @@ class Machine(RuleBasedStateMachine):
     async def as_it_is(self) -> Copy:
         state = await self.store.load()
         names = frozenset({state.commit, *state.recent})
-        there = dict(self.model.there)
-        return Copy(await copy(self.store), names, state.commit, state.number, there)
+        there, crowds = dict(self.model.there), self.model.crowds.copy()
+        return Copy(await copy(self.store), names, state.commit, state.number, there, crowds)
 
     @rule(which=st.integers(0, 5), stranger=st.booleans())
     def goes_back(self, which: int, stranger: bool) -> None:
@@ -375,6 +411,7 @@ class Machine(RuleBasedStateMachine):
             self.model.becomes(was, self.now, was.number + stranger < believed.number)
         else:  # as the ingester believes: at most a try is undone whose answer was lost
             self.model.there, self.model.entered = dict(was.there), set()
+            self.model.crowds = was.crowds.copy()
         if stranger:
             self.stranger("x", "a")
         self.commit()
@@ -399,7 +436,8 @@ class Machine(RuleBasedStateMachine):
 
     async def write(self, source: str, tag: str) -> str:
         clock = RedisClock(lambda: self.up)
-        writer = Writer(self.store, TRACKED, 10**6, clock, self.ingester.name)
+        people = People(self.day_keys)
+        writer = Writer(self.store, TRACKED, 10**6, clock, self.ingester.name, people)
         state = await self.store.load()
         writer.begin(state)
         cut = Cut(self.now, {source: {tag: 1}})
@@ -418,7 +456,19 @@ class Machine(RuleBasedStateMachine):
                 return
         raise AssertionError("it does not settle")
 
+    async def compare_tick(self) -> None:
+        """The people of what the newest tick changed."""
+        [(id, fields)] = await self.redis.xrevrange(keys.LOG, count=1)
+        tick = Tick.from_json(fields[b"tick"].decode(), id.decode())
+        if tick.day:
+            number = {tag: self.model.crowds.number(tick.day, tag) for tag in tick.counts}
+            assert tick.people == number
+        else:
+            assert self.went_back, "the keys are the same for all"
+
     async def compare(self) -> None:
+        frozen = self.ingester.commits.stored.frozen
+        await self.model.crowds.compare(self.redis, frozen if not self.went_back else 0, TRACKED)
         model, hour = self.model, self.newest
         found = await past_our_code.totals_by_source(self.store)
         totals = {(s, t): n for t, parts in found.items() for s, n in parts.items() if n}
@@ -473,7 +523,7 @@ async def all_fields(redis: Any) -> dict[str, dict[Of, keys.Past]]:
     found: dict[str, dict[Of, keys.Past]] = {"hour": {}, "kept": {}, "day": {}}
     for key, (kind, number, source) in (await numbered(redis)).items():
         for name, value in (await redis.hgetall(key)).items():
-            if name:
+            if name and source != "people":
                 found[kind][source, name.decode(), number] = keys.Past.read(value)
     return found
 
@@ -505,9 +555,14 @@ def redis_for_all(tmp_path: Path) -> Iterator[RedisServer]:
         yield server
 
 
-def test_every_fault_against_the_model(redis_for_all: RedisServer) -> None:
-    """Increments of now and of the past, lost answers, older copies, an empty Redis, strangers,
-    forgetting, ends of hours and days, restarts, moves that are cut, clocks that jump."""
+def test_every_fault_against_the_model(
+    redis_for_all: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Increments of now and of the past, their authors, lost answers, older copies, an empty Redis,
+    strangers, forgetting, ends of hours and days, restarts, moves that are cut, clocks that jump."""
+    monkeypatch.setattr(keys, "FEW", FEW)
+    monkeypatch.setattr(people, "FEW", FEW)
+    monkeypatch.setattr(people, "MOST_BYTES", FEW * keys.AUTHOR_BYTES)
     logging.disable(logging.WARNING)
     Machine.loop = asyncio.new_event_loop()
     Machine.redis = connect(redis_for_all.url)
