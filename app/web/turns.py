@@ -3,9 +3,9 @@
 import asyncio
 from typing import Protocol
 
-A_TURN = 2000
+A_TURN = 1000
 """So much is made before others get their turn. A point of the past, a total of a missed tick and a
-kilobyte that is joined count as one each: some 2 ms, 4 where totals are told by source."""
+kilobyte that is joined count as one each: some 1 ms, 2 where totals are told by source."""
 
 
 class Waits(Protocol):
@@ -28,8 +28,8 @@ class Turns:
 
     @property
     def has_room(self) -> bool:
-        """Whether enough is left to join what was written: the longest past takes half a turn, and
-        what is longer than a turn has one to itself."""
+        """Whether enough is left to join what was written. The past of 15 minutes of 20 hashtags by
+        source is two turns long, and nothing else comes in the one that it begins."""
         return self.left >= A_TURN // 2
 
     def spend(self, cost: int) -> None:
