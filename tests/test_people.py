@@ -131,6 +131,17 @@ async def test_a_crowd_has_the_authors_of_all_networks(store: DatedStore, tmp_pa
     assert await people(store, "many") == pytest.approx(103, abs=4)
 
 
+async def test_two_networks_make_a_crowd_in_one_commit(store: DatedStore, tmp_path: Path) -> None:
+    """Each with few: what stands in the field is the number of all, not the few of the first."""
+    desk = await Desk(store, tmp_path / "keys").open()
+    for n in range(60):
+        for source in ("a", "b"):
+            desk.post(f"{n}", "science", source=source)
+    found = (await desk.tick()).people["science"]
+    assert found == pytest.approx(120, abs=4)
+    assert await people(store, "science") == found
+
+
 async def test_what_is_counted_again_changes_nothing(
     store: DatedStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,6 +138,7 @@ def add(pages: Pages, day: int, tags: Mapping[str, bytes], crowds: Crowds) -> No
         together = dict.fromkeys([*split(before), *split(authors)])
         if len(together) > FEW:
             crowds[day, tag] = b"".join(together)
+            changed.pop(tag, None)  # what another network brought before is among them
         elif len(together) > known:
             changed[tag] = b"".join(together)
 
