@@ -1,5 +1,6 @@
 """`python -m app`, or `hashtag-pulse` where a wheel is installed, runs ingester and web together;
-with `ingest` or `web` one alone; `check` is for before going live, `record` for a recording.
+with `ingest` or `web` one alone; `check` is for before going live, `record` for a recording,
+`export` and `import` for a backup.
 
 Builds the parts; owns logging and the order of the end.
 """
@@ -20,6 +21,7 @@ from hypercorn.asyncio import serve
 from quart import Quart
 
 from app import VERSION
+from app.commands.backup import export_to, import_from
 from app.commands.check import check, redis_warnings
 from app.commands.record import network, record, recording
 from app.ingest.day_keys import DayKeys
@@ -31,6 +33,7 @@ from app.process import beside, end_of, stop_event, stop_with_parent
 from app.settings import Settings, SettingsError, load, showable, unknown_names
 from app.sources import Source, SourceLost, check_sources, pick
 from app.store.embedded import DataInUse, store
+from app.store.lines import NotAnExport
 from app.store.store import Store, StoreLost
 from app.systemd import supervised
 from app.web.app import create_app
@@ -59,13 +62,15 @@ def main() -> None:
     try:
         settings = load()
         begin_logging(settings.log_format)
-        if command not in ("web", "record"):
+        if command in ("run", "ingest", "check"):
             check_sources(settings)
         with asyncio.Runner() as runner:
             if command == "check":
                 sys.exit(0 if runner.run(checked(settings)) else 1)
             elif command == "record":
                 runner.run(recorded(settings, chosen.source, chosen.file))
+            elif command in ("export", "import"):
+                runner.run(backed_up(settings, command))
             elif command == "web" and chosen.workers > 1:
                 with ExitStack() as stack:
                     shared = shared_configs(settings, chosen.workers)
@@ -77,7 +82,7 @@ def main() -> None:
                 with closing(server_config(settings)) if serves else nullcontext() as config:
                     socket = chosen.beside_parent if command == "web" else ""
                     runner.run(run(command, settings, config, socket))
-    except (SettingsError, CannotStart, DataInUse, StoreLost) as error:
+    except (SettingsError, CannotStart, DataInUse, StoreLost, NotAnExport) as error:
         sys.exit(f"hashtag pulse: {error}")
     except KeyboardInterrupt:  # before, or without, a handler of our own
         sys.exit(130)
@@ -98,6 +103,8 @@ def arguments() -> argparse.Namespace:
     record = commands.add_parser("record", help="write what a source receives, for replay")
     record.add_argument("--source", required=True, type=network, help="the network's name")
     record.add_argument("file", type=Path)
+    commands.add_parser("export", help="write all that was counted to standard output")
+    commands.add_parser("import", help="read that from standard input into an empty Redis")
     return parser.parse_args()
 
 
@@ -135,6 +142,19 @@ async def recorded(settings: Settings, name: str, file: Path) -> None:
         raise CannotStart(f"{name}: {lost}") from lost
     except OSError as error:
         raise CannotStart(f"{file} cannot be written: {error.strerror}.") from error
+
+
+async def backed_up(settings: Settings, command: str) -> None:
+    """Export to standard output, or import from standard input. Raises CannotStart where that
+    cannot be written or read."""
+    try:
+        async with store(settings, join=True) as opened:
+            if command == "export":
+                await export_to(opened, sys.stdout.fileno())
+            else:
+                await import_from(opened, sys.stdin.buffer)
+    except OSError as error:
+        raise CannotStart(f"The {command} cannot go on: {error.strerror}.") from error
 
 
 def picked(settings: Settings, opened: Store, name: str) -> Source:

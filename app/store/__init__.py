@@ -11,6 +11,9 @@
     spans.py         stretches of time
     source_log.py    what the sources did in the past
     past.py          hours and days of the past
+    lines.py         the lines of an export
+    exporting.py     all that is kept, while others count
+    importing.py     an export, into a Redis that has nothing yet
     redis_server.py  keeps a Redis server running beside us
     embedded.py      a private Redis when none is given
 

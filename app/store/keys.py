@@ -3,7 +3,8 @@
 All keys carry the hash tag {hashtag}, so that they live in one slot of a cluster.
 
     state                    hash    for ever   schema, version, commit, recent, tick, networks,
-                                                moved, people, frozen, sources, cursor:<source>
+                                                moved, people, frozen, sources, cursor:<source>,
+                                                importing
     totals:<source>          hash    a hashtag: 48 h after its last post in any source, a tracked
                                      one for ever: "posts hour", since it was first seen
     hour:<n>:<source>        hash    48 h       every hashtag: its minutes with posts (Past)
@@ -41,6 +42,7 @@ take twice the memory, and several commands for each in every commit.
 import struct
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from app.messages import DAY, HOUR
@@ -99,6 +101,11 @@ def day(number: int, source: str) -> str:
 
 def seen(source: str, minute: int) -> str:
     return f"{PREFIX}seen:{source}:{minute}"
+
+
+def spent(source: str, number: int) -> str:
+    """The account of a day, as app/sources/x/budget.py has it."""
+    return f"{SPENT}:{source} {datetime.fromtimestamp(number * DAY // 1000, UTC):%Y-%m-%d}"
 
 
 def people(number: int) -> str:

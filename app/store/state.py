@@ -117,7 +117,12 @@ def is_id(text: str) -> bool:
 
 
 def check_schema(texts: Mapping[str, str]) -> None:
-    """Raises StoreLost when the data is another version's."""
+    """Raises StoreLost when the data is another version's, or half an import's."""
+    if texts.get("importing"):
+        raise StoreLost(
+            "Redis: an import into it was not finished: repeat it, or empty this Redis (the "
+            "private one: remove its DATA_FOLDER)."
+        )
     schema = texts.get("schema", "1" if texts.get("version") else str(keys.SCHEMA))
     if schema == str(keys.SCHEMA):
         return

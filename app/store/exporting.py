@@ -1,0 +1,172 @@
+"""All that is kept of the past, read in small steps while others count.
+
+What is over is read first, each hashtag's total and its present hour last and at one moment: so
+its line is right by itself, as of then, and the lines of two hashtags are some seconds apart at
+the most. Where each source goes on, and what it would bring again, is read when all else is: who
+goes on from there counts nothing twice. What came while all this went on may be missing in an hour
+that was read before; where nobody counts, it is all of one moment.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+
+from app import VERSION
+from app.messages import DAY, HOUR, MINUTE
+from app.store import keys
+from app.store.connection import StoreLost
+from app.store.lines import (
+    MARKS_A_LINE,
+    Day,
+    End,
+    Head,
+    Hour,
+    Kept,
+    Line,
+    Marks,
+    People,
+    Sources,
+    Spent,
+    Total,
+)
+from app.store.past import read_states
+from app.store.state import SEVERAL, State
+from app.store.store import Store
+
+PAGE = 1000
+"""Fields that are read at once, some 5 milliseconds."""
+Kind = type[Day] | type[Kept] | type[Hour]
+
+
+async def export(store: Store, page: int = PAGE) -> AsyncIterator[Line]:
+    """Every line, the first to the last. Raises StoreLost, also where nothing was ever counted."""
+    begun = await store.load()
+    if not begun.version:
+        raise StoreLost("Redis: nothing was ever counted in it, so there is nothing to export.")
+    yield Head(keys.SCHEMA, VERSION, secrets.token_hex(8), begun.time)
+    lines = 1
+    for part in (over, present, beside):
+        async for line in part(store, begun, page):
+            lines += 1
+            yield line
+    yield await end(store, begun, lines)
+
+
+async def over(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+    """The hours and days of the past, and the days' numbers of people."""
+    hour = keys.hour_of(begun.time)
+    today = hour // 24
+    places: dict[Kind, range] = {
+        Day: range(today - keys.DAY_DAYS - 1, today + 1),
+        Kept: range(hour - keys.KEPT_HOURS - 1, hour + 1),
+        Hour: range(hour - keys.HOUR_HOURS - 1, hour),
+    }
+    for source in begun.networks:
+        for kind, numbers in places.items():
+            for number in numbers:
+                async for tag, value in fields_of(store, kind.key(number, source), page):
+                    with skipping(store, tag):
+                        yield part_of(kind, source, tag, number, value)
+    for number in places[Day]:
+        async for tag, value in fields_of(store, keys.people_kept(number), page):
+            with skipping(store, tag):
+                yield People(tag, number * DAY, int(value))
+
+
+async def present(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+    """Totals, each with what its hashtag has in the present hour, and in one that begins now."""
+    first = keys.hour_of(begun.time)
+    last = begun
+    for source in begun.networks:
+        # when it was counted comes first: a minute that is read later has posts, or is not there
+        hour = keys.hour(first, source)
+        for counted in (await store.read({hour: [""]}))[1][hour].values():
+            with skipping(store, hour):
+                yield part_of(Hour, source, "", first, counted)
+        async for tags in pages_of(store, keys.totals(source), page):
+            hours = {keys.hour(n, source): n for n in range(first, keys.hour_of(last.time) + 2)}
+            wanted = dict.fromkeys((keys.totals(source), *hours), tags)
+            last, values = await store.read(wanted)
+            for tag, value in values.pop(keys.totals(source)).items():
+                with skipping(store, tag):
+                    posts, seen = keys.read_posts(value)
+                    yield Total(source, tag, posts, seen * HOUR)
+            for key, fields in values.items():
+                for tag, value in fields.items():
+                    with skipping(store, tag):
+                        yield part_of(Hour, source, tag, hours[key], value)
+
+
+async def beside(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+    """What the sources did, what they would bring again, and what was paid for."""
+    for at, sources in read_states(await store.states_since(0)):
+        yield Sources(at, sources)
+    for source in begun.networks:
+        for number in (begun.time // DAY - 1, begun.time // DAY):
+            found = fields_of(store, keys.spent(source, number), page)
+            posts = [int(n) async for _, n in found if n.isdigit()]
+            if posts:
+                yield Spent(source, number * DAY, sum(posts))
+    for source, newest in (await store.load()).seen.items():
+        for minute in range(newest - keys.SEEN_MINUTES, newest + 1):
+            [members] = await store.members([keys.seen(source, minute)])
+            hashes = sorted(each.hex() for each in members)
+            for n in range(0, len(hashes), MARKS_A_LINE):
+                yield Marks(source, minute * MINUTE, hashes[n : n + MARKS_A_LINE])
+
+
+async def end(store: Store, begun: State, lines: int) -> End:
+    """Where all goes on. Of a source that began to count meanwhile there is nothing."""
+    state = await store.load()
+    states = read_states([(0, {b"sources": state.told.encode()})])
+    return End(
+        lines=lines,
+        networks=list(begun.networks),
+        moved=begun.moved * HOUR,
+        frozen=begun.frozen * DAY,
+        cursors={n: cursor for n, cursor in state.cursors.items() if n in begun.networks},
+        sources=states[0][1] if states else {},
+        people=[day * DAY for day in unknown_days(begun.people, begun.frozen)],
+    )
+
+
+def unknown_days(people: Mapping[int, str], frozen: int) -> list[int]:
+    """Days whose authors are known by their hashes alone, or not at all."""
+    return [day for day, found in people.items() if day > frozen or found == SEVERAL]
+
+
+async def fields_of(store: Store, key: str, page: int) -> AsyncIterator[tuple[str, bytes]]:
+    """All fields of a hash, a page at a time; one may come twice."""
+    cursor = -1
+    while cursor:
+        cursor, found = await store.scan(key, max(cursor, 0), page)
+        for name, value in found.items():
+            with skipping(store, key):
+                yield name.decode(), value
+
+
+async def pages_of(store: Store, key: str, page: int) -> AsyncIterator[list[str]]:
+    """The names of its fields, some at a time."""
+    names: list[str] = []
+    async for name, _ in fields_of(store, key, page):
+        names.append(name)
+        if len(names) >= page:
+            yield names
+            names = []
+    if names:
+        yield names
+
+
+def part_of(kind: Kind, source: str, tag: str, number: int, value: bytes) -> Line:
+    """Raises ValueError for a value that is none of ours."""
+    past = keys.Past.read(value)
+    return kind(source, tag, number * kind.lasts, past.total, sorted(past.slots.items()))
+
+
+@contextmanager
+def skipping(store: Store, what: str) -> Iterator[None]:
+    """Pass over what is none of ours."""
+    try:
+        yield
+    except ValueError as error:
+        store.skip(f"{what[:100]!r} is not exported: {error}")
