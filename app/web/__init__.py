@@ -32,6 +32,7 @@ In the order of reading; each file imports only from those above it:
     recent.py     where the posts of the last ten minutes are
     bluesky_posts.py  what Bluesky shows of posts to everybody
     posts.py      the posts behind a line
+    openapi.py    what can be asked here, for machines
     page.py       the page and its files
     badge.py      the last minutes of a hashtag as a small picture
     embeds.py     frames for other sites, and how they learn of them

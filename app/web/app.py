@@ -22,6 +22,7 @@ from app.web.feed import Feed
 from app.web.figures import add_metrics, figures
 from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
+from app.web.openapi import add_description
 from app.web.page import add_page
 from app.web.posts import add_posts
 from app.web.taken import Taken
@@ -60,6 +61,7 @@ def create_app(
     add_events(app, settings, shown)
     add_api(app, settings, shown)
     add_posts(app, settings, shown)
+    add_description(app)
     add_errors(app)
     told = metrics or Metrics(VERSION)
     told.add(lambda: figures(shown, limits))
