@@ -1,7 +1,7 @@
 """What Prometheus is told: numbers that the parts keep anyway, read when it asks.
 
-Nothing is counted twice for it, and no hashtag is a label: there are too many. README's table
-has every name; `TOLD` is the same, and a test holds one to the other.
+Nothing is counted twice for it, and no hashtag is a label: there are too many. The table in
+deploy/README.md has every name; `TOLD` is the same, and a test holds one to the other.
 """
 
 import asyncio

@@ -208,7 +208,7 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """All settings; the README's table says what each one means."""
+    """All settings; the table in docs/running.md says what each one means."""
 
     hashtags: tuple[str, ...] = setting(
         "science,football", "a comma list of hashtags such as science,#football", hashtags

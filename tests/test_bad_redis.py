@@ -207,7 +207,7 @@ async def test_data_of_another_version_is_refused_everywhere(
 
 
 RIGHTS = "reset on >pw ~{hashtag}:* resetchannels &{hashtag}:* +@all -@dangerous +info"
-"""What the README says that is needed."""
+"""What docs/operating.md says that is needed."""
 LACKS = "Redis: its user lacks the right {} (see ACL SETUSER)."
 
 

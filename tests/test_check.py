@@ -179,7 +179,7 @@ async def test_a_right_that_is_missing_fails_and_is_named(
     redis_server: RedisServer, taken: str, missing: tuple[str, ...]
 ) -> None:
     """With a user's whole set of rights taken together; nothing in Redis is changed, and with the
-    rights of the README it passes."""
+    rights of docs/operating.md it passes."""
     async with as_user(redis_server) as limited:
         assert [f.sentence for f in await check_redis(limited) if not f.works] == []
     async with as_user(redis_server, *taken.split()) as limited:

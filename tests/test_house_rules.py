@@ -70,7 +70,7 @@ def test_classes_of_many_fields_say_what_each_is() -> None:
         f"{file.relative_to(ROOT)}: {node.name}.{ast.unparse(field.target)}"
         for file in tracked("app/**/*.py", "app/*.py")
         for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ClassDef) and node.name != "Settings"  # the README has a table
+        if isinstance(node, ast.ClassDef) and node.name != "Settings"  # docs/running.md has a table
         for field in undescribed(node)
     ]
     assert silent == []
@@ -162,13 +162,13 @@ def test_only_the_store_speaks_to_redis() -> None:
 
 
 def settings_table() -> dict[str, str]:
-    """Name to default, as the README has them."""
-    text = (ROOT / "README.md").read_text()
+    """Name to default, as docs/running.md has them."""
+    text = (ROOT / "docs" / "running.md").read_text()
     table = text[text.index("## Settings") :].split("\n## ")[0]
     return dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]*?) ?\|", table, re.M))
 
 
-def test_the_readmes_settings_are_the_codes() -> None:
+def test_the_tables_settings_are_the_codes() -> None:
     """Every setting is in the table with its default, and nothing else is."""
     table = settings_table()
     assert set(table) == {item.name.upper() for item in fields(Settings)}

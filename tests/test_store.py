@@ -323,7 +323,7 @@ RIGHTS = (
     "-@dangerous",
     "+info",
 )
-"""Those of the README, of a user who has no others."""
+"""Those of docs/operating.md, of a user who has no others."""
 OWN, CHANNEL = "~{hashtag}:*", "&{hashtag}:ticks"
 TAKEN = [
     *((f"-{name}", f"+{name}") for name in ("set", "hset", "hdel", "xadd", "xtrim", "expireat",
