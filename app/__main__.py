@@ -286,7 +286,7 @@ def greeting(about: Mapping[str, Any]) -> str:
     lines.append(f"  data      {about['data']}")
     lines.append(f"  settings  {about['settings']}")
     if about["sources"] == ["demo"]:
-        lines.append("  go live   set SOURCES and keys in .env; see .env.example and docs/networks.md")
+        lines.append("  go live   set SOURCES and keys in .env; see .env.example and the README")
     return "\n".join(lines)
 
 

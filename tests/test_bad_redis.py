@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 from posts import answer, counted, replaying
-from servers import App, RedisServer, eventually, free_port, get, wait_until
+from servers import ROOT, App, RedisServer, eventually, free_port, get, wait_until
 
 from app.store import keys
 from app.store.embedded import find_server
@@ -206,7 +206,10 @@ async def test_data_of_another_version_is_refused_everywhere(
     assert "Traceback" not in app.output + checked.output
 
 
-RIGHTS = "reset on >pw ~{hashtag}:* resetchannels &{hashtag}:* +@all -@dangerous +info"
+[GIVEN] = re.findall(
+    r"^ACL SETUSER pulse on >password (.*)$", (ROOT / "docs" / "operating.md").read_text(), re.M
+)
+RIGHTS = f"reset on >pw {GIVEN}"
 """What docs/operating.md says that is needed."""
 LACKS = "Redis: its user lacks the right {} (see ACL SETUSER)."
 
