@@ -8,7 +8,7 @@ that was read before; where nobody counts, it is all of one moment.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from app import VERSION
@@ -29,7 +29,7 @@ from app.store.lines import (
     Spent,
     Total,
 )
-from app.store.past import read_states
+from app.store.source_log import read_states
 from app.store.state import SEVERAL, State
 from app.store.store import Store
 
@@ -63,14 +63,14 @@ async def over(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
     }
     for source in begun.networks:
         for kind, numbers in places.items():
-            for number in numbers:
-                async for tag, value in fields_of(store, kind.key(number, source), page):
-                    with skipping(store, tag):
-                        yield part_of(kind, source, tag, number, value)
-    for number in places[Day]:
-        async for tag, value in fields_of(store, keys.people_kept(number), page):
-            with skipping(store, tag):
-                yield People(tag, number * DAY, int(value))
+            found = {kind.where.key(number, source): number for number in numbers}
+            async for key, tag, value in fields_of_all(store, found, page):
+                with skipping(store, tag):
+                    yield part_of(kind, source, tag, found[key], value)
+    days = {keys.people_kept(number): number for number in places[Day]}
+    async for key, tag, value in fields_of_all(store, days, page):
+        with skipping(store, tag):
+            yield People(tag, days[key] * DAY, int(value))
 
 
 async def present(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
@@ -133,6 +133,17 @@ async def end(store: Store, begun: State, lines: int) -> End:
 def unknown_days(people: Mapping[int, str], frozen: int) -> list[int]:
     """Days whose authors are known by their hashes alone, or not at all."""
     return [day for day, found in people.items() if day > frozen or found == SEVERAL]
+
+
+async def fields_of_all(
+    store: Store, names: Iterable[str], page: int
+) -> AsyncIterator[tuple[str, str, bytes]]:
+    """The fields of all of these hashes that are there, each with the hash's key."""
+    names = list(names)
+    for key, length in zip(names, await store.lengths(names), strict=True):
+        if length:
+            async for tag, value in fields_of(store, key, page):
+                yield key, tag, value
 
 
 async def fields_of(store: Store, key: str, page: int) -> AsyncIterator[tuple[str, bytes]]:

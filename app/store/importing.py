@@ -75,7 +75,7 @@ class Import:
                 self.put(keys.totals(line.source), 0, line.tag, value)
             case Hour() | Kept() | Day():
                 number, packed = line.begin // line.lasts, keys.Past(line.total, dict(line.posts))
-                key, ends = line.key(number, line.source), line.ends(number)
+                key, ends = line.where.key(number, line.source), line.where.ends(number)
                 self.put(key, ends, line.tag, packed.pack())
             case People():
                 number = line.begin // DAY

@@ -5,7 +5,7 @@ times are milliseconds since 1970; an hour or a day is named by its beginning (U
 """
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 import msgspec
 
@@ -59,14 +59,18 @@ class Total(Line, frozen=True, tag="total"):
     """In which it was last seen."""
 
 
+class Where(NamedTuple):
+    key: Callable[[int, str], str]
+    """Of an hour or a day, numbered since 1970, and a source."""
+    ends: Callable[[int], int]
+    """When that is forgotten, in seconds since 1970."""
+
+
 class Part(Line, frozen=True):
     """A hashtag in one source in an hour or a day; of the one with the empty name, the posts are
     1 in each part in which the source was being counted."""
 
-    key: ClassVar[Callable[[int, str], str]]
-    """Where it is in Redis, by its number since 1970."""
-    ends: ClassVar[Callable[[int], int]]
-    """When that is forgotten, in seconds since 1970."""
+    where: ClassVar[Where]
     lasts: ClassVar[int] = HOUR
     slots: ClassVar[int] = 60
 
@@ -89,19 +93,19 @@ class Part(Line, frozen=True):
 class Hour(Part, frozen=True, tag="hour"):
     """The minutes of an hour, as every hashtag has them for 48 hours."""
 
-    key, ends = staticmethod(keys.hour), staticmethod(keys.end_of_hour)
+    where = Where(keys.hour, keys.end_of_hour)
 
 
 class Kept(Part, frozen=True, tag="kept"):
     """The same of an hour's most used hashtags, which have them for 8 days."""
 
-    key, ends = staticmethod(keys.kept), staticmethod(keys.end_of_kept)
+    where = Where(keys.kept, keys.end_of_kept)
 
 
 class Day(Part, frozen=True, tag="day"):
     """The hours of a day of those, which have them for 400 days."""
 
-    key, ends = staticmethod(keys.day), staticmethod(keys.end_of_day)
+    where = Where(keys.day, keys.end_of_day)
     lasts, slots = DAY, 24
 
 
@@ -160,7 +164,7 @@ class End(Line, frozen=True, tag="end"):
 AnyLine = Head | Total | Hour | Kept | Day | People | Spent | Sources | Marks | End
 
 decode_head = msgspec.json.Decoder(Head).decode
-decode_line = msgspec.json.Decoder(AnyLine).decode
+decode_line: Callable[[bytes], AnyLine] = msgspec.json.Decoder(AnyLine).decode
 
 
 def write_line(line: Line) -> bytes:
