@@ -71,12 +71,18 @@ class Part(Line, frozen=True):
     1 in each part in which the source was being counted."""
 
     where: ClassVar[Where]
+    """Where it is in Redis."""
     lasts: ClassVar[int] = HOUR
+    """Milliseconds."""
     slots: ClassVar[int] = 60
+    """Into so many parts it is divided."""
 
     source: Name
+    """The network."""
     tag: Tag
+    """The hashtag's key."""
     begin: Number
+    """Of the hour or day."""
     total: Number
     """The running total at its end."""
     posts: list[SlotPosts]
