@@ -100,7 +100,7 @@ def test_javascript(app: App, tmp_path: Path) -> None:
     assert re.fullmatch(rf"({NUMBER}\n){{3}}", told), told
 
 
-def test_in_a_browser(app: App, browser: Browser) -> None:
+def test_in_a_browser(app: App, browser: Browser, tmp_path: Path) -> None:
     """The script of a page of the same origin; and the frame of another page."""
     page = browser.new_page()
     page.goto(app.url)
@@ -108,9 +108,10 @@ def test_in_a_browser(app: App, browser: Browser) -> None:
         block("html", "EventSource", app).strip().removeprefix("<script>")[: -len("</script>")]
     )
     page.wait_for_function("() => /^[0-9]+$/.test(document.title)")
-    page.goto("about:blank")
-    page.set_content(block("html", "<iframe", app))
-    page.frame_locator("iframe").locator("canvas").first.wait_for()
+    mine = tmp_path / "mine.html"
+    mine.write_text(block("html", "<iframe", app))
+    page.goto(mine.as_uri())
+    page.frame_locator("iframe").locator("#rows tr").first.wait_for(state="attached")
     page.close()
 
 
