@@ -156,6 +156,7 @@ ASKED = {
     "Board": ["/api/board", "/api/board?all=1"],
     "Completion": ["/api/hashtags?q=sci", "/api/hashtags?q=never"],
     "Hashtag": ["/api/hashtags/science", "/api/hashtags/never"],
+    "Oembed": ["/oembed?url={site}/&maxwidth=300", "/oembed?url={site}/embed/board"],
     "Health": ["/healthz"],
     "Ready": ["/readyz"],
 }  # fmt: skip
@@ -181,7 +182,7 @@ async def test_answers_are_as_described(site: Site) -> None:
             if path == "/readyz":  # and on a busy machine the last tick was long ago
                 await site.publish()
                 await site.hears()
-            status, told = await fetch(url(site, path))
+            status, told = await fetch(url(site, path.format(site=url(site, ""))))
             assert status == 200, (path, told)
             check(document, name, told)
             seen[path] = told
