@@ -55,14 +55,7 @@ def create_app(
     taking = taken if settings.express_lane else None
     app.asgi_app = Takeover(app.asgi_app, taking)  # type: ignore[method-assign]
     app.asgi_app = Limited(app.asgi_app, settings, limits)  # type: ignore[method-assign]
-    add_page(app, settings)
-    add_badge(app, settings, shown)
-    add_embeds(app, settings, shown)
-    add_events(app, settings, shown)
-    add_api(app, settings, shown)
-    add_posts(app, settings, shown)
-    add_description(app)
-    add_errors(app)
+    add_answers(app, settings, shown)
     told = metrics or Metrics(VERSION)
     told.add(lambda: figures(shown, limits))
     if not settings.metrics_bind:
@@ -71,6 +64,18 @@ def create_app(
     if feed is None:
         add_own_feed(app, settings, shown)
     return app
+
+
+def add_answers(app: Quart, settings: Settings, feed: Feed) -> None:
+    """All that can be asked, but for the figures."""
+    add_page(app, settings)
+    add_badge(app, settings, feed)
+    add_embeds(app, settings, feed)
+    add_events(app, settings, feed)
+    add_api(app, settings, feed)
+    add_posts(app, settings, feed)
+    add_description(app)
+    add_errors(app)
 
 
 def bare_app() -> Quart:
