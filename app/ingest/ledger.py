@@ -180,13 +180,12 @@ class Ledger:
             changed |= tags.keys()
             wanted[keys.hour(hour, source)] |= tags.keys()
             wanted[keys.day(hour // 24, source)] |= tags.keys() & self.tracked
-        for source, minutes in cut.past.items():
-            for minute, tags in minutes.items():
-                changed |= tags.keys()
-                for tag in tags:
-                    first = self.minute_for(cut, tag, minute) // HOUR_MINUTES
-                    for key in later_keys(source, first, hour, networks):
-                        wanted[key].add(tag)
+        for source, by_tag in past_by_tag(cut).items():
+            changed |= by_tag.keys()
+            for tag, minutes in by_tag.items():
+                first = min(self.minute_for(cut, tag, minute) for minute in minutes)
+                for key in later_keys(source, first // HOUR_MINUTES, hour, networks):
+                    wanted[key].add(tag)
         for source in networks:
             wanted[keys.totals(source)] |= changed
         return wanted

@@ -19,7 +19,7 @@ SLOT = 100
 """Milliseconds; posts are handed over so many at once."""
 PIECE = 15_000
 """Milliseconds, of which numbers of posts are drawn at once."""
-BURST_SECONDS = 240
+DAY_SECONDS, BURST_SECONDS = 86_400, 240
 OTHER_LEVEL = 0.12
 """How many posts the first of the hashtags beside the tracked ones has, of what those have; the
 last has a quarter as many."""
@@ -44,10 +44,7 @@ class Drawn(NamedTuple):
 
 def posts_in(slot: int, tags: tuple[str, ...], seed: int) -> Iterator[Post]:
     """The posts of one tenth of a second, numbered since 1970."""
-    begin = slot * SLOT
-    for post in posts_of(begin // PIECE, tags, seed):
-        if begin <= post.time < begin + SLOT:
-            yield post
+    yield from posts_of(slot * SLOT // PIECE, tags, seed).get(slot, ())
 
 
 def counted(minute: int, tags: tuple[str, ...], seed: int) -> Counter[str]:
@@ -63,11 +60,11 @@ def counted(minute: int, tags: tuple[str, ...], seed: int) -> Counter[str]:
 
 
 @lru_cache(maxsize=4)
-def posts_of(piece: int, tags: tuple[str, ...], seed: int) -> tuple[Post, ...]:
-    """The posts of a piece (numbered since 1970)."""
+def posts_of(piece: int, tags: tuple[str, ...], seed: int) -> dict[int, list[Post]]:
+    """The posts of a piece (numbered since 1970), by their slots."""
     chance = Random(f"{seed} {piece} posts")
     spelt = {name.lower(): name for name in events_at(middle_of(piece), seed)}
-    found = []
+    found: dict[int, list[Post]] = {}
     for drawn in numbers_of(piece, tags, seed):
         for n in range(drawn.posts):
             named = [drawn.tag, drawn.other] if n < drawn.both else [drawn.tag]
@@ -81,8 +78,8 @@ def posts_of(piece: int, tags: tuple[str, ...], seed: int) -> tuple[Post, ...]:
                 hashtags=hashtags,
                 shown=invented(tuple(hashtags.values()), person, chance.choice(SAYINGS)),
             )
-            found.append(post)
-    return tuple(found)
+            found.setdefault(post.time // SLOT, []).append(post)
+    return found
 
 
 def numbers_of(piece: int, tags: tuple[str, ...], seed: int) -> Iterator[Drawn]:
@@ -149,22 +146,23 @@ def event(number: int, seed: int) -> tuple[float, float]:
 def rate(tag: str, seed: int, at: float) -> float:
     """Posts per second of a tracked hashtag at this time (seconds since 1970).
 
-    A hashtag has its own level (a third to three posts a second), swells over its own
-    day-like period of some minutes, wavers, and in some stretches of four minutes bursts.
+    A hashtag has its own level, rises and falls with the day, swells over a period of its own of
+    some minutes, wavers, and in some stretches of four minutes bursts.
     """
     level, period, phase = temper(tag, seed)
-    swell = 1 + 0.6 * math.sin(math.tau * at / period + phase)
-    waver = 1 + 0.2 * math.sin(math.tau * at / 23 + 2 * phase)
+    day = 1 + 0.5 * math.sin(math.tau * at / DAY_SECONDS + phase)
+    swell = 1 + 0.4 * math.sin(math.tau * at / period + phase)
+    waver = 1 + 0.2 * math.sin(math.tau * at / 97 + 2 * phase)
     begin = burst(tag, seed, int(at // BURST_SECONDS))
     height = 3 * math.exp((begin - at) / 25) if at >= begin else 0.0
-    return level * (swell * waver + height)
+    return level * (day * swell * waver + height)
 
 
 @lru_cache(maxsize=256)
 def temper(tag: str, seed: int) -> tuple[float, float, float]:
     """A hashtag's level, period in seconds, and phase."""
     own = Random(f"{seed} {tag}")
-    return own.uniform(0.35, 1.2), own.uniform(240, 600), own.uniform(0, math.tau)
+    return own.uniform(0.45, 1.3), own.uniform(240, 600), own.uniform(0, math.tau)
 
 
 @lru_cache(maxsize=256)

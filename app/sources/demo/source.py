@@ -12,7 +12,7 @@ CATCH_UP_SECONDS = 60
 LONGEST_PAUSE = 120
 """Seconds; after a longer one it goes on with the present: our clock was set, or we slept."""
 PRESENT_SECONDS = 10
-"""What is not older than this at the start is the present, not the past."""
+"""Who was away for no longer goes on with the present, and not with the past."""
 SHOWN_SECONDS = 600
 """Posts that are older are in no list of posts and on no board: their number is enough."""
 MINUTE_SLOTS = MINUTE // SLOT
@@ -28,6 +28,7 @@ class Demo(Source):
         and post by post what is new enough to be shown; then posts as their time comes."""
         begun = seen = self.due()
         slot = self.first(cursor, begun)
+        self.catching_up = slot < begun - slots(PRESENT_SECONDS)
         self.say("live", "demo data", unbroken_since=slot * SLOT / 1000)
         while True:
             due = self.due()
@@ -43,7 +44,7 @@ class Demo(Source):
                 slot += MINUTE_SLOTS
                 await asyncio.sleep(0)  # others get a turn: there may be hundreds of minutes
             else:
-                self.catching_up = slot < begun - slots(PRESENT_SECONDS)
+                self.catching_up = self.catching_up and slot < due - slots(1)
                 for post in posts_in(slot, self.settings.hashtags, self.settings.demo_seed):
                     yield post
                 slot += 1
