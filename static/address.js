@@ -1,5 +1,5 @@
 // @ts-check
-// What the page's address says, and an address that says what the page shows. Pure.
+// What the page's address says, an address that says what the page shows, and what this browser remembers.
 
 /** @typedef {import("./series.js").View} View */
 /** @typedef {keyof typeof RANGES} Range */
@@ -25,8 +25,9 @@ export const LIVE = RANGES["15m"];
 export function read(search) {
   const query = new URLSearchParams(search);
   const range = query.get("range") ?? "";
+  const view = query.get("view");
   return {
-    view: query.get("view") === "total" ? "total" : "rate",
+    view: view === "total" || view === "people" ? view : "rate",
     range: /** @type {Range} */ (Object.hasOwn(RANGES, range) ? range : "5m"),
     hidden: new Set((query.get("hide") ?? "").split(",").filter(Boolean)),
     kiosk: query.has("wall"),
@@ -42,4 +43,22 @@ export function write(tags, { view, range, hidden, kiosk }) {
   if (range !== "5m") parts.push(`range=${range}`);
   if (kiosk) parts.push("wall");
   return parts.length ? `?${parts.join("&")}` : "";
+}
+
+/** What was chosen in this browser before. @param {string} name @returns {string | null} */
+export function kept(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null; // some frames and some readers allow nothing to be kept
+  }
+}
+
+/** @param {string} name @param {string} value */
+export function keep(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // then it is chosen for this visit
+  }
 }

@@ -1,11 +1,10 @@
 // @ts-check
 // The field in which a visitor asks for hashtags: what is typed is completed, judged by the server, and shown.
 
-import { $ } from "./controls.js";
 import { Chips } from "./chips.js";
 import { complete, judge } from "./hashtags_api.js";
 import { MOST } from "./selection.js";
-import { number, text } from "./texts.js";
+import { $, number, text } from "./texts.js";
 
 /** @typedef {import("./hashtags_api.js").Offer} Offer */
 /**
@@ -14,7 +13,7 @@ import { number, text } from "./texts.js";
  * @property {() => string[]} tracked
  * @property {(tags: string[]) => void} select
  * @property {(tag: string) => string} named
- * @property {(tag: string) => import("./colours.js").Stroke} strokeOf
+ * @property {(tag: string) => import("./selection.js").Stroke} strokeOf
  * @property {(tag: string) => boolean} isRising
  */
 

@@ -26,8 +26,6 @@ export class Axes {
     this.chart = chart;
     this.gaps = gaps;
     this.empty = true; // of lines
-    /** @type {number | null} the moment that is read */
-    this.reading = null;
     /** How many of the canvas's pixels one of the page's is; 0: as the screen has it. */
     this.ratio = 0;
     // isolated, so that a name of right-to-left letters keeps to itself
@@ -60,7 +58,6 @@ export class Axes {
     this.drawValues(box);
     this.drawTimes(shown, box);
     this.drawEnds(shown, lines, box);
-    if (this.reading !== null) this.drawDots(shown, lines, this.reading, box);
   }
 
   /** Where in this canvas the lines are. */
@@ -135,8 +132,8 @@ export class Axes {
     const { context, look } = this;
     context.fillStyle = look.muted;
     for (let y = box.top; y < box.top + box.height; y += 7) context.fillRect(Math.round(x1), y, 1, 3);
-    const words = [text("began", { time: minuteOf(gap.to, this.chart.edge) })];
-    if (this.empty) words.push(text("soon"));
+    const words = [text(gap.people ? "began.people" : "began", { time: minuteOf(gap.to, this.chart.edge) })];
+    if (this.empty && !gap.people) words.push(text("soon"));
     this.letter(look.size);
     context.textAlign = "center";
     if (Math.max(...words.map((word) => context.measureText(word).width)) > x1 - x0 - look.size) return;
@@ -165,7 +162,7 @@ export class Axes {
     return values({ min, max });
   }
 
-  /** @private @param {number} value @param {Box} box */
+  /** @param {number} value @param {Box} box */
   heightOf(value, box) {
     const { min, max } = this.chart.bounds;
     return box.height * (1 - (value - min) / (max - min || 1));
@@ -208,10 +205,7 @@ export class Axes {
     const space = this.space(lines) * look.size;
     ends.forEach(({ tag, y, pen, known }, i) => {
       context.globalAlpha = known && (this.chart.front ?? tag) === tag ? 1 : FAINT;
-      context.fillStyle = pen.colour;
-      context.beginPath();
-      context.arc(x, box.top + y, pen.width * 2.2, 0, 2 * Math.PI);
-      context.fill();
+      this.dot(x, box.top + y, pen);
       if (lines.length >= MANY) this.drawLeader(x + pen.width * 2.2, box.top + y, x + space * 0.9, box.top + places[i], pen.colour);
       const label = this.cut(this.label(tag), this.right - space - look.size * 0.3);
       context.fillText(label, x + space, box.top + places[i] + size * 0.35);
@@ -235,19 +229,13 @@ export class Axes {
     context.stroke();
   }
 
-  /** @private  Where the lines meet the moment that is read. */
-  drawDots(/** @type {Shown} */ shown, /** @type {string[]} */ lines, /** @type {number} */ at, /** @type {Box} */ box) {
+  /** On a line. @param {number} x @param {number} y @param {import("./chart.js").Pen} pen  the line's */
+  dot(x, y, { colour, width }) {
     const { context } = this;
-    const x = box.left + box.width * (1 - (this.chart.edge - at) / shown.range);
-    for (const tag of lines) {
-      const value = this.chart.valueAt(tag, at);
-      if (value === null) continue;
-      const { colour, width } = shown.pen(tag);
-      context.fillStyle = colour;
-      context.beginPath();
-      context.arc(x, box.top + this.heightOf(value, box), width * 2.2, 0, 2 * Math.PI);
-      context.fill();
-    }
+    context.fillStyle = colour;
+    context.beginPath();
+    context.arc(x, y, width * 2.2, 0, 2 * Math.PI);
+    context.fill();
   }
 
   /** @private  Where all lines are hidden. */

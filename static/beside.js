@@ -1,55 +1,36 @@
 // @ts-check
-// What stands beside the chart: the field that asks for hashtags, and the board. Neither is in another site's frame.
+// What stands beside the chart: the field that asks for hashtags, the board, and posts. None of it is in another site's frame.
 
-import { $ } from "./controls.js";
+import { Ask } from "./ask.js";
+import { BoardPanel } from "./board.js";
+import { PostsPanel } from "./posts.js";
+import { $ } from "./texts.js";
 
-/** @typedef {import("./board.js").Board} Board */
-/** @typedef {Omit<import("./ask.js").Shown, "isRising">} Shown */
-
-const LATE = 5000; // milliseconds: by then a page without a line is not waited for
+/** @typedef {Omit<import("./ask.js").Shown, "isRising"> & import("./posts.js").Behind} Shown */
 
 export class Beside {
   /** @param {Shown} shown */
   constructor(shown) {
-    this.shown = shown;
-    /** @type {Board | null} the newest */
+    /** @type {import("./board.js").Board | null} the newest */
     this.board = null;
-    /** Whether the board is to be asked for. */
-    this.hasBoard = $("board") !== null;
-    /** @type {Promise<unknown> | undefined} */
-    this.loading = undefined;
-  }
-
-  /** Load them, after the chart; where that fails, it is tried again with the next tick. */
-  load() {
-    const isDrawn = performance.getEntriesByName("first line").length > 0 || performance.now() > LATE;
-    if (!this.ask && this.hasBoard && isDrawn) this.loading ??= this.loadBoth().catch(() => (this.loading = undefined));
-  }
-
-  /** @private */
-  async loadBoth() {
-    const [{ Ask }, { BoardPanel }] = await Promise.all([import("./ask.js"), import("./board.js")]);
     const isRising = (/** @type {string} */ tag) => this.board?.rising.some((one) => one.tag === tag) ?? false;
-    this.ask = new Ask({ ...this.shown, isRising });
-    this.panel = new BoardPanel($("board"), this.shown.tags, (tag) => void this.ask?.toggle(tag));
-    this.wake();
+    this.ask = new Ask({ ...shown, isRising });
+    this.panel = new BoardPanel($("board"), shown, (tag) => void this.ask.toggle(tag));
+    this.posts = $("posts") && new PostsPanel($("posts"), shown);
   }
 
-  /** @param {Board} board */
-  hear(board) {
-    this.board = board;
-    if (!document.hidden) this.panel?.hear(board);
+  /** @param {string} name @param {any} told  see feed.js */
+  hear(name, told) {
+    if (name === "board") this.board = told;
+    if (name === "board") this.panel.hear(told);
+    if (name === "post") this.posts?.hear(told);
+    if (name === "gone") this.posts?.gone(told.ids);
   }
 
   /** Show what is shown, and how it is spelt. */
   update() {
-    this.load();
-    this.ask?.update();
-    this.panel?.press();
-  }
-
-  /** The page is seen again. */
-  wake() {
-    if (this.board) this.panel?.hear(this.board);
+    this.ask.update();
+    this.panel.press();
+    this.posts?.update();
   }
 }

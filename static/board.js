@@ -17,7 +17,7 @@ const [WIDTH, HEIGHT] = [60, 20]; // of a line, in its own units
 export class BoardPanel {
   /**
    * @param {HTMLElement} panel
-   * @param {() => string[]} shown    the hashtags of the chart
+   * @param {{tags: () => string[], selected: () => string}} shown  the hashtags of the chart
    * @param {(tag: string) => void} ontoggle
    */
   constructor(panel, shown, ontoggle) {
@@ -28,7 +28,7 @@ export class BoardPanel {
     this.list = "rising";
     /** @type {Board | null} */
     this.board = null;
-    /** The hashtag of the list "with": the one that was added last. */
+    /** The hashtag of the list "with". */
     this.selected = "";
     /** @type {import("./hashtags_api.js").With[]} what came with it */
     this.others = [];
@@ -89,8 +89,8 @@ export class BoardPanel {
 
   /** Show which of them are in the chart, and the name of the one of which is asked what came with it. */
   press() {
-    const shown = this.shown();
-    const selected = shown.at(-1) ?? "";
+    const shown = this.shown.tags();
+    const selected = this.shown.selected();
     if (selected !== this.selected) this.select(selected);
     for (const [tag, { button }] of this.rows) button.setAttribute("aria-pressed", String(shown.includes(tag)));
   }

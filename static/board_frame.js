@@ -2,9 +2,8 @@
 // The board alone, in another site's frame: a click opens the page with the hashtag.
 
 import { BoardPanel } from "./board.js";
-import { $ } from "./controls.js";
 import { Link } from "./link.js";
-import { speak } from "./texts.js";
+import { $, speak } from "./texts.js";
 
 const PATIENCE = 15_000; // milliseconds without a connection, until that is said
 
@@ -14,7 +13,7 @@ speak(texts);
 
 /** @param {string} tag */
 const open = (tag) => window.open(new URL(`../?tags=${encodeURIComponent(tag)}`, document.baseURI), "_blank", "noopener");
-const panel = new BoardPanel($("board"), () => [], open);
+const panel = new BoardPanel($("board"), { tags: () => [], selected: () => "" }, open);
 if (new URLSearchParams(location.search).get("list") === "used") panel.choose("used");
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -23,12 +22,12 @@ const link = new Link(new URL("../events", document.baseURI).href, {
   history: () => {},
   past: () => {},
   counts: () => {},
-  board: (board) => panel.hear(board),
+  extra: (_, board) => panel.hear(board),
   link: (state) => {
     clearTimeout(cut);
     if (state === "open") $("notice").hidden = true;
     else cut = setTimeout(() => ($("notice").hidden = false), PATIENCE);
   },
 });
-link.open({ tags: [tracked], seconds: 0, board: true }); // a stream has one hashtag at least
+link.open({ tags: [tracked], seconds: 0, extras: ["board"] }); // a stream has one hashtag at least
 addEventListener("online", () => link.wake());

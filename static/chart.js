@@ -47,7 +47,7 @@ export class Chart {
       grid: { fillStyle: CLEAR, strokeStyle: CLEAR, verticalSections: 0, millisPerLine: 0, borderVisible: false },
       labels: { disabled: true },
       yRangeFunction: (/** @type {Bounds} */ { min, max }) =>
-        this.shown?.view === "total" ? around(min, max) : around(0, max * 1.02),
+        this.shown?.view === "rate" ? around(0, max * 1.02) : around(min, max),
     });
     this.draw = this.smoothie.render.bind(this.smoothie);
     this.smoothie.render = () => this.render();
@@ -176,7 +176,7 @@ export class Chart {
     this.begins.set(line, at);
     const pen = shown.pen(tag);
     line.disabled = shown.hidden.has(tag);
-    const interpolation = shown.view === "total" ? "step" : "linear";
+    const interpolation = shown.view === "rate" ? "linear" : "step";
     this.smoothie.addTimeSeries(line, { strokeStyle: this.colourOf(tag), lineWidth: pen.width, interpolation });
     this.dash(line, pen);
     this.lines.get(tag)?.push(line);
@@ -241,7 +241,7 @@ export class Chart {
     for (let i = 1; i < points.length; i++) {
       const dx = (points[i][0] - points[i - 1][0]) / options.millisPerPixel;
       const dy = (points[i][1] - points[i - 1][1]) * high;
-      length += this.shown?.view === "total" ? dx + Math.abs(dy) : Math.hypot(dx, dy);
+      length += this.shown?.view === "rate" ? Math.hypot(dx, dy) : dx + Math.abs(dy);
     }
     return length;
   }
@@ -274,7 +274,7 @@ export class Chart {
       if (before >= 0 && data[before][0] === at) return data[before][1];
       if (before < 0 || before === data.length - 1) continue;
       const [[t0, v0], [t1, v1]] = [data[before], data[before + 1]];
-      return this.shown?.view === "total" ? v0 : v0 + ((v1 - v0) * (at - t0)) / (t1 - t0);
+      return this.shown?.view === "rate" ? v0 + ((v1 - v0) * (at - t0)) / (t1 - t0) : v0;
     }
     return null;
   }

@@ -1,10 +1,9 @@
 // @ts-check
 // The hashtags that are shown, each with its colour, its name and a way to take it off the page.
 
-import { $ } from "./controls.js";
 import { judge } from "./hashtags_api.js";
 import { swatch } from "./table.js";
-import { text } from "./texts.js";
+import { $, text } from "./texts.js";
 
 /** @typedef {import("./ask.js").Shown} Shown */
 /** @typedef {{item: HTMLElement, button: HTMLElement, name: Text, without: HTMLElement}} Chip */

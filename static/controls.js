@@ -1,7 +1,8 @@
 // @ts-check
 // Buttons and keys: what the page's reader can choose and do.
 
-import { text } from "./texts.js";
+import { keep, kept } from "./address.js";
+import { $, text } from "./texts.js";
 
 /** @typedef {import("./address.js").Choice} Choice */
 /**
@@ -14,8 +15,6 @@ import { text } from "./texts.js";
  * @property {() => void} png
  * @property {() => void} kiosk
  */
-
-export const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class Controls {
   /** @param {Actions} actions */
@@ -31,8 +30,6 @@ export class Controls {
       $(id).addEventListener("click", actions[id]);
     }
     document.addEventListener("keydown", (event) => this.key(event, actions));
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    this.telling = undefined;
     /** Whether the table is summed up for those who hear the page. */
     this.spoken = kept("spoken") !== "false";
     $("speak").addEventListener("click", () => {
@@ -71,20 +68,6 @@ export class Controls {
     /** @type {Element} */ ($("pause").lastElementChild).textContent = text(paused ? "resume" : "pause");
     $("back").hidden = !paused;
   }
-
-  /** Answer an action, for a while. @param {string} words  none: nothing to say */
-  tell(words) {
-    clearTimeout(this.telling);
-    $("told").textContent = words;
-    $("told").hidden = !words;
-    if (words) this.telling = setTimeout(() => this.tell(""), words.includes("://") ? 30_000 : 4000);
-  }
-
-  /** What is wrong, as long as it is. @param {string} words  none: nothing to say */
-  notice(words) {
-    $("notice").textContent = words;
-    $("notice").hidden = !words;
-  }
 }
 
 /** @param {HTMLElement} group @param {(value: string) => void} onpick */
@@ -98,24 +81,6 @@ function pick(group, onpick) {
 function press(group, value) {
   for (const button of group.querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(button.value === value));
-  }
-}
-
-/** What was chosen in this browser before. @param {string} name @returns {string | null} */
-function kept(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null; // some frames and some readers allow nothing to be kept
-  }
-}
-
-/** @param {string} name @param {string} value */
-function keep(name, value) {
-  try {
-    localStorage.setItem(name, value);
-  } catch {
-    // then it is chosen for this visit
   }
 }
 

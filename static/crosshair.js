@@ -66,15 +66,20 @@ export class Crosshair {
     this.tell(0, text("now"));
   }
 
-  /** The lines have moved on. */
-  follow() {
+  /** The lines have moved on. @param {import("./axes.js").Axes} axes  newly painted */
+  follow(axes) {
     const { edge, shown } = this.chart;
     if (this.at === null || !shown) return;
     const oldest = edge - shown.range;
     this.at = this.part === null ? Math.max(oldest, this.at) : oldest + shown.range * this.part;
     if (performance.now() - this.listed > LIST_EVERY) this.list(this.found());
     if (this.part !== null) this.onnear(this.near());
-    this.place(1 - (edge - this.at) / shown.range);
+    const part = 1 - (edge - this.at) / shown.range;
+    this.place(part);
+    for (const { tag, value } of this.found()) {
+      const { box } = axes;
+      if (value !== null) axes.dot(box.left + box.width * part, box.top + axes.heightOf(value, box), shown.pen(tag));
+    }
   }
 
   /** @private @param {PointerEvent} event */

@@ -1,7 +1,34 @@
 // @ts-check
 // What is on screen, to take away: as a table or a picture.
 
+import { dated, text } from "./texts.js";
+
 /** @typedef {import("./chart.js").Chart} Chart */
+/** @typedef {import("./page.js").Page} Page */
+
+const SHARP = 2; // pixels of a picture for each of the page's, at least
+
+/** @param {Page} page */
+export function saveTable({ chart, named }) {
+  const lines = csv(inSight(chart), text("when"), named);
+  // the mark at the front tells spreadsheets that this is UTF-8
+  download(new Blob(["\ufeff", lines], { type: "text/csv" }), `${fileName()}.csv`);
+}
+
+/** @param {Page} page */
+export async function savePicture({ axes, axesCanvas, canvas, chart, choice }) {
+  const title = `${text("name")} · ${text(choice.view)} · ${dated(chart.edge)}`;
+  const { frozen, edge } = chart;
+  chart.frozen = edge; // a picture has a time at its right edge and no "now"
+  axes.ratio = Math.max(SHARP, devicePixelRatio);
+  chart.drawSharply(axes.ratio);
+  const taken = picture(axesCanvas, canvas, title, axes.look);
+  Object.assign(chart, { frozen });
+  axes.ratio = 0;
+  download(await taken, `${fileName()}.png`);
+}
+
+const fileName = () => `hashtag-pulse-${new Date().toISOString().slice(0, 16).replace(":", "")}`;
 
 /**
  * The lines as CSV: a row for each moment, a column for each hashtag. Pure.
@@ -47,7 +74,7 @@ export function inSight(chart) {
  * @param {import("./axes.js").Look} look
  * @returns {Promise<Blob | null>}
  */
-export function picture(axes, lines, title, look) {
+function picture(axes, lines, title, look) {
   const ratio = axes.width / axes.offsetWidth;
   const head = 40;
   const canvas = document.createElement("canvas");
@@ -65,7 +92,7 @@ export function picture(axes, lines, title, look) {
 }
 
 /** @param {Blob | null} blob @param {string} name */
-export function download(blob, name) {
+function download(blob, name) {
   if (!blob) return;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

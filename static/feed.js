@@ -7,13 +7,14 @@ import { steady } from "./clock.js";
 /** @typedef {{since: number, reason: string}} Detail */
 /** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {{at: number, counts: Record<string, number>, people?: Record<string, number | null>, names?: Record<string, string>, sources: Record<string, string>, details?: Record<string, Detail>, gap?: Gap}} Tick  people: authors today; gap: the pause before it */
+/** @typedef {{tags: string[], seconds: number, extras: string[]}} Wish  tags: none for all that are tracked; seconds: of history; extras: what is wanted beside the totals, "board", "posts", "alerts" */
 /** @typedef {"connecting" | "open" | "waiting" | number} Link  a number: full, and tried again at this time */
 /**
  * @typedef {object} Listener
  * @property {(history: History) => void} history  replaces what is known
  * @property {(past: History) => void} past  of hashtags that are new, up to what is known of the others
  * @property {(tick: Tick) => void} counts
- * @property {(board: import("./board.js").Board) => void} board
+ * @property {(name: string, told: any) => void} extra  an event of the extras: a board, a post, posts that are gone, an alert
  * @property {(link: Link) => void} link
  */
 
@@ -31,6 +32,7 @@ export function unheard(tick) {
   return Object.values(tick.sources).includes("unknown");
 }
 
+const EXTRA_EVENTS = ["board", "post", "gone", "alert"];
 const SILENCE = 12_000; // the server repeats itself every 5 s: by now the line is dead
 const OVERDUE = 6000; // by now something should have come
 const NAP = 4000; // between two looks that should be a second apart, by either clock: the machine was asleep
@@ -56,7 +58,8 @@ export class Feed {
     /** @type {string[]} the hashtags of which the past is asked for */
     this.fresh = [];
     this.seconds = 0;
-    this.board = false;
+    /** @type {string[]} */
+    this.extras = [];
     this.watching = 0;
     this.heard = this.looked = 0;
     /** How far the machine's clock is from the steady one. */
@@ -73,20 +76,18 @@ export class Feed {
 
   /**
    * Start, or start anew with another choice.
-   * @param {string} tags     a comma list; empty for all
-   * @param {number} seconds  of history
-   * @param {boolean} board   whether the board is wanted, too
+   * @param {Wish} wish
    * @param {string} lastId   of the event to go on from, such as our own; none: with the past
    * @param {string[]} fresh  the hashtags of which the past is wanted also then
    */
-  open(tags, seconds, board = false, lastId = "", fresh = []) {
+  open({ tags, seconds, extras }, lastId = "", fresh = []) {
     this.lastId = lastId;
     this.tracked = "";
     this.fresh = fresh;
     this.tries = 0;
-    this.tags = tags;
+    this.tags = tags.join(",");
     this.seconds = seconds;
-    this.board = board;
+    this.extras = extras;
     this.looked = this.now();
     this.apart = this.wall() - this.looked;
     this.watching ||= Number(setInterval(() => this.watch(), 1000));
@@ -119,7 +120,7 @@ export class Feed {
       source.addEventListener(name, (/** @type {any} */ event) => tell(this.hear(event)));
     on("history", (history) => (this.isPast(history) ? this.listener.past(history) : this.listener.history(history)));
     on("counts", (tick) => this.counts(tick));
-    on("board", (board) => this.listener.board(board));
+    for (const name of EXTRA_EVENTS) on(name, (told) => this.listener.extra(name, told));
     source.onopen = () => {
       this.heard = this.now();
       this.patience = SILENCE;
@@ -136,7 +137,7 @@ export class Feed {
   address() {
     const query = new URLSearchParams({ history: String(this.seconds) });
     if (this.tags) query.set("tags", this.tags);
-    if (this.board) query.set("board", "1");
+    for (const name of this.extras) query.set(name, "1");
     if (this.lastId) query.set("last_event_id", this.lastId);
     if (this.lastId && this.fresh.length) query.set("new", this.fresh.join(","));
     return `${this.url}?${query}`;

@@ -2,13 +2,13 @@
 // Where something is missing, and why, in the reader's language. Pure.
 
 import { WORKING } from "./feed.js";
-import { said } from "./status.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {import("./feed.js").Tick} Tick */
 
 const MOST = 200;
+const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
 
 export class Gaps {
   constructor() {
@@ -72,6 +72,15 @@ function reasons({ kind, sources, reason }) {
   if (!kind) return [reason];
   if (!sources) return [text(`gap.${kind}`)];
   return Object.entries(sources).map(([name, { state, reason }]) => said(name, state, reason));
+}
+
+/** What a source says of itself. @param {string} name @param {string} state @param {string} reason  the server's own, of a trouble */
+export function said(name, state, reason) {
+  if (name === "demo" && state === "live") return text("demo");
+  if (name !== "replay" && state === "live") return text("source.live", { name });
+  if (reason && !ENOUGH_SAID.has(state)) return text("source.said", { name, reason });
+  const known = ENOUGH_SAID.has(state) || ["live", "connecting", "down"].includes(state);
+  return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });
 }
 
 /** @param {Gap[]} gaps @returns {Gap[]} those that touch and have one reason are one */

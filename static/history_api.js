@@ -6,16 +6,17 @@ import { text } from "./texts.js";
 
 /** @typedef {"start" | "ingester" | "sources" | "kept"} Kind */
 /** @typedef {Record<string, {state: string, reason: string}>} States */
-/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean, tags?: string[]}} Gap  all: nothing at all was counted; tags: of which it is, where not of all */
+/** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean, tags?: string[], people?: boolean}} Gap  all: nothing at all was counted; tags: of which it is, where not of all; people: it is people that are not known */
 /** @typedef {{step: number, at: number, series: Record<string, [number, number | null][]>, gaps: Gap[]}} Answer */
 
 /**
  * @param {string[]} tags  none for all
  * @param {string} range
+ * @param {Record<string, string>} more  that is asked
  * @returns {Promise<Answer>}  rejected with a sentence
  */
-export async function askHistory(tags, range) {
-  const query = new URLSearchParams({ range });
+export async function askHistory(tags, range, more = {}) {
+  const query = new URLSearchParams({ range, ...more });
   if (tags.length) query.set("tags", tags.join(","));
   const answer = await fetch(`api/history?${query}`).catch(() => null);
   if (answer?.ok) return answer.json();

@@ -1,10 +1,10 @@
 // @ts-check
-// Few event streams for all tabs of a browser: it allows six connections to a host, and no more.
+// Few event streams for all tabs of a browser: it allows six connections to a host, and no more. Runs beside the tabs, once for all of them.
 
 import { Feed } from "./feed.js";
 import { Series } from "./series.js";
 
-/** @typedef {{tags: string[], seconds: number, board?: boolean}} Wish  no tags: all that are tracked */
+/** @typedef {import("./feed.js").Wish} Wish */
 /** @typedef {{postMessage(message: unknown): void, onmessage: any}} Port */
 /** @typedef {(url: string, listener: import("./feed.js").Listener) => Feed} FeedOf */
 /** @typedef {import("./feed.js").Tick} Tick */
@@ -73,8 +73,8 @@ class Stream {
     this.series = new Series(REMEMBERED, 8000);
     /** @type {Tick | null} */
     this.tick = null;
-    /** @type {import("./board.js").Board | null} */
-    this.board = null;
+    /** @type {Map<string, unknown>} what a tab that comes late is to be told: the board, and for each hashtag its alert */
+    this.extras = new Map();
     /** @type {import("./feed.js").Link} */
     this.link = "connecting";
     this.feed = feedOf(url, {
@@ -90,17 +90,21 @@ class Stream {
         this.series.hear(tick);
         this.all({ counts: (this.tick = tick) });
       },
-      board: (board) => this.all({ board: (this.board = board) }),
+      extra: (name, told) => {
+        if (name === "board" || name === "alert") this.extras.set(told.tag ?? "", [name, told]);
+        this.all({ extra: [name, told] });
+      },
       link: (link) => this.link !== link && this.all({ link: (this.link = link) }),
     });
     if (before) this.follow(before);
   }
 
   /** @private  Know what another one knows. @param {Stream} before */
-  follow({ open, series, tick, board, feed }) {
+  follow({ open, series, tick, extras, feed }) {
     this.open = open;
     this.series.replace(series.told());
-    Object.assign(this, { tick, board });
+    this.tick = tick;
+    this.extras = new Map(extras);
     this.feed.lastId = feed.lastId;
   }
 
@@ -113,13 +117,13 @@ class Stream {
     if (this.open && covers(this.open, wish)) this.tell(port);
     else {
       this.open = together;
-      this.feed.open(together.tags.join(","), together.seconds, together.board);
+      this.feed.open(together);
     }
     return true;
   }
 
   /**
-   * A tab wants other hashtags, and goes on with those that it had.
+   * A tab wants something else, and goes on with those that it had.
    * @param {Port} port
    * @param {Wish} wish
    * @param {string[]} fresh  of which it has no past
@@ -130,23 +134,32 @@ class Stream {
     const together = union([...wishes.values()]);
     if (!together || !this.open) return false;
     this.wishes = wishes;
-    if (covers(this.open, wish)) {
-      if (fresh.length) port.postMessage({ past: this.series.told(fresh) });
-      return true;
-    }
-    const { tags, board } = together;
-    this.open = { tags, seconds: Math.max(this.open.seconds, together.seconds), board };
-    if (tags.length) this.series.keepOnly(tags);
-    const unknown = tags.filter((tag) => !this.series.stretches.has(tag));
-    const asked = [...new Set([...fresh, ...unknown])];
-    this.feed.open(tags.join(","), this.open.seconds, board, this.feed.lastId, asked);
+    if (!covers(this.open, wish) || this.brings(together)) this.goOn(together, fresh);
+    else if (fresh.length) port.postMessage({ past: this.series.told(fresh) });
     return true;
+  }
+
+  /** @private  Whether it brings extras that nobody wants any more. @param {Wish} together */
+  brings(together) {
+    return this.open?.extras.some((name) => !together.extras.includes(name));
+  }
+
+  /** @private  Without a break. @param {Wish} together @param {string[]} fresh */
+  goOn(together, fresh) {
+    const { tags } = together;
+    this.open = { ...together, seconds: Math.max(this.open?.seconds ?? 0, together.seconds) };
+    if (tags.length) this.series.keepOnly(tags);
+    for (const tag of this.extras.keys()) if (tag && tags.length && !tags.includes(tag)) this.extras.delete(tag);
+    const unknown = tags.filter((tag) => !this.series.stretches.has(tag));
+    this.feed.open(this.open, this.feed.lastId, [...new Set([...fresh, ...unknown])]);
   }
 
   /** @param {Port} port  of a tab that is gone, or wants something else */
   leave(port) {
     this.wishes.delete(port);
-    if (!this.wishes.size) this.feed.close();
+    if (!this.wishes.size) return this.feed.close();
+    const together = union([...this.wishes.values()]);
+    if (together && this.brings(together)) this.goOn(together, []);
   }
 
   /** @private @param {Port} port  all that is known, as if it had been there */
@@ -154,7 +167,7 @@ class Stream {
     port.postMessage({ link: this.link });
     if (this.series.at) port.postMessage({ history: this.series.told() });
     if (this.tick) port.postMessage({ counts: this.tick });
-    if (this.board) port.postMessage({ board: this.board });
+    for (const extra of this.extras.values()) port.postMessage({ extra });
   }
 
   /** @private @param {unknown} message */
@@ -166,7 +179,7 @@ class Stream {
 /** @param {Wish} have @param {Wish} wish */
 function covers(have, wish) {
   const tags = wish.tags.length ? wish.tags.every((tag) => have.tags.includes(tag)) : !have.tags.length;
-  return tags && have.seconds >= wish.seconds && (have.board || !wish.board);
+  return tags && have.seconds >= wish.seconds && wish.extras.every((name) => have.extras.includes(name));
 }
 
 /** @param {Wish[]} wishes @returns {Wish | null} one that covers them all, if one stream can */
@@ -175,6 +188,11 @@ function union(wishes) {
   // what is tracked only the server knows, and a hashtag that is asked for need not be
   const mixed = tags.length > 0 && wishes.some((wish) => !wish.tags.length);
   if (mixed || tags.length > MOST_TAGS) return null;
-  const board = wishes.some((wish) => wish.board);
-  return { tags, seconds: Math.max(...wishes.map((wish) => wish.seconds)), board };
+  const extras = [...new Set(wishes.flatMap((wish) => wish.extras))];
+  return { tags, seconds: Math.max(...wishes.map((wish) => wish.seconds)), extras };
+}
+
+if ("onconnect" in globalThis) {
+  const hub = new Hub();
+  Object.assign(globalThis, { onconnect: (/** @type {MessageEvent} */ event) => hub.join(event.ports[0]) });
 }

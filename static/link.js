@@ -4,7 +4,7 @@
 import { Feed } from "./feed.js";
 
 /** @typedef {import("./feed.js").Listener} Listener */
-/** @typedef {import("./hub.js").Wish} Wish */
+/** @typedef {import("./feed.js").Wish} Wish */
 /** @typedef {{open(wish: Wish): void, change(wish: Wish, fresh: string[]): void, wake(): void}} Source */
 
 /** So long a worker may be silent that is only asked to say that it is there, milliseconds. */
@@ -26,9 +26,9 @@ export class Link {
     this.source.open(wish);
   }
 
-  /** Go on with other hashtags. @param {string[]} tags  none for all @param {string[]} fresh  of which the past is to come first */
-  change(tags, fresh) {
-    this.wish = { ...(this.wish ?? { seconds: 0, board: false }), tags };
+  /** Go on with another wish. @param {Partial<Wish>} part  of it @param {string[]} fresh  hashtags of which the past is to come first */
+  change(part, fresh = []) {
+    this.wish = { tags: [], seconds: 0, extras: [], ...this.wish, ...part };
     this.source.change(this.wish, fresh);
   }
 
@@ -41,8 +41,8 @@ export class Link {
   own() {
     const feed = new Feed(this.url, this.listener);
     return {
-      open: ({ tags, seconds, board }) => feed.open(tags.join(","), seconds, board),
-      change: ({ tags, seconds, board }, fresh) => feed.open(tags.join(","), seconds, board, feed.lastId, fresh),
+      open: (wish) => feed.open(wish),
+      change: (wish, fresh) => feed.open(wish, feed.lastId, fresh),
       wake: () => feed.wake(),
     };
   }
@@ -50,7 +50,7 @@ export class Link {
   /** @private @returns {Source | null} */
   shared() {
     try {
-      const worker = new SharedWorker(new URL("./worker.js", import.meta.url), { type: "module" });
+      const worker = new SharedWorker(new URL("./hub.js", import.meta.url), { type: "module" });
       const alone = () => this.alone(worker.port, silent);
       const silent = setTimeout(alone, PATIENCE);
       worker.onerror = alone;
@@ -78,7 +78,7 @@ export class Link {
       if (data.history) this.listener.history(data.history);
       if (data.past) this.listener.past(data.past);
       if (data.counts) this.listener.counts(data.counts);
-      if (data.board) this.listener.board(data.board);
+      if (data.extra) this.listener.extra(data.extra[0], data.extra[1]);
     };
     addEventListener("pagehide", () => port.postMessage({ bye: true }));
     addEventListener("pageshow", (event) => event.persisted && this.wish && this.source.open(this.wish));

@@ -1,31 +1,25 @@
 // @ts-check
-// The wiring: what comes in, what is shown, what its reader chooses.
+// What comes in, and what is shown of it. What a visitor does with it is in visitor.js, which is loaded after the first line.
 
-import { LIVE, RANGES, read, write } from "./address.js";
+import { kept, LIVE, RANGES, read, write } from "./address.js";
 import { Axes } from "./axes.js";
-import { Beside } from "./beside.js";
 import { Chart, ready } from "./chart.js";
 import { Clock, offsetOfPage } from "./clock.js";
-import { $, Controls, share } from "./controls.js";
-import { Crosshair } from "./crosshair.js";
-import { Kiosk } from "./kiosk.js";
 import { Link } from "./link.js";
 import { Selection } from "./selection.js";
 import { PageState } from "./state.js";
-import * as status from "./status.js";
-import { swatch, Table } from "./table.js";
-import { dated, number, speak, text, titled } from "./texts.js";
+import { Table } from "./table.js";
+import { $, notice, speak, text } from "./texts.js";
 
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
 const MINUTE = 60_000;
-const SAY_EVERY = 10_000;
+const LATE = 2000; // milliseconds: by then a page without a line is not waited for
 const MANY = 6; // rows, beside the chart rather than under it
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const SHARP = 2; // pixels of a picture for each of the page's, at least
 
-class Page {
+export class Page {
   /** @param {Config} config */
   constructor(config) {
     this.config = config;
@@ -39,43 +33,37 @@ class Page {
     const { patience } = this.state.live;
     this.chart = new Chart(this.canvas, this.clock, { delay: config.tick + 500, patience, still: still.matches });
     this.axesCanvas = /** @type {HTMLCanvasElement} */ ($("axes"));
-    this.axes = new Axes(this.axesCanvas, this.chart, () => this.state.shownGaps(this.choice.range), this.named);
+    this.axes = new Axes(this.axesCanvas, this.chart, () => this.gaps, this.named);
     this.chart.onpaint = () => this.painted();
-    this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag) => this.toggle(tag), (tag) => this.mark(tag));
-    this.controls = new Controls(this.actions());
-    this.kiosk = new Kiosk((kiosk) => this.kioskChanged(kiosk));
-    const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
-    const say = { number, named: this.named, swatch: (/** @type {string} */ tag) => swatch(this.stroke(tag)) };
-    this.crosshair = new Crosshair(places, this.chart, say, (tag) => this.mark(tag));
-    this.seconds = this.said = 0;
+    this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag, more) => this.visitor?.pick(tag, more), (tag) => this.mark(tag));
+    this.seconds = 0;
     this.printing = false;
-    this.beside = new Beside({
-      tags: () => this.tags,
-      tracked: () => this.selection.tracked,
-      select: (tags) => this.select(tags),
-      named: this.named,
-      strokeOf: (tag) => this.stroke(tag),
-    });
+    /** @type {[string, any][]} events of the extras that came before the visitor; the last 50 */
+    this.told = [];
+    /** @type {import("./visitor.js").Visitor | undefined} once it is loaded */
+    this.visitor = undefined;
+    /** @type {Promise<void> | undefined} */
+    this.loading = undefined;
+    /** @type {HTMLElement | null | undefined} the button that was pressed before it could do anything */
+    this.early = undefined;
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
       past: (past) => this.past(past),
       counts: (tick) => this.counts(tick),
-      board: (board) => this.beside.hear(board),
+      extra: (name, told) => this.extra(name, told),
       link: (link) => this.state.linked(link),
     });
   }
 
   start() {
     this.laidOut();
-    this.controls.notice(this.config.problem);
+    notice(this.config.problem);
     this.choose();
-    if (this.choice.kiosk) this.kiosk.set(true);
-    addEventListener("popstate", ({ state }) => state && this.goBack(state.tags));
+    if (this.choice.kiosk) this.load();
+    document.addEventListener("click", ({ target }) => this.visitor || (this.early = earlyOf(/** @type {Element} */ (target))));
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
-    addEventListener("beforeprint", () => this.print(true));
-    addEventListener("afterprint", () => this.print(false));
     still.addEventListener("change", () => (this.chart.still = still.matches));
     setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
   }
@@ -95,6 +83,12 @@ class Page {
   /** The totals over time that are drawn. */
   get series() {
     return this.state.series(this.choice.range);
+  }
+
+  /** Where something of them is not known. */
+  get gaps() {
+    const gaps = this.state.shownGaps(this.choice.range);
+    return this.choice.view === "people" ? this.state.peopleGaps(this.tags, gaps) : gaps;
   }
 
   /** Whether the stream's own history covers the range. */
@@ -117,7 +111,7 @@ class Page {
     if (!tags.length || String([...tags].sort()) === String([...this.tags].sort())) return;
     this.selection.adopt(tags);
     this.laidOut();
-    this.controls.tell(text("changed", { tags: tags.map((tag) => `#${this.named(tag)}`).join(", ") }));
+    this.visitor?.tell(text("changed", { tags: tags.map((tag) => `#${this.named(tag)}`).join(", ") }));
   }
 
   /** @param {import("./series.js").History} past  of hashtags that are shown from now on */
@@ -134,29 +128,35 @@ class Page {
   counts(tick) {
     const first = !this.state.tick;
     if (this.state.hear(tick) && !document.hidden) this.chart.grow();
-    if (first) this.badge();
+    if (first) this.visitor?.badge();
     this.list();
     this.tell("tick", tick);
   }
 
+  /** @param {string} name @param {any} told  see feed.js */
+  extra(name, told) {
+    if (this.visitor) this.visitor.hear(name, told);
+    else this.told = [...this.told, /** @type {[string, any]} */ ([name, told])].slice(-50);
+  }
+
+  /** What is wanted beside the totals. @returns {string[]} */
+  get extras() {
+    return ["board", "posts", "alerts"].filter((name) => $(name) && kept(name) !== "false");
+  }
+
   /** Twice a second or so: time goes on also when nothing comes. */
   beat() {
-    this.badge();
+    this.visitor?.badge();
     void this.state.askWhy();
     if (document.hidden) return;
     this.chart.extend();
     this.list();
   }
 
-  badge() {
-    const paused = this.chart.frozen !== null;
-    $("rows").classList.toggle("stale", this.state.missing() !== null); // as in the chart, nothing is known
-    status.show($("badge"), $("sources"), { ...this.state, now: this.clock.now(), paused });
-  }
-
   list() {
     const { tick } = this.state;
-    this.beside.update();
+    this.load();
+    this.visitor?.update();
     if (!tick || document.hidden) return;
     const { series } = this;
     const { range } = this.choice;
@@ -168,11 +168,7 @@ class Page {
       ...this.state.posts(tag, range, RANGES[range]),
     }));
     this.table.update(readings);
-    if (Math.abs(this.clock.now() - this.said) < SAY_EVERY) return;
-    this.said = this.clock.now();
-    document.title = titled(this.tags.map(this.named));
-    const stale = $("badge").dataset.level === "stale";
-    if (this.controls.spoken) $("summary").textContent = stale ? text("silent") : this.table.summary(readings);
+    this.visitor?.read(readings);
   }
 
   /** All anew: another choice, another history, or the page was hidden. */
@@ -184,7 +180,8 @@ class Page {
   /** What the chart is to show. @returns {import("./chart.js").Shown} */
   get drawn() {
     const { view, range, hidden } = this.choice;
-    return { series: this.series, view, range: RANGES[range], tags: this.tags, hidden, pen: (tag) => this.pen(tag) };
+    const series = view === "people" ? this.state.people : this.series;
+    return { series, view, range: RANGES[range], tags: this.tags, hidden, pen: (tag) => this.pen(tag) };
   }
 
   restyle() {
@@ -192,22 +189,29 @@ class Page {
     this.redraw();
   }
 
-  /** On paper the page is light and as wide as a sheet, and it is drawn now or not at all. @param {boolean} printing */
-  print(printing) {
-    this.printing = printing;
-    document.documentElement.classList.toggle("paper", printing);
-    this.restyle();
-    this.chart.drawNow(); // the axes then take their room,
-    this.chart.drawNow(); // and the lines what is left
+  painted() {
+    this.axes.paint();
+    this.visitor?.follow();
+    if (!this.state.live.at || !this.state.tick || this.isDrawn) return;
+    performance.mark("first line");
+    this.load();
   }
 
-  painted() {
-    this.crosshair.follow();
-    this.axes.reading = this.crosshair.at;
-    this.axes.paint();
-    if (!this.state.live.at || performance.getEntriesByName("first line").length) return;
-    performance.mark("first line");
-    this.beside.load();
+  /** Whether the first line was there. */
+  get isDrawn() {
+    return performance.getEntriesByName("first line").length > 0;
+  }
+
+  /** Load what a visitor can do: at once on a wall, else after the first line; where that fails, it is tried again with the next tick. */
+  load() {
+    if (!this.isDrawn && !this.choice.kiosk && performance.now() < LATE) return;
+    this.loading ??= import("./visitor.js").then(({ prepared }) => prepared()).then(
+      (Visitor) => {
+        this.visitor = new Visitor(this);
+        this.early?.click();
+      },
+      () => (this.loading = undefined),
+    );
   }
 
   /** @param {string} tag */
@@ -218,7 +222,7 @@ class Page {
   /** @param {string} tag */
   pen(tag) {
     const stroke = this.stroke(tag);
-    const width = this.kiosk.on ? Math.max(2, innerWidth / 450) : 2;
+    const width = this.choice.kiosk ? Math.max(2, innerWidth / 450) : 2;
     const isDark = dark.matches && !this.printing;
     return { colour: isDark ? stroke.dark : stroke.light, dash: stroke.dash, width };
   }
@@ -234,10 +238,10 @@ class Page {
     const { range } = this.choice;
     try {
       await this.state.askPast(range);
-      this.controls.notice(this.config.problem);
+      notice(this.config.problem);
     } catch (error) {
       const reason = error instanceof Error ? error.message : ""; // a sentence: askHistory has no other
-      this.controls.notice(text("noHistory", { range: text(`${range}.long`), reason }));
+      notice(text("noHistory", { range: text(`${range}.long`), reason }));
     }
     if (range === this.choice.range) this.redraw();
   }
@@ -246,13 +250,13 @@ class Page {
   choose() {
     const { choice, selection: { wished } } = this;
     history.replaceState({ tags: this.tags }, "", this.address);
-    this.controls.show(choice);
+    this.visitor?.show();
     this.table.head(text(choice.range));
     $("unit").textContent = text(choice.view);
     this.table.hide(choice.hidden);
     const seconds = Math.min(LIVE, 2 * RANGES[choice.range] + 1.25 * MINUTE) / 1000;
     const enough = this.isLive ? seconds : 75;
-    if (enough > this.seconds) this.link.open({ tags: wished, seconds: (this.seconds = enough), board: this.beside.hasBoard });
+    if (enough > this.seconds) this.link.open({ tags: wished, seconds: (this.seconds = enough), extras: this.extras });
     this.redraw();
   }
 
@@ -261,42 +265,13 @@ class Page {
     return write(this.selection.wished, this.choice) || location.pathname;
   }
 
-  /** Show other hashtags from now on; the back button goes back. @param {string[]} tags */
-  select(tags) {
-    this.take(tags);
-    history.pushState({ tags }, "", this.address);
-    this.askMore();
-  }
-
-  /** The lines of hashtags that stay are left as they are. @param {string[]} tags */
-  take(tags) {
-    const fresh = this.selection.change(tags);
-    this.state.tags = this.selection.wished;
-    this.link.change(this.selection.wished, fresh);
-    for (const tag of this.choice.hidden) if (!tags.includes(tag)) this.choice.hidden.delete(tag);
-    this.controls.notice((this.config.problem = ""));
-    this.laidOut();
-    this.crosshair.stop();
-    this.chart.change(this.drawn, []);
-    this.said = 0;
-    this.list();
-  }
-
-  /** @param {string[]} tags  that were shown there */
-  goBack(tags) {
-    this.take(tags);
-    const { kiosk, ...choice } = read(location.search);
-    this.kiosk.set(kiosk);
-    this.change(choice);
-  }
-
   /** @param {Partial<import("./address.js").Choice>} part */
   change(part) {
     Object.assign(this.choice, part);
-    this.crosshair.stop();
+    this.visitor?.crosshair.stop();
     this.choose();
     if (!part.range) return;
-    this.controls.notice(this.config.problem);
+    notice(this.config.problem);
     this.askMore();
   }
 
@@ -306,77 +281,11 @@ class Page {
     this.table.mark(tag);
   }
 
-  /** @param {string} tag */
-  toggle(tag) {
-    const { hidden } = this.choice;
-    if (!hidden.delete(tag)) hidden.add(tag);
-    this.chart.hide(hidden);
-    this.change({ hidden });
-  }
-
-  /** Stand still, or go on. @param {boolean} paused */
-  pause(paused) {
-    if (paused === (this.chart.frozen !== null)) return;
-    this.chart.frozen = paused ? this.chart.edge : null;
-    if (!paused) this.redraw();
-    this.controls.paused(paused);
-    this.badge();
-  }
-
-  live() {
-    this.crosshair.dismiss();
-    this.pause(false);
-  }
-
-  /** On a wall nothing stands still: nobody is there who would let it go on. @param {boolean} kiosk */
-  kioskChanged(kiosk) {
-    this.crosshair.off = kiosk;
-    this.live();
-    this.restyle();
-    this.change({ kiosk });
-  }
-
-  /** What each button does. @returns {import("./controls.js").Actions} */
-  actions() {
-    return {
-      change: (part) => this.change(part),
-      pause: () => this.pause(this.chart.frozen === null),
-      live: () => this.live(),
-      share: async () => this.controls.tell(await share()),
-      csv: () => this.saveTable(),
-      png: () => this.savePicture(),
-      kiosk: () => {
-        this.kiosk.set(true);
-        this.kiosk.fill();
-      },
-    };
-  }
-
-  async saveTable() {
-    const { csv, download, inSight } = await import("./export.js"); // few readers need it
-    const lines = csv(inSight(this.chart), text("when"), this.named);
-    // the mark at the front tells spreadsheets that this is UTF-8
-    download(new Blob(["\ufeff", lines], { type: "text/csv" }), `${fileName()}.csv`);
-  }
-
-  async savePicture() {
-    const { download, picture } = await import("./export.js");
-    const title = `${text("name")} · ${text(this.choice.view)} · ${dated(this.chart.edge)}`;
-    const { frozen, edge } = this.chart;
-    this.chart.frozen = edge; // a picture has a time at its right edge and no "now"
-    this.axes.ratio = Math.max(SHARP, devicePixelRatio);
-    this.chart.drawSharply(this.axes.ratio);
-    const taken = picture(this.axesCanvas, this.canvas, title, this.axes.look);
-    Object.assign(this.chart, { frozen });
-    this.axes.ratio = 0;
-    download(await taken, `${fileName()}.png`);
-  }
-
   shownOrHidden() {
     if (document.hidden) return this.chart.stop();
     this.link.wake();
     this.redraw();
-    this.beside.wake();
+    this.visitor?.seen();
     this.chart.start();
   }
 
@@ -386,7 +295,8 @@ class Page {
   }
 }
 
-const fileName = () => `hashtag-pulse-${new Date().toISOString().slice(0, 16).replace(":", "")}`;
+/** @param {Element} target @returns {HTMLElement | null} the button that was meant */
+const earlyOf = (target) => target.closest("button");
 
 const config = /** @type {Config} */ (JSON.parse($("config").textContent ?? ""));
 speak(config.texts);
@@ -395,6 +305,5 @@ if (ready()) {
   Object.assign(window, { hashtagPulse: page });
   page.start();
 } else {
-  $("notice").textContent = text("noChart");
-  $("notice").hidden = false;
+  notice(text("noChart"));
 }

@@ -4,7 +4,6 @@
 import { LIVE } from "./address.js";
 import { living, unheard } from "./feed.js";
 import { Gaps, start } from "./gaps.js";
-import { askHistory, askTrouble, seriesOf } from "./history_api.js";
 import { Series } from "./series.js";
 import { text } from "./texts.js";
 
@@ -16,9 +15,13 @@ import { text } from "./texts.js";
 const MINUTE = 60_000;
 const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
+const FIRST_ASK = 2000; // by then a page that is slow to load has its first tick
 const FAR = 300_000; // no tick is under way for so long
 /** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
 const TWICE = { "15m": "1h", "1h": "24h", "24h": "7d", "7d": "30d" };
+
+/** The first line needs none of it. */
+const api = () => import("./history_api.js").catch(() => Promise.reject(new Error(text("noConnection"))));
 
 export class PageState {
   /** @param {Clock} clock @param {number} tick  milliseconds @param {string[]} tags  none for all */
@@ -27,6 +30,8 @@ export class PageState {
     this.tags = tags;
     /** What the stream tells. */
     this.live = new Series(LIVE + 2 * MINUTE, Math.max(8000, 4 * tick));
+    /** People of today: the server has no past of them. */
+    this.people = new Series(LIVE + 2 * MINUTE, this.live.patience);
     this.gaps = new Gaps();
     /** @type {{range: string, series: Series, gaps: Gaps} | null} what /api/history tells, of a longer range */
     this.long = null;
@@ -41,7 +46,7 @@ export class PageState {
     this.lag = 0;
     this.cutAt = this.heard = clock.now();
     this.why = "";
-    this.asked = 0;
+    this.asked = clock.now() - ASK_AGAIN + FIRST_ASK;
   }
 
   /**
@@ -51,6 +56,7 @@ export class PageState {
   replace(history, seconds) {
     this.clock.learn(history.at);
     this.live.replace(history);
+    if (history.at < this.people.at) this.people.replace({ at: 0, series: {} }); // another clock
     this.names = history.names ?? {};
     const gaps = history.gaps ?? [];
     this.gaps.replace([...start(history, seconds), ...gaps.filter(({ kind }) => kind)]);
@@ -77,6 +83,8 @@ export class PageState {
     this.long?.gaps.hear(tick);
     this.long?.series.hear(tick);
     this.earlier?.series.hear(tick);
+    const people = Object.entries(tick.people ?? {}).filter(([, number]) => number !== null);
+    this.people.hear({ ...tick, counts: /** @type {Record<string, number>} */ (Object.fromEntries(people)) });
     return this.live.hear(tick);
   }
 
@@ -110,6 +118,7 @@ export class PageState {
 
   /** Ask the server for a past that is longer than the stream's. @param {string} range */
   async askPast(range) {
+    const { askHistory, seriesOf } = await api();
     const answer = await askHistory(this.tags, range);
     const gaps = new Gaps();
     gaps.replace(answer.gaps);
@@ -119,6 +128,7 @@ export class PageState {
   /** Ask the server for the time before the shown one. @param {string} range */
   async askEarlier(range) {
     if (!Object.hasOwn(TWICE, range)) return;
+    const { askHistory, seriesOf } = await api();
     const answer = await askHistory(this.tags, TWICE[/** @type {keyof typeof TWICE} */ (range)]);
     this.earlier = { range, series: seriesOf(answer) };
   }
@@ -144,6 +154,7 @@ export class PageState {
 
   /** @private */
   async askReasons() {
+    const { askHistory } = await api();
     const [tag] = this.live.stretches.keys();
     const { gaps } = await askHistory([tag], "15m");
     this.gaps.replace(gaps);
@@ -165,6 +176,13 @@ export class PageState {
     return gaps.all(this.missing()).filter((gap) => gap.to - gap.from >= this.live.patience);
   }
 
+  /** @param {string[]} tags @param {Gap[]} gaps  of posts @returns {Gap[]} those of the people who wrote them */
+  peopleGaps(tags, gaps) {
+    const begins = tags.map((tag) => this.people.points(tag)[0]?.[0] ?? this.clock.now());
+    const start = { from: 0, to: Math.min(...begins), reason: "", kind: /** @type {const} */ ("start"), all: true, people: true };
+    return [...gaps.filter(({ kind }) => kind !== "start"), start];
+  }
+
   /** Find out what is wrong, when something is. */
   async askWhy() {
     const now = this.clock.now();
@@ -172,7 +190,7 @@ export class PageState {
     if (!late || typeof this.link === "number") this.why = "";
     else if (now - this.asked > ASK_AGAIN) {
       this.asked = now;
-      this.why = await askTrouble(this.tags);
+      this.why = await api().then(({ askTrouble }) => askTrouble(this.tags), () => "");
     }
   }
 }

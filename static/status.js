@@ -2,6 +2,7 @@
 // What the page says of itself: is it live, how far behind, and what each source is doing.
 
 import { living, WORKING } from "./feed.js";
+import { said } from "./gaps.js";
 import { decimal, number, text } from "./texts.js";
 
 /** @typedef {import("./feed.js").Link} Link */
@@ -12,7 +13,6 @@ import { decimal, number, text } from "./texts.js";
 const LATE = 5000;
 const STALE = 15_000;
 const BLINK = 700; // a link that is back by then was hardly away
-const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
 
 /**
  * @param {State} state  lag: how old the newest tick was when it came; cutAt: when the link broke; why: the server's own
@@ -20,20 +20,20 @@ const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
  * @returns {{level: Level, words: string}}
  */
 export function status({ link, tick, lag, now, cutAt, why, paused = false }) {
-  if (paused) return { level: "waiting", words: text("paused") };
+  if (paused) return { level: "waiting", words: text("badge.paused") };
   const away = link === "open" ? 0 : now - cutAt;
-  if (typeof link === "number") return { level: "stale", words: text("full", { seconds: number(Math.max(0, link - now) / 1000) }) };
+  if (typeof link === "number") return { level: "stale", words: text("badge.full", { seconds: number(Math.max(0, link - now) / 1000) }) };
   if (away > BLINK && why) return { level: "stale", words: why };
-  if (away > STALE) return { level: "stale", words: text("away", { seconds: number(away / 1000) }) };
-  if (!tick) return { level: "waiting", words: why || text(link === "open" ? "noData" : "connecting") };
-  if (away > BLINK) return { level: "waiting", words: text("reconnecting") };
+  if (away > STALE) return { level: "stale", words: text("badge.away", { seconds: number(away / 1000) }) };
+  if (!tick) return { level: "waiting", words: why || text(link === "open" ? "badge.noData" : "badge.connecting") };
+  if (away > BLINK) return { level: "waiting", words: text("badge.reconnecting") };
   const behind = now - tick.at > LATE ? now - tick.at : lag;
   const seconds = behind < 10_000 ? decimal(behind / 1000) : number(behind / 1000);
-  if (behind > STALE) return { level: "stale", words: why || text("stale", { seconds }) };
-  if (behind > LATE) return { level: "late", words: text("late", { seconds }) };
-  if (!living(tick)) return { level: "late", words: text("noSource") };
-  if (recorded(tick)) return { level: "late", words: text("recorded", { seconds }) };
-  return { level: "live", words: text("live", { seconds }) };
+  if (behind > STALE) return { level: "stale", words: why || text("badge.stale", { seconds }) };
+  if (behind > LATE) return { level: "late", words: text("badge.late", { seconds }) };
+  if (!living(tick)) return { level: "late", words: text("badge.noSource") };
+  if (recorded(tick)) return { level: "late", words: text("badge.recorded", { seconds }) };
+  return { level: "live", words: text("badge.live", { seconds }) };
 }
 
 /** @param {Tick} tick @returns {boolean} whether nothing in it is of now */
@@ -58,15 +58,6 @@ function levelOf(name, state) {
   if ((name === "demo" || name === "replay") && state === "live") return "late"; // not to be taken for news
   if (WORKING.has(state)) return "live";
   return state === "down" ? "stale" : "late";
-}
-
-/** @param {string} name @param {string} state @param {string} reason  the server's own, of a trouble */
-export function said(name, state, reason) {
-  if (name === "demo" && state === "live") return text("demo");
-  if (name !== "replay" && state === "live") return text("source.live", { name });
-  if (reason && !ENOUGH_SAID.has(state)) return text("source.said", { name, reason });
-  const known = ENOUGH_SAID.has(state) || ["live", "connecting", "down"].includes(state);
-  return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });
 }
 
 /**

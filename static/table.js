@@ -1,16 +1,12 @@
 // @ts-check
 // The readable list: the same numbers as the chart, for eyes, ears and fingers.
 
-import { arrange, isInHand } from "./moving.js";
 import { change, inShort, number, percent, text } from "./texts.js";
 
-/** @typedef {import("./colours.js").Stroke} Stroke */
+/** @typedef {import("./selection.js").Stroke} Stroke */
 /** @typedef {{tag: string, total: number | null, rate: number | null, posts: number | null, before: number | null, people: number | null}} Reading  posts: in the shown time; before: in the time before that; people: today */
 /** @typedef {{row: HTMLTableRowElement, button: HTMLButtonElement, name: Text, rate: Text, bar: HTMLElement, posts: Text, change: HTMLElement, people: Text, total: Text}} Row */
 
-const CALM = 5000; // milliseconds between two changes of the order, at least
-const SPOKEN = 5;
-const AHEAD = 1.1; // times the rate of the one above, to overtake it
 const LONG = 10_000_000; // what a narrow column has no room for
 const narrow = globalThis.matchMedia?.("(max-width: 46rem)");
 
@@ -19,22 +15,22 @@ export class Table {
    * @param {HTMLElement} body
    * @param {(tag: string) => Stroke} strokeOf
    * @param {(tag: string) => string} named
-   * @param {(tag: string) => void} ontoggle
+   * @param {(tag: string, more: boolean) => void} onpick  its line is wanted alone; or, more: with the others, or not with them
    * @param {(tag: string | null) => void} onmark  a hashtag is looked at, or none
    */
-  constructor(body, strokeOf, named, ontoggle, onmark) {
+  constructor(body, strokeOf, named, onpick, onmark) {
     this.onmark = onmark;
     this.body = body;
     this.strokeOf = strokeOf;
     this.named = named;
-    this.ontoggle = ontoggle;
+    this.onpick = onpick;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
-    this.sorted = 0;
   }
 
-  /** @param {Reading[]} readings */
+  /** @param {Reading[]} readings  the first are put in order, the busiest first; sorting.js keeps them so */
   update(readings) {
+    if (!this.rows.size) readings = [...readings].sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
     const most = Math.max(1, ...readings.map(({ rate }) => rate ?? 0));
     const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
     this.keep(readings);
@@ -54,7 +50,6 @@ export class Table {
       const share = text("share.of", { share: percent((rate ?? 0) / all) });
       if (row.bar.title !== share) row.bar.title = row.bar.ariaLabel = share;
     }
-    this.sort(readings);
   }
 
   /** Say over which time posts are counted. @param {string} range */
@@ -68,14 +63,6 @@ export class Table {
   /** @param {Set<string>} hidden */
   hide(hidden) {
     for (const [tag, { button }] of this.rows) button.setAttribute("aria-pressed", String(!hidden.has(tag)));
-  }
-
-  /** @param {Reading[]} readings @returns {string} the busiest, to be read aloud */
-  summary(readings) {
-    const known = readings.filter(({ rate }) => rate !== null);
-    known.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
-    const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag: this.named(tag), rate: number(Math.round(rate ?? 0)) }));
-    return parts.join(", ");
   }
 
   /** @param {string | null} tag  to look at, or none */
@@ -107,7 +94,12 @@ export class Table {
     const button = name.appendChild(document.createElement("button"));
     button.type = "button";
     button.setAttribute("aria-pressed", "true");
-    button.addEventListener("click", () => this.ontoggle(tag));
+    button.addEventListener("click", ({ ctrlKey, metaKey }) => this.onpick(tag, ctrlKey || metaKey));
+    button.addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || (event.key !== "Enter" && event.key !== " ")) return;
+      event.preventDefault(); // it is no click to every browser
+      this.onpick(tag, true);
+    });
     for (const [begin, end] of [["pointerenter", "pointerleave"], ["focusin", "focusout"]]) {
       row.addEventListener(begin, () => this.onmark(tag));
       row.addEventListener(end, () => this.onmark(null));
@@ -132,36 +124,6 @@ export class Table {
     this.rows.set(tag, added);
     return added;
   }
-
-  /** @private  The busiest first; but calmly, and never under a hand. @param {Reading[]} readings */
-  sort(readings) {
-    const now = performance.now();
-    if (this.sorted && now - this.sorted < CALM) return;
-    if (isInHand(this.body)) return;
-    const rate = new Map(readings.map((reading) => [reading.tag, reading.rate ?? 0]));
-    if (!readings.some((reading) => reading.rate !== null)) return;
-    const order = calmly(this.order, rate, this.sorted ? AHEAD : 1);
-    const rows = order.map((tag) => /** @type {Row} */ (this.rows.get(tag)).row);
-    if (order.join() !== this.order.join()) arrange(this.body, rows, this.sorted > 0);
-    this.sorted = now;
-  }
-}
-
-/**
- * Sort by rate, but let none overtake that is only a little ahead. Pure.
- * @param {string[]} order
- * @param {Map<string, number>} rate
- * @param {number} ahead
- */
-export function calmly(order, rate, ahead) {
-  const sorted = [...order];
-  const of = (/** @type {string} */ tag) => rate.get(tag) ?? 0;
-  for (let i = 1; i < sorted.length; i++) {
-    for (let j = i; j > 0 && of(sorted[j]) > of(sorted[j - 1]) * ahead; j--) {
-      [sorted[j - 1], sorted[j]] = [sorted[j], sorted[j - 1]];
-    }
-  }
-  return sorted;
 }
 
 /** @param {Text} node @param {string} words @returns {boolean} whether they are others than before */

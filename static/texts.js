@@ -1,6 +1,8 @@
 // @ts-check
 // Every word that the page shows, out of templates/texts.json, and numbers as its reader writes them.
 
+export const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
 /** @type {Record<string, string>} */
 let texts = {};
 
@@ -17,6 +19,12 @@ export function text(key, values = {}) {
   const found = texts[key];
   if (found === undefined) throw new Error(`no text ${key}`);
   return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
+}
+
+/** What is wrong, as long as it is. @param {string} words  none: nothing to say */
+export function notice(words) {
+  $("notice").textContent = words;
+  $("notice").hidden = !words;
 }
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });

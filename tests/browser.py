@@ -21,7 +21,13 @@ OPTIONS = [
 DESKTOP = {"width": 1334, "height": 896}
 PHONE = {"width": 360, "height": 780}
 
-READY = "() => window.hashtagPulse?.state.tick && hashtagPulse.state.live.at > 0"
+LOADED = (
+    "hashtagPulse.visitor && (hashtagPulse.visitor.beside || !document.getElementById('board'))"
+)
+"""All of the page's modules, also those that are loaded after the first line."""
+READY = f"() => window.hashtagPulse?.state.tick && hashtagPulse.state.live.at > 0 && {LOADED}"
+TICKING = f"() => window.hashtagPulse?.state.tick && {LOADED}"
+"""Where no past may be known."""
 KNOWN = "tag => hashtagPulse.state.live.points(tag)"
 POINTS = "tag => hashtagPulse.chart.lines.get(tag).flatMap(series => series.data)"
 

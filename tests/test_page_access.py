@@ -119,14 +119,14 @@ def test_the_summary_can_be_silenced(browser: Browser, app: App) -> None:
         page.keyboard.press("Enter")
         box = button.bounding_box()
         assert box and box["width"] > 100
-        page.evaluate("() => { hashtagPulse.said = 0; hashtagPulse.list() }")
+        page.evaluate("() => { hashtagPulse.visitor.said = 0; hashtagPulse.list() }")
         assert page.inner_text("#summary") == ""
         page.reload()
-        page.wait_for_function("() => window.hashtagPulse?.said")
+        page.wait_for_function("() => window.hashtagPulse?.visitor?.said")
         assert page.locator("#summary").text_content() == ""
         button.focus()
         page.keyboard.press("Enter")
-        page.evaluate("() => { hashtagPulse.said = 0; hashtagPulse.list() }")
+        page.evaluate("() => { hashtagPulse.visitor.said = 0; hashtagPulse.list() }")
         assert "#science" in (page.locator("#summary").text_content() or "")
 
 

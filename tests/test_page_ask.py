@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from browser import PHONE, opened, rows
+from browser import PHONE, READY, opened, rows
 from conftest import missing
 from playwright.sync_api import Browser, Page
 from servers import ROOT, App, RedisServer, free_port, wait_until
@@ -23,11 +23,6 @@ from app.store.store import Store, connect
 POPULAR = [("eclipse", "Eclipse", 1204), ("eclipse2026", "eclipse2026", 311), ("echo", "echo", 7)]
 SHOWN = "() => [...document.querySelectorAll('#chips bdi')].map(one => one.textContent)"
 OFFERED = "() => [...document.querySelectorAll('#offers bdi')].map(one => one.textContent)"
-
-
-READY = (
-    "() => window.hashtagPulse?.state.tick && hashtagPulse.beside.ask && hashtagPulse.beside.panel"
-)
 
 
 class Site:
@@ -52,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    with opened(browser, site.web.url, READY) as shown:
+    with opened(browser, site.web.url) as shown:
         yield shown
 
 
@@ -262,7 +257,7 @@ def test_a_network_that_was_never_asked_is_named(browser: Browser, site: Site) -
     asked = SourceState("live", 1, "", False, 1)
     site.ticking.go_on(x=asked)
     try:
-        with opened(browser, f"{site.web.url}/?tags=science,luge", READY) as page:
+        with opened(browser, f"{site.web.url}/?tags=science,luge") as page:
             page.wait_for_function("() => sources.textContent.includes('x live')")
             chips = page.locator("#chips li")
             wait_until(
@@ -283,7 +278,7 @@ def test_axe_finds_nothing_in_an_open_list(
     path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
     axe = path.read_text() if path.exists() else missing("axe-core (run make setup)")
     options: dict[str, Any] = {"viewport": size, "has_touch": True} if size else {}
-    with opened(browser, site.web.url, READY, color_scheme=scheme, **options) as page:
+    with opened(browser, site.web.url, color_scheme=scheme, **options) as page:
         page.evaluate(axe)
         ask(page, "!")
         wait_until(lambda: page.locator("#answer").inner_text(), "a sentence")

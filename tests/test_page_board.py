@@ -23,9 +23,10 @@ RISING = [
     ("地震", "地震", 131, 0.0),
     ("kabaddi", "kabaddi", 77, None),
 ]
-READY = "() => window.hashtagPulse?.beside.ask && hashtagPulse.beside.panel"
 NAMES = "() => [...document.querySelectorAll('#board bdi')].map(one => one.textContent)"
-HEAR = "board => hashtagPulse.beside.hear({...hashtagPulse.beside.board, ...board})"
+HEAR = (
+    "board => hashtagPulse.link.listener.extra('board', {...hashtagPulse.visitor.board, ...board})"
+)
 
 
 def listed(tag: str, name: str, posts: int, usual: float | None) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def web(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def page(browser: Browser, web: App) -> Iterator[Page]:
-    with opened(browser, web.url, READY) as shown:
+    with opened(browser, web.url) as shown:
         until_listed(shown, *[f"#{name}" for _, name, *_ in RISING])
         yield shown
 
@@ -185,14 +186,14 @@ def test_what_rises_is_marked_where_it_is_offered(page: Page) -> None:
 
 
 def test_field_and_board_are_loaded_after_the_chart(page: Page) -> None:
-    """Whoever waits for the first line does not wait for them; they wait for it for 5 seconds."""
+    """Whoever waits for the first line does not wait for them; they wait for it for two seconds."""
     line = page.evaluate("() => performance.getEntriesByName('first line')[0].startTime")
-    for name in ("ask.js", "board.js"):
+    for name in ("visitor.js", "ask.js", "board.js"):
         begun = page.evaluate(
             "name => performance.getEntriesByType('resource').find(one => one.name.endsWith(`/${name}`)).startTime",
             name,
         )
-        assert begun > min(line, 5000)
+        assert begun > min(line, 2000)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
@@ -200,7 +201,7 @@ def test_axe_finds_nothing(browser: Browser, web: App, size: dict[str, int], sch
     """With a row that is pressed; beside the chart where there is room, else below it."""
     path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
     axe = path.read_text() if path.exists() else missing("axe-core (run make setup)")
-    with opened(browser, web.url, READY, color_scheme=scheme, viewport=size) as page:
+    with opened(browser, web.url, color_scheme=scheme, viewport=size) as page:
         page.get_by_role("button", name="Most used").click()
         wait_until(lambda: page.locator("#board li").count() == 20, "twenty rows")
         page.evaluate(axe)

@@ -9,7 +9,7 @@ from servers import App
 from yesterday import app_with_past
 
 EDGE = "() => hashtagPulse.chart.edge"
-READ = "() => hashtagPulse.crosshair.at"
+READ = "() => hashtagPulse.visitor.crosshair.at"
 CROSS = "() => document.getElementById('cross').getBoundingClientRect().x"
 
 
@@ -58,7 +58,7 @@ def test_the_lines_go_on_under_the_pointer(page: Page) -> None:
     assert not stands(page)
     assert page.locator("#back").is_hidden()
     assert page.inner_text("#badge").startswith("live · ")
-    page.wait_for_function("at => hashtagPulse.crosshair.at >= at + 900", arg=at)
+    page.wait_for_function("at => hashtagPulse.visitor.crosshair.at >= at + 900", arg=at)
     assert page.locator("#values p").inner_text() > when
     page.keyboard.press("Escape")
     assert page.locator("#values").is_hidden()
@@ -111,12 +111,16 @@ def test_all_of_it_by_keyboard(page: Page) -> None:
     for control in ("#views [value=total]", "#ranges [value='15m']", "#rows button"):
         page.locator(control).first.focus()
         page.keyboard.press("Enter")
-    hidden = page.evaluate("() => document.activeElement.textContent")
-    choice = page.evaluate(
-        "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
-    )
-    assert choice == ["total", "15m", hidden.removeprefix("#")]
+    shown = page.evaluate("() => document.activeElement.textContent").removeprefix("#")
+    [hidden] = {"science", "football"} - {shown}
+    chosen = "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
+    assert page.evaluate(chosen) == ["total", "15m", hidden]
     page.keyboard.press("Space")
+    assert page.evaluate(chosen) == ["total", "15m"]
+    page.keyboard.press("Control+Enter")
+    assert page.evaluate(chosen) == ["total", "15m", shown]
+    page.keyboard.press("Control+Space")
+    assert page.evaluate(chosen) == ["total", "15m"]
     page.locator("#pause").focus()
     page.keyboard.press("Enter")
     assert stands(page)

@@ -156,7 +156,7 @@ def test_a_worker_that_cannot_start_is_done_without(browser: Browser, line: WebL
     """The worker's file is missing: the page opens a stream of its own."""
     context = browser.new_context()
     page = context.new_page()
-    context.route("**/worker.js", lambda route: route.fulfill(status=404))
+    context.route("**/hub.js", lambda route: route.fulfill(status=404))
     page.goto(line.url)
     page.wait_for_function(READY)
     context.close()
@@ -211,7 +211,7 @@ def test_a_clock_that_is_set_under_an_open_page_does_no_harm(
     page.evaluate("minutes => { window.set = minutes * 60e3 }", minutes)
     at = page.evaluate("() => hashtagPulse.state.live.at")
     page.wait_for_function("at => hashtagPulse.state.live.at > at + 1500", arg=at)
-    page.evaluate("() => hashtagPulse.badge()")
+    page.evaluate("() => hashtagPulse.visitor.badge()")
     assert page.locator("#badge").inner_text().startswith("live · 0.")
     behind = page.evaluate("() => hashtagPulse.chart.edge - hashtagPulse.state.live.at")
     assert abs(behind) < 5000

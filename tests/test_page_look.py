@@ -13,7 +13,7 @@ COLOURS = """() => Object.fromEntries([...hashtagPulse.chart.lines].map(([tag, [
     [tag, hashtagPulse.chart.smoothie.getTimeSeriesOptions(line).strokeStyle]))"""
 MARKED = "() => [...document.querySelectorAll('#rows .marked bdi')].map(name => name.textContent)"
 DOT = """async tag => {
-    const {axes, chart, crosshair} = hashtagPulse;
+    const {axes, chart, visitor: {crosshair}} = hashtagPulse;
     chart.drawNow();
     const {left, top, width, height} = axes.box;
     const x = left + width * crosshair.part, y = top + axes.heightOf(chart.valueAt(tag, crosshair.at), axes.box);
@@ -43,16 +43,16 @@ def test_one_line_is_looked_at(browser: Browser, app: App) -> None:
         assert page.evaluate(COLOURS) == plain
         page.locator("#rows").get_by_role("button", name="#science").focus()
         assert page.evaluate(COLOURS)["football"] == f"{plain['football']}38"
-        page.keyboard.press("Enter")
+        page.keyboard.press("Control+Enter")
         assert page.evaluate(COLOURS)["football"] == plain["football"]
-        page.keyboard.press("Enter")
+        page.keyboard.press("Control+Enter")
         page.locator("#plot").focus()
         box = page.locator("#lines").bounding_box()
         assert box
         page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 5)
         for tag in ("football", "science"):
             height = page.evaluate(
-                "tag => hashtagPulse.axes.heightOf(hashtagPulse.chart.valueAt(tag, hashtagPulse.crosshair.at), hashtagPulse.axes.box)",
+                "tag => hashtagPulse.axes.heightOf(hashtagPulse.chart.valueAt(tag, hashtagPulse.visitor.crosshair.at), hashtagPulse.axes.box)",
                 tag,
             )
             page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + height)

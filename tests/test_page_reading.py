@@ -13,8 +13,11 @@ from yesterday import app_with_past, remember
 DOWN = range(180, 201)
 TURNED = """last => {
     hashtagPulse.list = () => {};
-    hashtagPulse.table.sorted = -1e6;
-    hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, posts: 1, before: 1})));
+    const {sorting} = hashtagPulse.visitor;
+    const readings = hashtagPulse.tags.map(tag => ({tag, total: 1, rate: tag === last ? 1e6 : 1, posts: 1, before: 1}));
+    hashtagPulse.table.update(readings);
+    sorting.sorted = -1e6;
+    sorting.sort(readings);
 }"""
 LINES = """tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"""
 
@@ -150,23 +153,34 @@ def test_numbers_are_written_as_their_reader_writes_them(
         assert rows(page)["#science"]["total"] == written
 
 
-def test_a_click_on_a_name_hides_and_shows_its_line(page: Page) -> None:
-    """The button says so, the chart obeys, and the address keeps it."""
+def test_a_click_on_a_name_shows_its_line_alone(page: Page) -> None:
+    """Another click on it shows all; with Ctrl it shows or hides this one. The buttons say so, the
+    chart obeys, and the address keeps it."""
     button = page.locator("#rows").get_by_role("button", name="#football")
-    disabled = "() => hashtagPulse.chart.lines.get('football').every(series => series.disabled)"
+    seen = "() => hashtagPulse.tags.filter(tag => hashtagPulse.chart.lines.get(tag).every(line => !line.disabled))"
     button.click()
-    assert button.get_attribute("aria-pressed") == "false"
-    assert page.evaluate(disabled)
-    assert "hide=football" in page.url
+    assert page.evaluate(seen) == ["football"]
+    assert button.get_attribute("aria-pressed") == "true"
+    assert page.locator("#rows [aria-pressed=false]").count() == 2
+    page.locator("#rows").get_by_role("button", name="#science").click()
+    assert page.evaluate(seen) == ["science"]
+    button.click(modifiers=["Control"])
+    assert page.evaluate(seen) == ["science", "football"]
+    assert "hide=%EB%B8%94%EB%9E%99%ED%95%91%ED%81%AC" in page.url
     page.reload()
-    page.wait_for_function("() => hashtagPulse.chart.lines.get('football')?.length")
-    assert page.evaluate(disabled)
-    page.locator("#rows").get_by_role("button", name="#football").click()
-    assert not page.evaluate(disabled)
+    page.wait_for_function(
+        "() => hashtagPulse?.visitor && hashtagPulse.chart.lines.get('football')?.length"
+    )
+    assert page.evaluate(seen) == ["science", "football"]
+    button.click()
+    button.click()
+    assert page.evaluate(seen) == ["science", "football", "블랙핑크"]
+    assert "hide" not in page.url
 
 
-def test_two_views(page: Page) -> None:
-    """The running total draws the totals themselves."""
+def test_three_views(page: Page) -> None:
+    """The running total draws the totals themselves; people are those of today, from when the page
+    was opened, as the server has no more."""
     page.get_by_role("button", name="total").click()
     data = page.evaluate(LINES, "science")[-1]
     assert page.evaluate(
@@ -175,6 +189,14 @@ def test_two_views(page: Page) -> None:
     )
     assert data[-1][1] >= data[0][1] > 0
     assert "view=total" in page.url
+    page.get_by_role("button", name="people").click()
+    assert "view=people" in page.url
+    page.wait_for_function("() => hashtagPulse.chart.lines.get('science').at(-1)?.data.length > 1")
+    known = "tag => hashtagPulse.chart.lines.get(tag).at(-1).data.at(-1)[1] === hashtagPulse.state.tick.people[tag]"
+    page.wait_for_function(known, arg="science")
+    began = page.evaluate("() => hashtagPulse.gaps.at(-1)")
+    assert began["kind"] == "start"
+    assert began["to"] == page.evaluate("() => hashtagPulse.state.people.points('science')[0][0]")
 
 
 def test_pointing_at_the_chart_shows_the_values_at_that_moment(page: Page) -> None:
@@ -184,7 +206,9 @@ def test_pointing_at_the_chart_shows_the_values_at_that_moment(page: Page) -> No
     page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + 50)
     told = page.locator("#values li").all_inner_texts()
     assert {text.split("\n")[0] for text in told} == {"#science", "#football", "#블랙핑크"}
-    drawn = page.evaluate("() => hashtagPulse.chart.valueAt('science', hashtagPulse.crosshair.at)")
+    drawn = page.evaluate(
+        "() => hashtagPulse.chart.valueAt('science', hashtagPulse.visitor.crosshair.at)"
+    )
     assert f"#science\n{drawn:.0f}" in told
     page.mouse.move(5, 5)
     assert page.locator("#values").is_hidden()
@@ -219,7 +243,7 @@ def test_a_hashtag_is_written_as_most_people_write_it(
             page.locator("#rows")
             .get_by_role("button", name="#Science")
             .get_attribute("title")
-            .endswith("Science")
+            .startswith("Only the line of #Science,")
         )
         page.evaluate("""() => {
             const {context} = hashtagPulse.axes, fill = context.fillText.bind(context);

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import PHONE, opened, rows
+from browser import PHONE, TICKING, opened, rows
 from playwright.sync_api import Browser, Page
 from servers import App, wait_until
 
@@ -67,7 +67,7 @@ def test_recorded_posts_are_shown_with_their_true_totals(
 ) -> None:
     """Hangul, Japanese, Arabic and Thai hashtags: every total is the recordings' own."""
     options = {"viewport": size} if size else {}
-    with opened(browser, app.url, "() => window.hashtagPulse?.state.tick", **options) as page:
+    with opened(browser, app.url, TICKING, **options) as page:
 
         def shown() -> dict[str, int]:
             return {tag: int(row["total"].replace(",", "")) for tag, row in rows(page).items()}
@@ -84,7 +84,7 @@ def test_recorded_posts_are_shown_with_their_true_totals(
 
 def test_a_finished_recording_is_no_live_source(browser: Browser, app: App) -> None:
     """After its end the page does not claim to be live, and the line does not go on as zero."""
-    with opened(browser, app.url, "() => window.hashtagPulse?.state.tick") as page:
+    with opened(browser, app.url, TICKING) as page:
         page.wait_for_function(
             "() => badge.dataset.level !== 'live' && badge.textContent === 'no source is live'"
         )
@@ -98,7 +98,7 @@ def test_a_finished_recording_is_no_live_source(browser: Browser, app: App) -> N
 def evil(browser: Browser, app: App, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A page whose stream names hashtags that no setting would let through."""
     options = {"viewport": request.param} if request.param else {}
-    with opened(browser, app.url, "() => window.hashtagPulse?.state.tick", **options) as page:
+    with opened(browser, app.url, TICKING, **options) as page:
         page.evaluate(
             """tags => {
             const page = hashtagPulse, at = page.clock.now();
@@ -145,7 +145,7 @@ def test_a_hashtag_is_text_whatever_is_in_it(evil: Page) -> None:
 def test_markup_in_the_address_is_text_too(browser: Browser, app: App) -> None:
     """What the query asks for comes back only as text, in the page's title and its notice."""
     bad = "%3Cimg%20src=x%20onerror=alert(1)%3E"
-    with opened(browser, f"{app.url}/?tags={bad}", "() => window.hashtagPulse?.state.tick") as page:
+    with opened(browser, f"{app.url}/?tags={bad}", TICKING) as page:
         assert "<img" in page.locator("#notice").inner_text()
         assert page.locator("img").count() == 0
     answer = browser.new_context().request.get(f"{app.url}/embed?tags={bad}&x=%22%3E%3Cscript%3E")
@@ -155,7 +155,7 @@ def test_markup_in_the_address_is_text_too(browser: Browser, app: App) -> None:
 
 def test_the_fence(browser: Browser, app: App) -> None:
     """No inline script or style runs, and nothing from elsewhere is loaded."""
-    with opened(browser, app.url, "() => window.hashtagPulse?.state.tick") as page:
+    with opened(browser, app.url, TICKING) as page:
         policy = page.request.get(app.url).headers["content-security-policy"]
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy

@@ -31,7 +31,7 @@ def test_a_link_shows_the_same(browser: Browser, page: Page) -> None:
     """Hashtags, view, range and what is hidden are in the address."""
     page.get_by_role("button", name="total").click()
     page.get_by_role("button", name="1 m: 1 minute").click()
-    page.locator("#rows").get_by_role("button", name="#football").click()
+    page.locator("#rows").get_by_role("button", name="#football").click(modifiers=["Control"])
     choice = "() => { const {view, range, hidden} = hashtagPulse.choice; return [view, range, ...hidden] }"
     with opened(browser, page.url) as other:
         assert other.evaluate(choice) == page.evaluate(choice) == ["total", "1m", "football"]
@@ -73,7 +73,7 @@ def test_share_copies_the_link_or_hands_it_on(browser: Browser, app: App) -> Non
 def test_what_is_on_screen_can_be_taken_as_csv(page: Page) -> None:
     """A row for each moment in sight, a column for each visible hashtag."""
     page.get_by_role("button", name="total").click()
-    page.locator("#rows").get_by_role("button", name="#football").click()
+    page.locator("#rows").get_by_role("button", name="#football").click(modifiers=["Control"])
     with page.expect_download() as got:
         page.locator("#csv").click()
     table = list(csv.reader(io.StringIO(got.value.path().read_text(encoding="utf-8-sig"))))

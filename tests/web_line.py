@@ -31,6 +31,9 @@ class WebLine:
         self.streams = self.refused = self.swallowed = self.open_streams = 0
         self.carried = 0
         """Bytes of all answers but the event streams'."""
+        self.holds = b""
+        """A request whose first line has this in it waits for `release`."""
+        self.released = asyncio.Event()
         self.ways: set[Ways] = set()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
@@ -81,6 +84,10 @@ class WebLine:
             if not ways.streams:
                 self.loop.call_soon_threadsafe(ways.abort)
 
+    def release(self) -> None:
+        """Let the requests go on that are held, and all that follow."""
+        self.loop.call_soon_threadsafe(self.released.set)
+
     def break_all(self) -> None:
         for ways in list(self.ways):
             ways.abort()
@@ -124,6 +131,8 @@ class WebLine:
     ) -> None:
         data = first or await reader.read(65536)
         while data:
+            if self.holds and data.startswith(b"GET ") and self.holds in data.split(b"\r\n")[0]:
+                await self.released.wait()
             if data.startswith(b"GET ") and b"/events?" in data.split(b"\r\n")[0]:
                 ways.streams += 1
                 self.streams += 1

@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import json
 import math
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -27,27 +26,25 @@ from app.web.feed import Feed
 STATIC, TEXTS = ROOT / "static", ROOT / "templates" / "texts.json"
 
 TYPES = {
-    ".js": "text/javascript; charset=utf-8",
+    ".js": "text/javascript",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml; charset=utf-8",
     ".png": "image/png",
+    ".json": "application/json",
 }
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 )
+WORKER_POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'"
 FREE_OF_POLICY = frozenset({"text/javascript", "text/css", "image/png"})
 """A page's own policy holds for what it loads; the 200 bytes would go with every file."""
-COMMENTS = re.compile(
-    rb"^[ \t]*(?://[^\n]*|/\*(?!\*\s+\* @license)(?:(?!\*/).)*\*/[ \t\r]*)$",
-    re.MULTILINE | re.DOTALL,
-)
-"""A script's comments with lines of their own, but for a license: more than a quarter of its bytes
-compressed, and whoever wants to read them has the source."""
 COMPRESSIBLE = frozenset({"text/html", "application/json"})
-FOR_EVER = "public, max-age=31536000, immutable"
+FOR_EVER = "max-age=31536000, immutable"
 
+LATER = ("ask.", "badge", "board.", "posts.", "usual.")
+"""What begins so is said by scripts alone that are loaded after the first line, with all words."""
 
 LOOK_SECONDS = 2.0
 """Whoever edits a file sees it by then."""
@@ -69,8 +66,6 @@ class File:
     @classmethod
     def read(cls, path: Path) -> "File":
         plain = path.read_bytes()
-        if path.suffix == ".js":  # line numbers stay
-            plain = COMMENTS.sub(lambda found: b"\n" * found[0].count(b"\n"), plain)
         body = Body(TYPES[path.suffix], plain, gzip.compress(plain, 9, mtime=0))
         return cls(body, hashlib.sha256(plain).hexdigest()[:16])
 
@@ -126,8 +121,8 @@ def add_page(app: Quart, settings: Settings) -> None:
         if rest not in newest.files:
             abort(404)
         response = sent(newest.files[rest], FOR_EVER if asked == newest.name else "no-cache")
-        if rest == "worker.js":  # it is no part of a page
-            response.headers["Content-Security-Policy"] = f"{CONTENT_SECURITY_POLICY}'none'"
+        if rest == "hub.js":  # it runs beside all pages
+            response.headers["Content-Security-Policy"] = WORKER_POLICY
         return response
 
     @app.after_request
@@ -179,17 +174,17 @@ async def rendered(
         "now": 0,
         "tick": settings.tick_seconds * 1000,
         "embed": embed,
-        "texts": newest.texts,
+        "texts": {key: said for key, said in newest.texts.items() if not key.startswith(LATER)},
     }
     html = await render_template(
         "index.html",
         t=newest.texts,
         config=config,
         static=f"static/{newest.name}",
-        modules=[name for name in newest.files if name.endswith(".js") and name != "smoothie.js"],
         named=named,
         address=address,
         query=query,
+        posts=settings.show_posts,
     )
     before, now, after = html.partition(NOW)  # nothing else has such quotes: they are escaped
     assert now
@@ -251,7 +246,7 @@ async def compressed(response: Response) -> Response:
 
 
 def listed() -> Iterator[Path]:
-    """In the order of their names, and last the page's words."""
+    """In the order of their names, and last the page's words, which are one of them."""
     yield from sorted(path for path in STATIC.iterdir() if path.suffix in TYPES)
     yield TEXTS
 
@@ -259,7 +254,7 @@ def listed() -> Iterator[Path]:
 @lru_cache(maxsize=1)
 def edition(paths: tuple[tuple[Path, int], ...]) -> Edition:
     """Of these files, each with the time of its last change, which is looked at and not read."""
-    files = {path.name: File.read(path) for path, _ in paths[:-1]}
+    files = {path.name: File.read(path) for path, _ in paths}
     contents = hashlib.sha256()
     for name, file in files.items():
         plain = file.body.plain

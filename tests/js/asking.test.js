@@ -6,10 +6,10 @@ import { test } from "node:test";
 
 import { offersOf, words } from "../../static/ask.js";
 import { path, times } from "../../static/board.js";
-import { strokeOf } from "../../static/colours.js";
-import { Selection } from "../../static/selection.js";
+import { Selection, strokeOf } from "../../static/selection.js";
 import { Series } from "../../static/series.js";
 import { speak } from "../../static/texts.js";
+import { bandOf, unbroken } from "../../static/usual.js";
 
 speak(JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8")));
 
@@ -78,4 +78,14 @@ test("how many times the usual is told where that is known", () => {
 test("a line of the board has its largest value at the top", () => {
   assert.equal(path([0, 5, 10]), "M0.0 19.0L30.0 10.0L60.0 1.0");
   assert.equal(path([0, 0]), "M0.0 19.0L60.0 19.0");
+});
+
+test("a band is in posts a minute, broken where nobody knows, and holds until now", () => {
+  const answer = { step: 120_000, at: 0, gaps: [], series: { a: [[1, 5], [2, 6], [3, 7], [4, 8]] } };
+  const usual = { a: [[2, 4, 6], null, [4, 6, 8], [2, 4, 6]] };
+  const band = bandOf(/** @type {any} */ ({ ...answer, usual }), "a");
+  assert.deepEqual(band, [[1, 1, 3], null, [3, 2, 4], [4, 1, 3]]);
+  assert.deepEqual(unbroken(band, 9), [[[1, 1, 3]], [[3, 2, 4], [4, 1, 3], [9, 1, 3]]]);
+  assert.deepEqual(bandOf(/** @type {any} */ (answer), "a"), [null, null, null, null]);
+  assert.deepEqual(unbroken([null], 9), []);
 });

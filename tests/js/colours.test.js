@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { placeOf, strokeOf } from "../../static/colours.js";
+import { placeOf, strokeOf } from "../../static/selection.js";
 
 const places = [...Array(9).keys()];
 const PANEL = { light: "#ffffff", dark: "#171920" };

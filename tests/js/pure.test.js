@@ -11,7 +11,7 @@ import { Gaps, merge, start } from "../../static/gaps.js";
 import { csv, inSight } from "../../static/export.js";
 import { around, spread, times, values } from "../../static/scale.js";
 import { sources, status } from "../../static/status.js";
-import { calmly } from "../../static/table.js";
+import { calmly } from "../../static/sorting.js";
 import { span, speak, time } from "../../static/texts.js";
 
 const texts = JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8"));

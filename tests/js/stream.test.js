@@ -47,12 +47,12 @@ function feeding(act) {
   Source.all = [];
   /** @type {any[]} */
   const heard = [];
-  const listener = { history: () => heard.push("history"), past: () => heard.push("past"), board: () => heard.push("board"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
+  const listener = { history: () => heard.push("history"), past: () => heard.push("past"), extra: () => heard.push("extra"), counts: () => heard.push("counts"), link: (/** @type {any} */ link) => heard.push(link) };
   globalThis.fetch = /** @type {any} */ (ask);
   Object.assign(clocks, { stood: 0, set: 0 });
   const [now, wall] = [() => Date.now() - clocks.stood, () => Date.now() + clocks.set];
   const feed = new Feed("events", listener, { EventSource: Source, random: () => 0.5, now, wall });
-  feed.open("science", 375);
+  feed.open({ tags: ["science"], seconds: 375, extras: [] });
   try {
     // in small steps, so that timers which a timer starts run in their turn
     act(feed, heard, (ms) => {
@@ -167,7 +167,7 @@ test("nothing but another choice of hashtags makes it ask a full server sooner",
     sleep(20_000);
     pass(1000);
     assert.equal(Source.all.length, 1);
-    feed.open("football", 375);
+    feed.open({ tags: ["football"], seconds: 375, extras: [] });
     assert.equal(Source.all.length, 2);
     newest().fail(Source.CLOSED);
     feed.wake();
@@ -242,7 +242,7 @@ test("a clock that is set back hides no silence", () =>
 
 test("where the server tracks others than before, their past is asked for", () =>
   feeding((feed, heard) => {
-    feed.open("", 375);
+    feed.open({ tags: [], seconds: 375, extras: [] });
     newest().send("counts", "5-0", { counts: { science: 1, football: 2 } });
     newest().send("counts", "6-0", { counts: { football: 3, science: 1 } });
     const [before, told] = [Source.all.length, heard.filter((one) => one === "counts").length];
@@ -275,7 +275,7 @@ test("when the network is back no time is lost", () =>
 test("another choice of hashtags begins with its own history", () =>
   feeding((feed) => {
     newest().send("counts", "5-0", {});
-    feed.open("", 900);
+    feed.open({ tags: [], seconds: 900, extras: [] });
     assert.equal(newest().query.get("last_event_id"), null);
     assert.equal(newest().query.get("history"), "900");
     assert.equal(newest().query.get("tags"), null);
@@ -286,7 +286,7 @@ test("with other hashtags the stream goes on where it is, and the past of the ne
   feeding((feed, heard) => {
     newest().send("history", "4-0", { series: { science: [] } });
     newest().send("counts", "5-0", {});
-    feed.open("science,curling", 375, false, feed.lastId, ["curling"]);
+    feed.open({ tags: ["science", "curling"], seconds: 375, extras: [] }, feed.lastId, ["curling"]);
     const { query } = newest();
     assert.deepEqual(Object.fromEntries(query), { history: "375", tags: "science,curling", last_event_id: "5-0", new: "curling" });
     assert.equal(Source.all[0].readyState, Source.CLOSED);
@@ -298,8 +298,8 @@ test("with other hashtags the stream goes on where it is, and the past of the ne
 
 test("before its first event there is nothing to go on from", () =>
   feeding((feed) => {
-    feed.open("science,curling", 375, true, feed.lastId, ["curling"]);
-    assert.deepEqual(Object.fromEntries(newest().query), { history: "375", tags: "science,curling", board: "1" });
+    feed.open({ tags: ["science", "curling"], seconds: 375, extras: ["board", "posts"] }, feed.lastId, ["curling"]);
+    assert.deepEqual(Object.fromEntries(newest().query), { history: "375", tags: "science,curling", board: "1", posts: "1" });
   }));
 
 /** A tab's end of a port, as the hub sees it. */
@@ -320,9 +320,9 @@ class Port {
   }
 }
 
-/** @returns {{hub: Hub, opened: [string, number][], from: [string, string[]][], listener: any, tab: (tags: string[], seconds: number) => Port, closed: () => number}} */
+/** @returns {{hub: Hub, opened: (string | number)[][], from: [string, string[]][], listener: any, tab: (tags: string[], seconds: number, extras?: string[]) => Port, closed: () => number}} */
 function hubbed() {
-  /** @type {[string, number][]} */
+  /** @type {(string | number)[][]} */
   const opened = [];
   let closed = 0;
   /** @type {any} */
@@ -331,17 +331,18 @@ function hubbed() {
     found.listener = listener;
     const feed = {
       lastId: "5-0",
-      /** @param {string} tags @param {number} seconds @param {boolean} _ @param {string} lastId @param {string[]} fresh */
-      open: (tags, seconds, _, lastId = "", fresh = []) => (found.from.push([lastId, fresh]), opened.push([tags, seconds])),
+      /** @param {import("../../static/feed.js").Wish} wish @param {string} lastId @param {string[]} fresh */
+      open: ({ tags, seconds, extras }, lastId = "", fresh = []) =>
+        (found.from.push([lastId, fresh]), opened.push([tags.join(), seconds, ...extras])),
       close: () => closed++,
       wake: () => {},
     };
     return /** @type {any} */ (feed);
   });
-  found.tab = (/** @type {string[]} */ tags, /** @type {number} */ seconds) => {
+  found.tab = (/** @type {string[]} */ tags, /** @type {number} */ seconds, /** @type {string[]} */ extras = []) => {
     const port = new Port();
     found.hub.join(port);
-    port.say({ url: "events", open: { tags, seconds } });
+    port.say({ url: "events", open: { tags, seconds, extras } });
     return port;
   };
   return found;
@@ -381,10 +382,10 @@ test("what one stream cannot bring comes by another", () => {
   tab([], 375);
   tab(["curling"], 375); // may be none of those that are tracked
   const many = tab([...Array(20).keys()].map((n) => `tag${n}`), 375);
-  assert.deepEqual(opened.map(([tags]) => tags.split(",").length), [1, 1, 20]);
-  many.say({ url: "events", open: { tags: ["tag1"], seconds: 375 } });
+  assert.deepEqual(opened.map(([tags]) => String(tags).split(",").length), [1, 1, 20]);
+  many.say({ url: "events", open: { tags: ["tag1"], seconds: 375, extras: [] } });
   assert.equal(opened.length, 3, "a tab that wants less keeps its stream");
-  many.say({ url: "events", open: { tags: [], seconds: 375 } });
+  many.say({ url: "events", open: { tags: [], seconds: 375, extras: [] } });
   assert.deepEqual(opened.at(-1), ["", 375], "twenty hashtags are not all that are tracked");
 });
 
@@ -403,15 +404,15 @@ test("a tab that shows other hashtags goes on with its stream, and is told the p
   const { opened, from, listener, tab } = ((found) => (found.tab(["science"], 375), found))(hubbed());
   listener.history({ at: 1000, series: { science: [[0, 1], [1000, 2]] } });
   const other = tab(["science"], 375);
-  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375, extras: [] }, fresh: ["curling"] });
   assert.deepEqual([opened.at(-1), from.at(-1)], [["science,curling", 375], ["5-0", ["curling"]]]);
   other.got.length = 0;
   listener.past({ at: 1000, series: { curling: [[0, 7], [1000, 8]] } });
   assert.deepEqual(other.got, [{ past: { at: 1000, series: { curling: [[0, 7], [1000, 8]] } } }]);
   other.got.length = 0;
-  other.say({ url: "events", change: { tags: ["science"], seconds: 375 }, fresh: [] });
+  other.say({ url: "events", change: { tags: ["science"], seconds: 375, extras: [] }, fresh: [] });
   assert.equal(opened.length, 2, "what the stream brings it can keep to itself");
-  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  other.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375, extras: [] }, fresh: ["curling"] });
   assert.equal(opened.length, 2);
   assert.deepEqual(other.got[0].past.series, { curling: [[0, 7], [1000, 8]] }, "it is known here");
 });
@@ -420,7 +421,26 @@ test("a tab whose hashtags do not go together with the other tabs' gets a stream
   const { opened, from, closed, listener, tab } = ((found) => (found.tab([], 375), found))(hubbed());
   listener.history({ at: 1000, series: { science: [[0, 1], [1000, 2]] } });
   const two = tab([], 375);
-  two.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375 }, fresh: ["curling"] });
+  two.say({ url: "events", change: { tags: ["science", "curling"], seconds: 375, extras: [] }, fresh: ["curling"] });
   assert.deepEqual([opened.at(-1), from.at(-1)], [["science,curling", 375], ["5-0", ["curling"]]]);
   assert.equal(closed(), 0, "the other tab keeps its own");
+});
+
+test("extras are asked for while a tab wants them, and not a tick is lost by it", () => {
+  const found = hubbed();
+  const { opened, from, tab } = found;
+  const [one, two] = [tab([], 375, ["board", "posts"]), tab([], 375, ["board", "posts"])];
+  found.listener.extra("board", { at: 1 });
+  found.listener.extra("post", { id: "7" });
+  assert.deepEqual(one.got.slice(-2), [{ extra: ["board", { at: 1 }] }, { extra: ["post", { id: "7" }] }]);
+  assert.deepEqual(tab([], 375, ["board"]).got.at(-1), { extra: ["board", { at: 1 }] }, "the newest board is kept");
+  const open = { tags: [], seconds: 375, extras: ["board"] };
+  one.say({ url: "events", change: open, fresh: [] });
+  assert.equal(opened.length, 1, "the other tab still wants posts");
+  two.say({ url: "events", change: open, fresh: [] });
+  assert.deepEqual([opened.at(-1), from.at(-1)], [["", 375, "board"], ["5-0", []]]);
+  one.say({ url: "events", change: { ...open, extras: ["board", "posts"] }, fresh: [] });
+  assert.deepEqual([opened.at(-1), from.at(-1)], [["", 375, "board", "posts"], ["5-0", []]]);
+  one.say({ bye: true });
+  assert.deepEqual(opened.at(-1), ["", 375, "board"], "it went with its tab");
 });

@@ -1,0 +1,116 @@
+"""What is usual and what is unusual, on the page; in a real Chromium."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from browser import opened
+from conftest import missing
+from playwright.sync_api import Browser, Route
+from servers import ROOT, App, RedisServer, free_port, wait_until
+from test_page_ask import run
+from ticking import Ticking
+from yesterday import remember_days
+
+from app.ingest.alerts import Alert
+from app.store import keys
+from app.store.embedded import find_server
+from app.store.store import connect
+
+BEHIND = """value => {
+    const {axes, chart} = hashtagPulse, {box} = axes;
+    chart.drawNow();
+    const x = box.left + box.width * 0.8, y = box.top + axes.heightOf(value, box);
+    return axes.context.getImageData(x * devicePixelRatio, y * devicePixelRatio, 1, 1).data[3];
+}"""
+"""How opaque the canvas behind the lines is there."""
+
+
+async def tell(url: str, *alerts: Alert) -> None:
+    """As the ingester writes them."""
+    going = {alert.tag: vars_of(alert) for alert in alerts if alert.state == "start"}
+    redis = connect(url)
+    await redis.set(keys.ALERTS, json.dumps({"going": going, "last": [vars_of(a) for a in alerts]}))
+    await redis.aclose()
+
+
+def vars_of(alert: Alert) -> dict[str, object]:
+    return {name: getattr(alert, name) for name in Alert.__struct_fields__}
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(find_server(), tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def web(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """Two days of 60 posts a minute, and as many now."""
+    with ExitStack() as ending:
+        remember_days(redis.url, "science", 2, 60)
+        ending.enter_context(Ticking(redis.url)).post("science", 60)
+        settings = {"REDIS_URL": redis.url, "HASHTAGS": "science,football"}
+        folder = tmp_path_factory.mktemp("web")
+        yield ending.enter_context(App(folder, "web", port=free_port(), **settings)).started()
+
+
+def test_a_band_is_behind_the_line_and_a_range_in_the_table(browser: Browser, web: App) -> None:
+    """As the server tells it, here put into its answer; not behind totals, and not where nobody
+    knows."""
+
+    def usual(route: Route) -> None:
+        told = route.fetch().json()
+        told["usual"] = {tag: [[40, 60, 80]] * len(line) for tag, line in told["series"].items()}
+        route.fulfill(json=told)
+
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/api/history?*band=1*", usual)
+    page.goto(f"{web.url}/?tags=science")
+    small = page.locator("#rows td.rate small")
+    wait_until(lambda: small.all_inner_texts() == ["usual 40–80"], "it is said")
+    page.evaluate("() => { hashtagPulse.chart.smoothie.options.maxValue = 200 }")
+    wait_until(lambda: page.evaluate(BEHIND, 61) > 0, "it is drawn")
+    assert page.evaluate(BEHIND, 131) == 0
+    page.get_by_role("button", name="total").click()
+    assert page.evaluate(BEHIND, page.evaluate("() => hashtagPulse.chart.bounds.max * 0.9")) == 0
+    context.close()
+    with opened(browser, f"{web.url}/?tags=nobody") as page:
+        page.wait_for_function("() => hashtagPulse.visitor.usual.bands.get('nobody')")
+        assert page.locator("#rows td small").count() == 0
+
+
+def test_what_is_unusual_is_said_until_it_is_read_or_over(
+    browser: Browser, web: App, redis: RedisServer
+) -> None:
+    """Of the hashtags that are shown; and the browser tells it to whoever asked for that."""
+    now = int(time.time() * 1000)
+    evil = "<b>Sci</b>"
+    start = Alert("1", "start", "science", evil, now, now - 60_000, 214, 9.4, 7.0, "")
+    other = Alert("2", "start", "football", "football", now, now - 60_000, 21, 1.0, 7.0, "")
+    run(tell(redis.url, start, other))
+    path = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    axe = path.read_text() if path.exists() else missing("axe-core (run make setup)")
+    with opened(browser, web.url) as page:
+        notices = page.locator("#alerts p")
+        wait_until(lambda: notices.count() == 2, "both are said")
+        words = page.locator("#alerts [data-tag=science] span").inner_text().replace("\u2068", "")
+        assert words.replace("\u2069", "").startswith(
+            f"#{evil} is unusual: 214 people in ten minutes, where 9 posts are usual at this hour. Since "
+        )
+        page.evaluate(axe)
+        found = page.evaluate("() => axe.run()")
+        assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found["violations"]] == []
+        page.evaluate("""() => {
+            Notification.requestPermission = async () => 'granted';
+            Object.defineProperty(Notification, 'permission', {value: 'granted'});
+        }""")
+        notices.first.get_by_role("button", name="tell me").click()
+        page.wait_for_function("() => localStorage.getItem('notify') === 'true'")
+        page.locator("#alerts [data-tag=football]").get_by_role("button", name="hide").click()
+        assert notices.count() == 1
+        run(tell(redis.url, start, Alert("3", "end", "science", evil, now, now, 3, 9.4, 1.0, "")))
+        wait_until(lambda: notices.count() == 0, "it is over")
