@@ -1,5 +1,6 @@
 """The documents: every link leads somewhere, and whoever begins at the README finds them all."""
 
+import json
 import re
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def test_all_documents_are_found_from_the_readme() -> None:
 def test_the_readme_is_short() -> None:
     """What is longer has a page of its own in docs/."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
+
+
+def test_every_address_is_in_the_table() -> None:
+    """As they are described for machines, but for the page's own files."""
+    paths = json.loads((ROOT / "app" / "web" / "openapi.json").read_text())["paths"]
+    table = (ROOT / "docs" / "http.md").read_text()
+    asked = {path.partition("{")[0] for path in paths} - {"/static/"}
+    assert [
+        path for path in asked if not re.search(rf"`GET {re.escape(path)}[\w.?&=`]", table)
+    ] == []
 
 
 def test_what_is_named_is_there() -> None:
