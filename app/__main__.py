@@ -46,7 +46,7 @@ from app.web.server import (
     prepare_for_many,
     server_config,
     shared_configs,
-    shown,
+    url_of,
 )
 from app.web.workers import run_workers
 
@@ -265,7 +265,7 @@ def greet(command: str, settings: Settings, config: ServerConfig | None) -> None
     about: dict[str, Any] = {
         "version": VERSION,
         "command": command,
-        "pages": [shown(bind) for bind in config.bind] if config else [],
+        "pages": [url_of(bind) for bind in config.bind] if config else [],
         "sources": list(settings.sources) if command != "web" else [],
         "hashtags": [f"#{tag}" for tag in settings.hashtags],
         "data": showable(settings.redis_url) if settings.redis_url else embedded,

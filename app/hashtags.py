@@ -78,7 +78,7 @@ class Folded(dict[str, tuple[str, str]]):
 
 def folded(spelling: str) -> str:
     """The key, worked out."""
-    if len(spelling) > LONGEST_LOOKED_AT or NO_TEXT.search(spelling) or not shown(spelling):
+    if len(spelling) > LONGEST_LOOKED_AT or NO_TEXT.search(spelling) or not readable(spelling):
         return ""
     once = unicodedata.normalize("NFKC", spelling).casefold()
     tag = unicodedata.normalize("NFKC", once).lstrip(MARKS)
@@ -101,7 +101,7 @@ def key(spelling: str) -> str:
     return FOLDED[spelling][0] if len(spelling) <= LONGEST else folded(spelling)
 
 
-def shown(spelling: str) -> str:
+def readable(spelling: str) -> str:
     """A hashtag as people are shown it: without its mark, spaces around it, and what is not seen or
     turns the text around; no longer than a hashtag may be. Letters that nobody could type stay:
     networks have hashtags such as C++."""

@@ -1,7 +1,7 @@
 """What Prometheus is told: numbers that the parts keep anyway, read when it asks.
 
 Nothing is counted twice for it, and no hashtag is a label: there are too many. The table in
-deploy/README.md has every name; `TOLD` is the same, and a test holds one to the other.
+deploy/README.md has every name; `FIGURES` is the same, and a test holds one to the other.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ LONGEST_HEAD = 8192
 HEAD_SECONDS = 5.0
 """So long, and of so many bytes, may a request on the address of its own be."""
 
-TOLD: dict[str, tuple[str, tuple[str, ...], str]] = {
+FIGURES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "pulse_info": ("gauge", ("version",), "1, with the version"),
     "pulse_posts_total": ("counter", ("source",), "posts counted, of which each has a hashtag"),
     "pulse_uses_total": ("counter", ("source",), "uses of hashtags stored"),
@@ -70,9 +70,9 @@ class Durations:
         self.sum += seconds * times
 
 
-def told(name: str, value: Value | Durations) -> Metric:
-    """One of TOLD, as Prometheus is to have it."""
-    kind, labels, what = TOLD[name]
+def metric_of(name: str, value: Value | Durations) -> Metric:
+    """One of FIGURES, as Prometheus is to have it."""
+    kind, labels, what = FIGURES[name]
     if isinstance(value, Durations):
         bounds = [*map(str, value.BOUNDS), "+Inf"]
         counts = zip(bounds, accumulate(value.counts), strict=True)
@@ -91,7 +91,7 @@ class Part(Collector):
         self.tell = tell
 
     def collect(self) -> Iterator[Metric]:
-        return (told(name, value) for name, value in self.tell())
+        return (metric_of(name, value) for name, value in self.tell())
 
 
 class Metrics:

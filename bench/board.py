@@ -11,7 +11,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from app.ingest.board import Board
+from app.ingest.board import BoardMaker
 from app.messages import HOUR, MINUTE, Post
 from app.store import keys
 from app.store.store import Store, connect
@@ -70,7 +70,7 @@ async def measured(report: Report, url: str, rounds: int) -> None:
     store = Store(redis)
     posts = written(now)
     await remember(store, posts, now)
-    made = Board(str)
+    made = BoardMaker(str)
     before, begun = memory(os.getpid()), time.process_time()
     for at, post in posts:
         made.lately.add(post, post.hashtags.keys(), at, at)
@@ -89,7 +89,7 @@ async def measured(report: Report, url: str, rounds: int) -> None:
     await redis.aclose()
 
 
-async def cost(made: Board, store: Store, now: int) -> float:
+async def cost(made: BoardMaker, store: Store, now: int) -> float:
     """Milliseconds of our CPU for one board."""
     begun = time.process_time()
     await made.make(store, ["bluesky"], now)

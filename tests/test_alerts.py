@@ -17,8 +17,8 @@ from servers import eventually, free_port
 from test_board import PRESENT, crowd, past, post
 
 from app.ingest import delivery as module
-from app.ingest.alerts import BIN, LAST, MOST_BEFORE, MOST_GOING, Alert, Alerts, read_stored
-from app.ingest.board import Board, usual_of
+from app.ingest.alerts import BIN, LAST, MOST_BEFORE, MOST_GOING, Alert, AlertMaker, read_stored
+from app.ingest.board import BoardMaker, usual_of
 from app.ingest.delivery import SIGNATURE, Delivery
 from app.ingest.present import SHORT, Present
 from app.messages import HOUR, MINUTE
@@ -33,8 +33,8 @@ BEGIN = PRESENT * HOUR + 20 * MINUTE
 class Bins:
     """Ten minutes after ten minutes, with so many people in each; six posts an hour are usual."""
 
-    def __init__(self, alerts: Alerts, blocked: Iterable[str] = ()) -> None:
-        self.alerts, self.board, self.number = alerts, Board(str.title, tuple(blocked)), 0
+    def __init__(self, alerts: AlertMaker, blocked: Iterable[str] = ()) -> None:
+        self.alerts, self.board, self.number = alerts, BoardMaker(str.title, tuple(blocked)), 0
         self.alerts.is_loaded = True
         self.board.lately.since = 1
 
@@ -59,7 +59,7 @@ SLOT_AFTER = 20_000
 
 
 def test_two_bins_in_a_row_begin_one_and_the_first_usual_one_ends_it() -> None:
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     assert bins.go_on(a=50, b=50) == []
     assert bins.go_on(a=50, b=2) == [("start", "a")]
     assert bins.go_on(a=50, b=50) == []
@@ -81,14 +81,14 @@ def test_two_bins_in_a_row_begin_one_and_the_first_usual_one_ends_it() -> None:
 
 
 def test_one_bin_alone_is_none_nor_are_two_with_one_between() -> None:
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     found = [bins.go_on(a=people) for people in (50, 1, 50, 1, 1, 50)]
     assert found == [[]] * 6
 
 
 def test_few_people_one_author_and_blocked_hashtags_begin_none() -> None:
     """As on the board: five people, not mostly one author, nothing that is blocked."""
-    bins = Bins(Alerts(), ["bad"])
+    bins = Bins(AlertMaker(), ["bad"])
     for _ in range(3):
         begin = BEGIN + bins.number * BIN + MINUTE
         for tag, authors in (("few", 4), ("bot", 8)):
@@ -101,10 +101,10 @@ def test_few_people_one_author_and_blocked_hashtags_begin_none() -> None:
 
 async def test_of_what_is_blocked_after_it_was_told_nothing_is_left(store: Store) -> None:
     """Neither that it is unusual, nor in the feed, nor to be delivered; nor that it ends."""
-    bins = Bins(Alerts(["a", "b"]))
+    bins = Bins(AlertMaker(["a", "b"]))
     assert (bins.go_on(a=50, b=50), len(bins.go_on(a=50, b=50))) == ([], 2)
     await store.redis.set(keys.ALERTS, bins.alerts.write()[0].values[0])
-    after = Alerts(["a", "b"], blocked=["a"])
+    after = AlertMaker(["a", "b"], blocked=["a"])
     await after.load(store)
     stored = after.stored
     assert [alert.tag for alert in (*stored.going.values(), *stored.last, *stored.due)] == ["b"] * 3
@@ -115,7 +115,7 @@ async def test_of_what_is_blocked_after_it_was_told_nothing_is_left(store: Store
 
 def test_who_comes_late_is_judged_by_what_is_known() -> None:
     """A bin that was not judged within 20 s is none; without all of its posts, nothing ends."""
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     bins.go_on(a=50)
     assert bins.go_on(late=21_000, a=50) == []
     assert bins.go_on(a=50) == [], "nobody knows of the one between"
@@ -126,7 +126,7 @@ def test_who_comes_late_is_judged_by_what_is_known() -> None:
 
 
 def test_a_bin_is_judged_once() -> None:
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     bins.go_on(a=50)
     bins.alerts.judge(bins.board, BEGIN + BIN + 7000)
     assert bins.alerts.stored.before == {"a": BEGIN}
@@ -138,7 +138,7 @@ def test_a_bin_is_judged_once() -> None:
 def test_late_posts_raise_no_alert_of_now() -> None:
     """A source that went back brings posts of their own time: those of an hour before are of no
     bin of now."""
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     for _ in range(3):
         now = BEGIN + bins.number * BIN + MINUTE
         for n in range(500):
@@ -147,7 +147,7 @@ def test_late_posts_raise_no_alert_of_now() -> None:
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    bins = Bins(Alerts(f"t{n}" for n in range(2000)))
+    bins = Bins(AlertMaker(f"t{n}" for n in range(2000)))
     many = {f"t{n}": 30 + n % 7 for n in range(1200)}
     bins.go_on(**many)
     stored = bins.alerts.stored
@@ -165,12 +165,12 @@ NOTHING = [b"", b"nothing", b'{"bin": "x"}', b"\xff", b"[" * 100_000, NO_TIME]
 @pytest.mark.parametrize("text", NOTHING)
 async def test_it_goes_on_from_what_redis_has(store: Store, text: bytes) -> None:
     """What somebody else wrote there counts as nothing; the process goes on."""
-    bins = Bins(Alerts(["a"]))
+    bins = Bins(AlertMaker(["a"]))
     bins.go_on(a=50)
     [write] = bins.alerts.write()
     assert (write.key, write.ends) == (keys.ALERTS, 0)
     await store.redis.set(keys.ALERTS, write.values[0])
-    after = Alerts(["a"])
+    after = AlertMaker(["a"])
     after.judge(bins.board, BEGIN + 2 * BIN)
     assert after.write() == [], "nothing before it is known what there is"
     await after.load(store)
@@ -182,7 +182,7 @@ async def test_it_goes_on_from_what_redis_has(store: Store, text: bytes) -> None
 
 
 def test_it_is_written_until_it_is_stored() -> None:
-    bins = Bins(Alerts())
+    bins = Bins(AlertMaker())
     bins.go_on(a=50)
     first = bins.alerts.write()
     assert bins.alerts.write() == first
@@ -221,7 +221,7 @@ def test_a_board_after_a_restart_is_as_before(store: Store) -> None:
 async def test_the_first_bin_after_a_start_needs_what_is_usual(store: Store) -> None:
     """The board knows it; a real one, with Redis."""
     await past(store, {"a": 3})
-    board, alerts = Board(str), Alerts()
+    board, alerts = BoardMaker(str), AlertMaker()
     await alerts.load(store)
     for bin_ in range(2):
         begin = BEGIN + bin_ * BIN
@@ -266,7 +266,7 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
 
 @asynccontextmanager
 async def delivering(
-    alerts: Alerts, url: str, secret: str = "", now: int = BEGIN
+    alerts: AlertMaker, url: str, secret: str = "", now: int = BEGIN
 ) -> AsyncIterator[None]:
     task = asyncio.create_task(Delivery(url, secret).run(alerts, lambda: now))
     yield
@@ -274,9 +274,9 @@ async def delivering(
     await asyncio.gather(task, return_exceptions=True)
 
 
-def due(*tags: str) -> Alerts:
-    """Alerts of these hashtags that began."""
-    bins = Bins(Alerts(tags))
+def due(*tags: str) -> AlertMaker:
+    """AlertMaker of these hashtags that began."""
+    bins = Bins(AlertMaker(tags))
     for _ in range(2):
         bins.go_on(**dict.fromkeys(tags, 50))
     return bins.alerts
@@ -342,13 +342,13 @@ async def test_a_restart_loses_none(receiver: tuple[Receiver, str], store: Store
     await store.redis.set(keys.ALERTS, write.values[0])
     ids = []
     for _ in range(2):  # the second one after a kill before the commit
-        alerts = Alerts(["a"])
+        alerts = AlertMaker(["a"])
         await alerts.load(store)
         async with delivering(alerts, url):
             await eventually(lambda alerts=alerts: not alerts.stored.due, "it was delivered")
         ids += [json.loads(made.came[-1][1])["id"]]
     assert ids[0] == ids[1]
-    nobodys = Alerts()
+    nobodys = AlertMaker()
     await nobodys.load(store)
     assert nobodys.stored.due == [], "without an address nothing waits"
 

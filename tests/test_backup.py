@@ -188,7 +188,9 @@ async def test_every_value_is_moved(store: Store, other: Store) -> None:
     one, two = await store.load(), await other.load()
     for name in ("networks", "moved", "frozen", "cursors", "seen"):
         assert getattr(one, name) == getattr(two, name), name
-    assert json.loads(one.told)["replay"]["since"] == json.loads(two.told)["replay"]["since"] == 1
+    assert (
+        json.loads(one.states)["replay"]["since"] == json.loads(two.states)["replay"]["since"] == 1
+    )
     assert two.people == {today: "-"}
     seen = keys.seen("bluesky", one.seen["bluesky"])
     assert await other.members([seen]) == await store.members([seen])

@@ -163,7 +163,7 @@ async def test_a_cursor_that_is_too_old_is_told(counting: Counting, stack: Async
     async with counting.of(source):
         await counting.reach({"science": 5 + 3005})
     assert (source.state, source.reason) == ("live", "the posts of 1:06:40 are missing")
-    assert source.told().unbroken_since == host.time(4000) // 1000
+    assert source.public_state().unbroken_since == host.time(4000) // 1000
 
 
 async def test_no_gap_is_told_where_none_is(counting: Counting, stack: AsyncExitStack) -> None:
@@ -179,7 +179,7 @@ async def test_no_gap_is_told_where_none_is(counting: Counting, stack: AsyncExit
     async with counting.of(source):
         await counting.reach({"science": 3605})
     assert (source.state, source.reason) == ("live", "")
-    assert source.told().unbroken_since == BEGIN // 1000
+    assert source.public_state().unbroken_since == BEGIN // 1000
 
 
 @pytest.mark.parametrize("fault", ["silent", "pings", "hang"])

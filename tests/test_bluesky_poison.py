@@ -90,7 +90,7 @@ async def test_what_cannot_be_taken_twice_is_stepped_over(
             "live",
             "the posts of up to 0:00:00.040000 are missing",
         )
-        assert source.told().unbroken_since == (BEGIN + 6 * 40_000) // 1000
+        assert source.public_state().unbroken_since == (BEGIN + 6 * 40_000) // 1000
     assert source.bad == 1
     assert "one that cannot be taken, and the posts of up to 0:00:00.040000 after it" in caplog.text
     steps = [int(query["cursor"]) - BEGIN for query in host.asked[1:]]

@@ -103,7 +103,7 @@ async def test_what_cannot_be_had_is_said(counting: Counting, stack: AsyncExitSt
         network.put(numbered(5000, begin=600))
         await eventually(lambda: "are missing" in source.reason, "it is said")
     assert (one.fired, source.state) == (["cut"], "live")
-    assert source.told().unbroken_since > (BEGIN + 600 * SECOND) // 1000
+    assert source.public_state().unbroken_since > (BEGIN + 600 * SECOND) // 1000
 
 
 async def test_a_clock_that_goes_back_and_back_ends_the_connection(

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from yesterday import fields_of, write
 
 from app.ingest import board as module
-from app.ingest.board import Board, Standing, Usual, best, score_of, usual_of
+from app.ingest.board import BoardMaker, Standing, Usual, best, score_of, usual_of
 from app.ingest.ingester import Ingester
 from app.messages import HOUR, MINUTE, Post
 from app.settings import read
@@ -38,7 +38,7 @@ def post(author: str, *tags: str, adult: bool = False) -> Post:
     return Post("x", "1", 0, author, dict.fromkeys(tags, "T"), "", adult)
 
 
-def add(board: Board, uses: Iterable[Use]) -> None:
+def add(board: BoardMaker, uses: Iterable[Use]) -> None:
     for at, made in uses:
         board.lately.add(made, made.hashtags.keys(), at, at)
 
@@ -54,7 +54,7 @@ async def past(store: Store, hourly: Mapping[str, int], days: int = 3) -> None:
     await write(store.redis, fields, ["x"])
 
 
-async def made(board: Board, store: Store, now: int = NOW) -> dict[str, Any]:
+async def made(board: BoardMaker, store: Store, now: int = NOW) -> dict[str, Any]:
     await board.make(store, ["x"], now)
     told: dict[str, Any] = json.loads(board.text)
     return told
@@ -79,7 +79,7 @@ def background(begin: int, end: int) -> Iterator[Use]:
 async def test_a_burst_of_twenty_people_is_first_within_ten_seconds(store: Store) -> None:
     """And 200 posts by two are not on it, neither as rising nor as most used."""
     await past(store, {f"t{n}": 120 for n in range(30)} | {"burst": 3})
-    board = Board(str.upper)
+    board = BoardMaker(str.upper)
     begin = NOW - 12 * MINUTE
     bot = [(NOW + n * 20, post(f"bot {n % 2}", "buy")) for n in range(200)]
     uses = [*background(begin, NOW + 20_000), *bot, *crowd("burst", 20, NOW, 200)]
@@ -103,7 +103,7 @@ async def test_what_a_board_says_of_a_hashtag(store: Store) -> None:
     minute = NOW // MINUTE
     now_hour = {"burst": keys.Past(99, {0: 1, 22: 4, 25: 2}).pack()}
     await store.redis.hset(keys.hour(PRESENT, "x"), mapping=now_hour)
-    board = Board(str.upper)
+    board = BoardMaker(str.upper)
     add(board, [*crowd("burst", 30), *((NOW, post("burst 1", "burst")) for _ in range(10))])
     told = await made(board, store)
     [entry] = told["rising"]
@@ -135,7 +135,7 @@ async def test_a_weekday_hashtag_is_not_rising_on_its_day(store: Store) -> None:
     counted = {"x": range((PRESENT - 35 * 24) * 60, NOW // MINUTE + 1)}
     fields = fields_of({"x": posts}, counted, NOW, is_kept=lambda tag, hour: True)
     await write(store.redis, fields, ["x"])
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, [*crowd("its", 60), *crowd("another", 60)])
     told = await made(board, store)
     assert tags(told) == ["another"]
@@ -146,7 +146,7 @@ async def test_nothing_is_rising_where_nobody_knows_what_is_usual(store: Store) 
     """In its first hour; but what is most used is known."""
     counted = {"x": range(PRESENT * 60, NOW // MINUTE + 1)}
     await write(store.redis, fields_of({"x": {}}, counted, NOW), ["x"])
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, crowd("a", 50))
     told = await made(board, store)
     assert (tags(told), tags(told, "used")) == ([], ["a"])
@@ -155,7 +155,7 @@ async def test_nothing_is_rising_where_nobody_knows_what_is_usual(store: Store) 
 
 async def test_what_is_blocked_is_never_on_it(store: Store) -> None:
     await past(store, {"bad": 1, "good": 1})
-    board = Board(str, ["bad"])
+    board = BoardMaker(str, ["bad"])
     add(board, [*crowd("bad", 50), *crowd("good", 20)])
     told = await made(board, store)
     assert tags(told) == tags(told, "used") == ["good"]
@@ -165,7 +165,7 @@ async def test_what_is_blocked_is_never_on_it(store: Store) -> None:
 async def test_it_is_written_once(store: Store) -> None:
     """By the commit after it, for five minutes."""
     await past(store, {"a": 1})
-    board = Board(str)
+    board = BoardMaker(str)
     assert board.write(NOW) == []
     await board.make(store, ["x"], NOW)
     [write] = board.write(NOW)
@@ -178,7 +178,7 @@ async def test_it_is_written_once(store: Store) -> None:
 async def test_a_peak_halves_in_thirty_minutes(store: Store) -> None:
     """So what was rising does not flicker; but without five people it is not there."""
     await past(store, {"a": 3})
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, crowd("a", 60))
     score = (await made(board, store))["rising"][0]["unusual"]
     lasts = int(math.log2(score / 6) * 30 * MINUTE)
@@ -192,7 +192,7 @@ async def test_a_peak_halves_in_thirty_minutes(store: Store) -> None:
 
 @given(some.floats(0, 1000), some.integers(0, 10**8))
 def test_what_is_left_of_a_peak(peak: float, passed: int) -> None:
-    board = Board(str)
+    board = BoardMaker(str)
     board.peaks["a"] = peak, 10**9
     assert board.left("a", 10**9 + passed) == pytest.approx(peak / 2 ** (passed / (30 * MINUTE)))
     assert board.left("a", 10**9 - passed) == peak
@@ -218,7 +218,7 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(module, "READ_AT_ONCE", 10)
     monkeypatch.setattr(module, "MOST_PEAKS", 15)
     await past(store, {"t0": 1})
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, (use for n in range(40) for use in crowd(f"t{n}", 10 + n)))
     seen = []
     for _ in range(4):
@@ -233,7 +233,7 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
 async def test_what_is_usual_is_read_anew_every_hour(store: Store) -> None:
     """And until it is, the hour before is as good."""
     await past(store, {"a": 60})
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, crowd("a", 9))
     await made(board, store)
     assert board.usual == {"a": usual_of(60)}
@@ -344,7 +344,7 @@ async def test_it_is_what_a_slow_count_of_the_recordings_is(recordings: Path, st
         tag: int(6 * n * chance.choice([0.02, 0.1, 0.5, 1])) for tag, n in often.most_common(200)
     }
     await past(store, hourly)
-    board, slow = Board(str), Slow(hourly)
+    board, slow = BoardMaker(str), Slow(hourly)
     n = risen = alone = 0
     for now in range(begin + 90_000, begin + 20 * MINUTE, 90_000):
         while n < len(uses) and uses[n][0] <= now:

@@ -11,11 +11,11 @@ from posts import answer
 from servers import App, wait_until
 from test_board import NOW, Use, add, crowd, made, past
 
-from app.ingest.board import Board
+from app.ingest.board import BoardMaker
 from app.store import keys
 from app.store.store import Store
 from app.web.api import completed
-from app.web.board import READ_SECONDS, Boards
+from app.web.board import READ_SECONDS, NewestBoard
 
 
 def listed(tag: str, busiest: float = 0.1) -> dict[str, Any]:
@@ -34,7 +34,7 @@ async def test_twenty_are_told_and_no_bots(store: Store) -> None:
     """With all=1 those too that are mostly one author's, in their place among the twenty."""
     rising = [listed(f"t{n}", 0.6 if n % 2 else 0.5) for n in range(50)]
     await store.redis.set(keys.BOARD, board(rising=rising, used=[listed("u", 0.51)]))
-    found = await Boards().read(store)
+    found = await NewestBoard().read(store)
     assert found
     told, whole = found.answer(False), found.answer(True)
     assert [one["tag"] for one in told["rising"]] == [f"t{n}" for n in range(0, 40, 2)]
@@ -52,7 +52,7 @@ async def test_one_host_is_as_bad_as_one_author(store: Store) -> None:
     await store.redis.set(
         keys.BOARD, json.dumps(json.loads(board(used=[linked, old])) | {"blocked": 2})
     )
-    found = await Boards().read(store)
+    found = await NewestBoard().read(store)
     assert found
     assert [one["tag"] for one in found.answer(False)["used"]] == ["old"]
     assert [one["tag"] for one in found.answer(True)["used"]] == ["shop", "old"]
@@ -62,7 +62,7 @@ async def test_one_host_is_as_bad_as_one_author(store: Store) -> None:
 async def test_redis_is_asked_now_and_then(store: Store) -> None:
     """However many visitors there are; and where there is none, there is none."""
     now = 0.0
-    boards = Boards(lambda: now)
+    boards = NewestBoard(lambda: now)
     assert await boards.read(store) is None
     await store.redis.set(keys.BOARD, board(used=[listed("a")]))
     assert await boards.read(store) is None
@@ -77,7 +77,7 @@ async def test_redis_is_asked_now_and_then(store: Store) -> None:
 async def test_what_is_no_board_is_none(store: Store, text: bytes) -> None:
     """Somebody else wrote it; the process goes on."""
     await store.redis.set(keys.BOARD, text)
-    assert await Boards().read(store) is None
+    assert await NewestBoard().read(store) is None
 
 
 def linking(tag: str, number: int, *hosts: str) -> Iterator[Use]:
@@ -88,7 +88,7 @@ def linking(tag: str, number: int, *hosts: str) -> Iterator[Use]:
 async def test_what_links_to_one_host_is_marked(store: Store) -> None:
     """More than half of its posts; half of them, or to several hosts, are nobody's farm."""
     await past(store, {"farm": 1, "half": 1, "links": 1})
-    board = Board(str)
+    board = BoardMaker(str)
     add(board, [*linking("farm", 11, "shop.example", "other.example"), *crowd("farm", 10)])
     add(board, [*linking("half", 10, "shop.example"), *crowd("half", 10)])
     add(board, (use for n in range(20) for use in linking("links", n, f"{n % 3}.example")))

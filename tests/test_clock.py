@@ -19,7 +19,7 @@ from world import watched, write
 from writing import DatedStore, Desk
 from x_server import TOKEN, XServer, x_server
 
-from app.ingest.clock import JUMP, RedisClock, Told
+from app.ingest.clock import JUMP, DatedStates, RedisClock
 from app.messages import Checkpoint, Message
 from app.settings import read
 from app.sources import Source
@@ -108,17 +108,17 @@ NOW = 1_700_000_000_000
 def test_what_a_source_does_is_dated_by_redis_s_clock(hours: int) -> None:
     """Whatever its own says, and is set to later: ticks say the same as long as it does."""
     clock, own = heard(NOW)
-    source, told = Saying(own, NOW / 1000 - own.now + hours * 3600), Told(clock)
+    source, states = Saying(own, NOW / 1000 - own.now + hours * 3600), DatedStates(clock)
     own.now += 10
     source.say("live")
     own.now += 0.5
     since = NOW + 10_000
-    first = told.tell(source)
+    first = states.of(source)
     assert (first.state, first.since, first.unbroken_since) == ("live", since, since)
     own.now += 100
-    assert told.tell(source) is first
+    assert states.of(source) is first
     source.clock = lambda: own.now  # set anew, by years
-    assert told.tell(source) is first
+    assert states.of(source) is first
 
 
 @pytest.mark.parametrize(
@@ -129,29 +129,29 @@ def test_it_is_not_said_that_more_was_counted_than_was(hours: int, said: int, da
     """Since when nothing is missing may be by the network's clock or by the source's own, in
     seconds from now: of the two the later one is told, and at the latest since it works."""
     clock, own = heard(NOW)
-    source, told = Saying(own, NOW / 1000 - own.now + hours * 3600), Told(clock)
+    source, states = Saying(own, NOW / 1000 - own.now + hours * 3600), DatedStates(clock)
     source.say("live", unbroken_since=NOW / 1000 + said)
-    assert told.tell(source).unbroken_since == NOW + dated * 1000
+    assert states.of(source).unbroken_since == NOW + dated * 1000
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
 def test_by_another_clock_nothing_was_counted_yet(hours: int) -> None:
     """Redis's is set anew: what sources do is dated by it from then on, and begins with it."""
     clock, own = heard(NOW)
-    source, told = Saying(own, NOW / 1000 - own.now), Told(clock)
+    source, states = Saying(own, NOW / 1000 - own.now), DatedStates(clock)
     source.say("live", unbroken_since=NOW / 1000 - 7200)
-    assert told.tell(source).unbroken_since == NOW - 7_200_000
+    assert states.of(source).unbroken_since == NOW - 7_200_000
     own.now += 10
     now = NOW + 10_000 + hours * 3_600_000
     assert clock.hear(now)
     own.now += 10
     for _ in range(2):
-        state = told.tell(source)
+        state = states.of(source)
         assert (state.since, state.unbroken_since) == (now, now)
         own.now += 10
     source.say("down")
     own.now += 1
-    assert told.tell(source).since == clock.now() - 1000
+    assert states.of(source).since == clock.now() - 1000
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

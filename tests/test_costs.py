@@ -25,7 +25,7 @@ from app.web import bodies, page
 from app.web.bodies import Body, Kept, packed
 from app.web.history import ROWS_AT_ONCE, Grid, as_csv, as_json, long_answer
 from app.web.page import KEPT_PAGES, LOOK_SECONDS, Folder
-from app.web.totals import READ_AT_ONCE, Together
+from app.web.totals import READ_AT_ONCE, SharedReads
 
 TAGS = [f"tag{n}" for n in range(20)]
 NETWORKS = ["a", "b", "c"]
@@ -278,7 +278,7 @@ class Reading:
 async def test_what_is_asked_meanwhile_is_read_together() -> None:
     """And what is lost is lost for all who waited for it, not for the next ones."""
     reading = Reading()
-    together = Together(reading.read)
+    together = SharedReads(reading.read)
     asks = [asyncio.create_task(together.ask([tag])) for tag in "abcb"]
     await asyncio.sleep(0)  # the first reads, and the others are in the next
     reading.lost = True
@@ -301,7 +301,7 @@ async def test_what_is_asked_meanwhile_is_read_together() -> None:
 async def test_who_reads_for_others_may_go() -> None:
     """A visitor that leaves while Redis is read for several: it is read again for those who stay."""
     reading = Reading()
-    together = Together(reading.read)
+    together = SharedReads(reading.read)
     first = asyncio.create_task(together.ask("a"))
     await asyncio.sleep(0)
     led, other, third = (asyncio.create_task(together.ask(tag)) for tag in "bcb")
@@ -323,7 +323,7 @@ async def test_who_goes_while_redis_is_read_is_gone() -> None:
         with suppress(asyncio.CancelledError):
             await going_on.wait()
 
-    together = Together(read)
+    together = SharedReads(read)
     gone = asyncio.create_task(together.ask("a"))
     await asyncio.sleep(0)
     gone.cancel()

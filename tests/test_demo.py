@@ -101,7 +101,7 @@ async def test_a_first_start_has_hours_behind_it() -> None:
     demo = Demo(read({"DEMO_PAST_HOURS": "1"}), clock=lambda: 1_764_460_830.05)
     got = await taken_up_to(demo, "", 17_644_608_300)
     begin = 1_764_460_860 - 3_600
-    assert demo.told().unbroken_since == begin * 1000
+    assert demo.public_state().unbroken_since == begin * 1000
     minutes = [message for message in got if isinstance(message, MinuteCount)]
     assert (minutes[0].minute, minutes[-1].minute) == (begin * 1000, 1_764_460_140_000)
     assert next(one for one in got if isinstance(one, Post)).time >= 1_764_460_200_000
@@ -115,7 +115,7 @@ async def test_a_restart_has_all_that_it_missed() -> None:
     begin, end = 17_644_590_345, 17_644_608_300
     got = await taken_up_to(demo, str(begin), end)
     assert named(got, 0, end) == truth(begin, end)
-    assert demo.told().unbroken_since == begin * SLOT
+    assert demo.public_state().unbroken_since == begin * SLOT
 
 
 async def test_a_restart_goes_on_at_the_cursor() -> None:
@@ -138,11 +138,11 @@ async def test_without_a_past_a_long_pause_is_not_made_up_for() -> None:
     demo = Demo(read({"DEMO_PAST_HOURS": "0"}), clock=lambda: 100_000.0)
     [first] = [one for one in await taken(demo, "5", 99) if isinstance(one, Checkpoint)][:1]
     assert int(first.cursor) == 999_401
-    assert demo.told().unbroken_since == 99_940_000
+    assert demo.public_state().unbroken_since == 99_940_000
     demo = Demo(read({"DEMO_PAST_HOURS": "0"}), clock=lambda: 100_000.0)
     waiting = asyncio.ensure_future(anext(demo.posts("")))
-    await eventually(lambda: demo.told().works, "it has begun")
-    assert demo.told().unbroken_since == 100_000_000
+    await eventually(lambda: demo.public_state().works, "it has begun")
+    assert demo.public_state().unbroken_since == 100_000_000
     assert not waiting.done()
     waiting.cancel()
 
@@ -165,7 +165,7 @@ async def test_it_is_counted_once_however_often_it_starts(counting: Counting) ->
     demos = [Demo(settings, lambda: time.time() - 30), Demo(settings), Demo(settings)]
     async with counting.of(demos[0]):
         await eventually(lambda: has_cursor(counting, 1), "some of it is stored")
-    begin = demos[0].told().unbroken_since // SLOT
+    begin = demos[0].public_state().unbroken_since // SLOT
     for demo in demos[1:]:
         async with counting.of(demo):
             await is_in_the_present(counting)

@@ -18,7 +18,7 @@ from app.messages import dumps
 from app.store import keys
 from app.store.store import Store, StoreLost
 from app.web import sse
-from app.web.board import EVENT_SECONDS, BoardEvents, Boards
+from app.web.board import EVENT_SECONDS, BoardEvents, NewestBoard
 
 
 class Notes:
@@ -194,7 +194,7 @@ async def test_what_a_query_may_say(site: Site, raw: Any) -> None:
 async def test_the_board_comes_at_once_and_then_when_it_changed(site: Site, raw: Any) -> None:
     """Every five seconds at most, without the hashtags of one author; its time alone is no
     change."""
-    site.feed.boards.clock = site.clock
+    site.feed.newest_board.clock = site.clock
 
     async def has(text: str) -> None:
         await site.store.redis.set(keys.BOARD, text)
@@ -204,7 +204,7 @@ async def test_the_board_comes_at_once_and_then_when_it_changed(site: Site, raw:
             await site.hears()
 
     await has(board(used=[listed("first"), listed("bot", 0.6)]))
-    await eventually(lambda: site.feed.boards.found, "it was read")
+    await eventually(lambda: site.feed.newest_board.found, "it was read")
     await has(board(used=[listed("first"), listed("bot", 0.6)]))
     client = await raw().send(get("front door", "board=1"))
     await client.until(rb'event: counts\n.*event: board\ndata: {[^\n]*"first"[^\n]*}\n\n\r\n')
@@ -221,7 +221,7 @@ async def test_the_board_comes_at_once_and_then_when_it_changed(site: Site, raw:
 async def test_a_board_event_is_made_every_five_seconds_at_most(redis_server: RedisServer) -> None:
     now = 100.0
     async with serving(redis_server.url) as site:
-        events = BoardEvents(Boards(lambda: now))
+        events = BoardEvents(NewestBoard(lambda: now))
         seen = []
         for n in range(60):
             await site.store.redis.set(keys.BOARD, board(used=[listed(f"t{n}")]))

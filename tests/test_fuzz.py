@@ -11,7 +11,7 @@ from network import settings
 from x_source import Clock
 
 from app.hashtags import key
-from app.ingest.posts import Posts
+from app.ingest.posts import PostPlaces
 from app.messages import Deletion, Post
 from app.sources import SourceLost
 from app.sources.bluesky import wire as bluesky
@@ -69,7 +69,7 @@ FULL: dict[str, list[dict[str, Any]]] = {
     ],
 }
 """Messages with texts, labels, links and names, which the recordings lack."""
-POSTS = Posts()
+POSTS = PostPlaces()
 DELETIONS: dict[str, Callable[[bytes], Deletion | None]] = {
     "x": lambda line: None,
     "bluesky": lambda line: bluesky.deletion_of(bluesky.read_event(line)),

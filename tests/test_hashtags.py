@@ -21,7 +21,7 @@ from app.hashtags import (
     extract,
     key,
     named,
-    shown,
+    readable,
     spelling,
     typed,
     typed_list,
@@ -56,7 +56,7 @@ def test_a_posts_hashtags_are_each_there_once(spellings: list[str]) -> None:
     """Every spelling with a key is found by it, and the first spelling is the one kept, without
     its mark; one with a control character, or with nothing to be seen, is none."""
     texts = [
-        s for s in spellings if shown(s) and not any(unicodedata.category(c) == "Cc" for c in s)
+        s for s in spellings if readable(s) and not any(unicodedata.category(c) == "Cc" for c in s)
     ]
     tags = named(spellings)
     assert set(tags) == {key(spelling) for spelling in texts} - {""}
@@ -116,7 +116,7 @@ def test_what_is_no_part_of_a_hashtag_is_not_shown(written: str, seen: str) -> N
     """Marks, spaces around it, and what turns the text around it or is not seen at all; the
     joiners that scripts need stay (twitter-text's special characters), and nothing that is shown
     is longer than a hashtag may be."""
-    assert shown(written) == seen
+    assert readable(written) == seen
     assert key(written) == "" or len(written) > LONGEST or list(named([written])) == [key(written)]
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.ingest.lately import Lately
+from app.ingest.lately import RecentUses
 from app.messages import Post, Shown, Tick, dumps
 from app.store.posts import ALL, Entry, StoredPost
 from app.web import recent as module
-from app.web.posts import LOOKED_AT, MOST_WAITING, PostEvents, Posts
+from app.web.posts import LOOKED_AT, MOST_WAITING, PostEvents, ShownPosts
 from app.web.recent import MOST_GONE, Recent
 from app.web.ticks import Ticks
 
@@ -57,7 +57,7 @@ def post(number: int, *tags: str, shown: Shown | None = SHOWN) -> Entry:
 
 
 def events_for(*fanouts: Counted) -> PostEvents:
-    posts: Any = type("Posts", (), {})()
+    posts: Any = type("ShownPosts", (), {})()
     posts.feed, posts.recent = Feed(iter(fanouts)), Recent()
     posts.recent.listens = True
     return PostEvents(posts)
@@ -67,7 +67,7 @@ async def test_the_newest_of_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of one hashtag, and none of them to be shown: no more than the newest are looked at."""
     looked_at = []
     monkeypatch.setattr("app.web.posts.can_be_shown", lambda post: looked_at.append(post))
-    posts: Any = object.__new__(Posts)
+    posts: Any = object.__new__(ShownPosts)
     posts.feed = type("Feed", (), {"clock": lambda _: 0.0, "time": lambda _: NOW})()
     posts.recent, posts.read_at = Recent(), 0.0
     for n in range(POSTS):
@@ -132,7 +132,7 @@ def test_no_name_of_a_stranger_stays_for_ever() -> None:
         ticks.hear(Tick.from_json(text), 0.5, 0.0)
     [tag] = ticks.lines
     assert all(head.changed[0] is tag for head in ticks.heads)
-    lately, host = Lately(), f"{name}.example"
+    lately, host = RecentUses(), f"{name}.example"
     lately.add(Post("x", "1", 0, "ada", {name: name}, domains=(host,)), [name], NOW, NOW)
     assert lately.hosts[name]
     for kept in (tag, host):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from app.ingest import lately as module
-from app.ingest.lately import LEAST_PEOPLE, SLOT, SLOTS, Lately, people
+from app.ingest.lately import LEAST_PEOPLE, SLOT, SLOTS, RecentUses, people
 from app.messages import Post
 
 NOW = 4_102_444_800_000
@@ -19,18 +19,18 @@ def post(author: str, *tags: str, adult: bool = False, source: str = "x") -> Pos
     return Post(source, "1", 0, author, dict.fromkeys(tags, "T"), "", adult)
 
 
-def add(lately: Lately, post: Post, at: int = NOW, now: int | None = None) -> None:
+def add(lately: RecentUses, post: Post, at: int = NOW, now: int | None = None) -> None:
     lately.add(post, post.hashtags.keys(), at, now or at)
 
 
-def counted(lately: Lately) -> Mapping[str, tuple[int, int]]:
+def counted(lately: RecentUses) -> Mapping[str, tuple[int, int]]:
     """Hashtag to posts and people."""
     return {tag: (sum(of.values()), people(of)) for tag, of in lately.tags.items()}
 
 
 def test_people_are_counted_once() -> None:
     """However often they post; of two networks they are two."""
-    lately = Lately()
+    lately = RecentUses()
     for author, source in (("ada", "x"), ("ada", "x"), ("bob", "x"), ("ada", "bluesky")):
         add(lately, post(author, "a", "b", source=source))
     add(lately, post("bob", "b"))
@@ -39,7 +39,7 @@ def test_people_are_counted_once() -> None:
 
 def test_who_is_not_known_is_nobody() -> None:
     """A network that does not say adds posts and no people."""
-    lately = Lately()
+    lately = RecentUses()
     for _ in range(10):
         add(lately, post("", "a"))
     assert counted(lately) == {"a": (10, 0)}
@@ -48,7 +48,7 @@ def test_who_is_not_known_is_nobody() -> None:
 
 def test_what_is_not_for_everybody_does_not_count() -> None:
     """Nor a post with more than ten hashtags; ten are as many as may be."""
-    lately = Lately()
+    lately = RecentUses()
     add(lately, post("ada", "a", adult=True))
     add(lately, post("ada", *map(str, range(11))))
     add(lately, post("ada"))
@@ -59,7 +59,7 @@ def test_what_is_not_for_everybody_does_not_count() -> None:
 
 def test_only_the_last_ten_minutes_are_there() -> None:
     """Of what a source went back for, what is of them, whenever it comes; of no other time."""
-    lately = Lately()
+    lately = RecentUses()
     for at in (NOW - 11 * MINUTE, 0, NOW + MINUTE):
         add(lately, post("ada", "a"), at, NOW)
     assert counted(lately) == {}
@@ -75,7 +75,7 @@ def test_only_the_last_ten_minutes_are_there() -> None:
 
 def test_what_another_clock_dated_is_forgotten() -> None:
     """Redis's clock went back by an hour: it would lie in the future for so long."""
-    lately = Lately()
+    lately = RecentUses()
     add(lately, post("ada", "a"))
     lately.forget(NOW - 60 * MINUTE)
     assert counted(lately) == {}
@@ -86,7 +86,7 @@ def test_what_another_clock_dated_is_forgotten() -> None:
 
 def test_it_says_since_when_it_is_whole() -> None:
     """Since its first post, or for ten minutes."""
-    lately = Lately()
+    lately = RecentUses()
     add(lately, post("ada", "a"))
     lately.forget(NOW + MINUTE)
     assert lately.since == NOW
@@ -97,7 +97,7 @@ def test_it_says_since_when_it_is_whole() -> None:
 def test_a_flood_makes_the_time_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first; what comes at one moment alone is bounded too."""
     monkeypatch.setattr(module, "MOST_USES", 100)
-    lately = Lately()
+    lately = RecentUses()
     for n in range(1000):
         add(lately, post(f"a{n}", f"t{n}"), NOW + n * 1000)
         assert lately.uses <= 100
@@ -112,7 +112,7 @@ def test_a_flood_makes_the_time_shorter(monkeypatch: pytest.MonkeyPatch) -> None
 def test_of_long_hashtags_there_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each counts as several, when it comes and when it goes."""
     monkeypatch.setattr(module, "MOST_USES", 60)
-    lately = Lately()
+    lately = RecentUses()
     for n in range(1000):
         add(lately, post(f"a{n}", f"{n:0100}"), NOW)
     assert len(lately.tags) == 10
@@ -133,7 +133,7 @@ uses = some.lists(
 @given(uses)
 def test_it_is_what_a_slow_count_is(found: list[tuple[int, int, set[str]]]) -> None:
     """At every moment; and the crowded are those of five people."""
-    lately, now = Lately(), 0
+    lately, now = RecentUses(), 0
     for n, (at, author, tags) in enumerate(sorted(found, key=lambda each: each[0])):
         now = at
         add(lately, post(f"{author}" if author else "", *tags), at)

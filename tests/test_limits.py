@@ -26,7 +26,7 @@ from servers import App, RedisServer, eventually, get
 
 from app.settings import read
 from app.web import limits
-from app.web.address import address_of, forwarded_for, shown
+from app.web.address import address_of, forwarded_for, in_words
 from app.web.limits import A_SECOND, AT_ONCE, MOST_ADDRESSES, Limited, Limits, limits_of, path_of
 
 ONE, OTHER = b"\x01\x02\x03\x04", b"\x05\x06\x07\x08"
@@ -171,7 +171,7 @@ def test_whose_request_it_is(peer: str | None, headers: list[str], whose: str) -
     """The peer's; behind a proxy of ours the right-most that is none of them; of IPv6 by /64."""
     lines = [(b"X-Forwarded-For", line.encode("latin-1")) for line in headers]
     scope = {"client": (peer, 4711) if peer else None, "headers": [(b"host", b"h"), *lines]}
-    found = shown(address_of(scope, TRUSTED)).removeprefix("of ")
+    found = in_words(address_of(scope, TRUSTED)).removeprefix("of ")
     assert found == ("an address that is not known" if whose == "?" else whose)
 
 

@@ -18,7 +18,7 @@ from servers import ROOT, App, RedisServer, eventually, free_port, get, viewing
 from x_server import TOKEN, x_server
 from x_source import line
 
-from app.metrics import TOLD, Durations, told
+from app.metrics import FIGURES, Durations, metric_of
 
 Figures = dict[str, dict[frozenset[tuple[str, str]], float]]
 
@@ -49,7 +49,9 @@ def test_a_histogram_is_cumulative() -> None:
     lasted = Durations()
     for seconds, times in ((0.0005, 1), (0.001, 2), (0.3, 3), (9, 1)):
         lasted.add(seconds, times)
-    samples = {s.labels.get("le"): s.value for s in told("pulse_commit_seconds", lasted).samples}
+    samples = {
+        s.labels.get("le"): s.value for s in metric_of("pulse_commit_seconds", lasted).samples
+    }
     assert (samples["0.001"], samples["0.2"], samples["0.5"], samples["+Inf"]) == (3, 3, 6, 7)
 
 
@@ -58,9 +60,11 @@ def test_the_readmes_table_is_the_codes() -> None:
     text = (ROOT / "deploy" / "README.md").read_text()
     rows = re.findall(r"^\| `(pulse_\w+)`(?: by ([\w, ]+))? \| (\w+) \| (.*) \|$", text, re.M)
     assert rows == [
-        (name, ", ".join(labels), kind, what) for name, (kind, labels, what) in TOLD.items()
+        (name, ", ".join(labels), kind, what) for name, (kind, labels, what) in FIGURES.items()
     ]
-    assert not {"tag", "hashtag", "address"} & {each for _, of, _ in TOLD.values() for each in of}
+    assert not {"tag", "hashtag", "address"} & {
+        each for _, of, _ in FIGURES.values() for each in of
+    }
 
 
 LIMITED = {"MAX_VIEWERS_PER_ADDRESS": "2", "TRUSTED_PROXIES": "192.0.2.1/32"}
@@ -81,7 +85,7 @@ async def test_one_process_tells_all_of_it(
             assert (await get(f"{app.url}/events"))[0] == 429
             figures = await asked(app.url)
     assert value(figures, "pulse_viewers") == 2
-    plain = {name for name, (kind, _, _) in TOLD.items() if kind != "histogram"}
+    plain = {name for name, (kind, _, _) in FIGURES.items() if kind != "histogram"}
     assert plain - figures.keys() == {"pulse_x_posts_read", "pulse_x_posts_ceiling"}
     assert figures.keys() >= {"process_resident_memory_bytes", "process_open_fds"}
     told_posts = value(figures, "pulse_posts_total", source="demo")
@@ -232,7 +236,7 @@ def test_the_dashboard_and_the_alerts_ask_for_what_is_told(tmp_path: Path) -> No
     """No name that nobody tells; and Prometheus's own tool takes the rules."""
     known = {
         one
-        for name, (kind, _, _) in TOLD.items()
+        for name, (kind, _, _) in FIGURES.items()
         for one in (
             [f"{name}_bucket", f"{name}_sum", f"{name}_count"] if kind == "histogram" else [name]
         )

@@ -49,7 +49,7 @@ from app.store.store import Store, StoreLost, connect
 
 BEGIN = 4_102_444_800_000 + 50 * MINUTE
 """The year 2100, ten minutes before an hour ends: Redis's own clock forgets nothing of it."""
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "130"))
 STEPS = 40
 PHASES = (Phase.generate, *[Phase.shrink] * ("MODEL_SHRINK" in os.environ))
 """Making a failure small takes minutes: that is for whoever looks for its cause."""

@@ -138,7 +138,7 @@ async def test_without_any_that_answers_it_is_said(
         redis = connect(url)
         with pytest.raises(StoreLost, match=says) as raised:
             await Store(redis).load()
-        assert raised.value.told == "Redis does not answer."
+        assert raised.value.public == "Redis does not answer."
         await redis.aclose()
 
 

@@ -108,15 +108,15 @@ async def test_after_a_restart_it_is_read_from_the_hours(store: DatedStore) -> N
 
 def test_the_commonest_spelling_of_the_last_hour_is_shown() -> None:
     """The key where nobody wrote it; half an hour is forgotten at a time."""
-    shown = Spellings()
-    assert shown.shown("science") == "science"
-    shown.add({"science": {"Science": 2, "SCIENCE": 1}}, 30)
-    assert shown.shown("science") == "Science"
-    shown.add({"science": {"SCIENCE": 2}}, 60)
-    assert shown.shown("science") == "SCIENCE"
-    shown.add({"other": {"Other": 1}}, 90)
-    shown.add({"other": {"Other": 1}}, 120)
-    assert shown.shown("science") == "science"
+    known = Spellings()
+    assert known.name_of("science") == "science"
+    known.add({"science": {"Science": 2, "SCIENCE": 1}}, 30)
+    assert known.name_of("science") == "Science"
+    known.add({"science": {"SCIENCE": 2}}, 60)
+    assert known.name_of("science") == "SCIENCE"
+    known.add({"other": {"Other": 1}}, 90)
+    known.add({"other": {"Other": 1}}, 120)
+    assert known.name_of("science") == "science"
 
 
 spelled = st.dictionaries(
@@ -132,32 +132,32 @@ def test_a_tick_names_what_is_shown_otherwise_than_its_key(
     earlier: dict[str, dict[str, int]], later: dict[str, dict[str, int]]
 ) -> None:
     """The short way for what is written as its key shows the same."""
-    shown = Spellings(["c_"])
-    shown.add(earlier, 30)
-    shown.add(later, 60)
+    known = Spellings(["c_"])
+    known.add(earlier, 30)
+    known.add(later, 60)
     tags = ["a", "b\u200b", "c_", "d"]
-    expected = {tag: name for tag in tags if (name := shown.shown(tag)) != tag}
-    assert shown.differing(tags) == expected
+    expected = {tag: name for tag in tags if (name := known.name_of(tag)) != tag}
+    assert known.differing(tags) == expected
 
 
 def test_spellings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """16 of a hashtag, and so many hashtags in each half."""
-    shown = Spellings()
-    shown.add({"a": {f"a{n}": 1 for n in range(1000)}}, 30)
-    assert len(shown.now["a"]) == 16
+    known = Spellings()
+    known.add({"a": {f"a{n}": 1 for n in range(1000)}}, 30)
+    assert len(known.now["a"]) == 16
     monkeypatch.setattr(spellings, "MOST", 100)
     for n in range(1000):
-        shown.add({f"t{n}.{m}": {"T": 1} for m in range(10)}, 30)
-        assert len(shown.now) + len(shown.before) <= 220
+        known.add({f"t{n}.{m}": {"T": 1} for m in range(10)}, 30)
+        assert len(known.now) + len(known.before) <= 220
 
 
 def test_spellings_are_bounded_in_bytes() -> None:
     """Also where strangers write each hashtag as long as can be, in sixteen ways."""
-    shown, most = Spellings(), 0
+    known, most = Spellings(), 0
     for n in range(10_000):
-        shown.add({f"t{n}": {f"{'𐐀' * 90}{n}.{m}": 1 for m in range(16)}}, 30)
+        known.add({f"t{n}": {f"{'𐐀' * 90}{n}.{m}": 1 for m in range(16)}}, 30)
         if n % 500 == 0:
-            held = [s for half in (shown.now, shown.before) for of in half.values() for s in of]
+            held = [s for half in (known.now, known.before) for of in half.values() for s in of]
             most = max(most, sum(map(sys.getsizeof, held)))
     assert spellings.MOST_BYTES / 2 < most < 2 * spellings.MOST_BYTES
 
@@ -167,10 +167,10 @@ def test_spellings_are_bounded_in_bytes() -> None:
 )
 def test_only_what_is_part_of_the_hashtag_is_shown(tag: str) -> None:
     """Of its commonest spelling, and where nobody wrote it, of its key."""
-    shown = Spellings()
-    assert shown.shown(tag) == tag.strip(" \u202e").replace("\u200b", "")[:100]
-    shown.add({tag: {"##" + tag.upper(): 1}}, 30)
-    assert shown.shown(tag) == tag.upper().strip(" \u202e").replace("\u200b", "")[:100]
+    known = Spellings()
+    assert known.name_of(tag) == tag.strip(" \u202e").replace("\u200b", "")[:100]
+    known.add({tag: {"##" + tag.upper(): 1}}, 30)
+    assert known.name_of(tag) == tag.upper().strip(" \u202e").replace("\u200b", "")[:100]
 
 
 def post(id: str, minute: int) -> Post:

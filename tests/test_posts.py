@@ -11,7 +11,7 @@ from test_costs import Turns
 
 import app.ingest.posts as module
 from app.ingest.ingester import Ingester
-from app.ingest.posts import LIFE, MOST_NEW, Posts
+from app.ingest.posts import LIFE, MOST_NEW, PostPlaces
 from app.messages import Deletion, Message, Post, Shown
 from app.settings import read
 from app.sources import Source, SourceLost
@@ -45,14 +45,14 @@ def post(id: str = "did:plc:a/1", source: str = "bluesky", **more: Any) -> Post:
     return Post(source, id, 0, id.partition("/")[0], {"science": "Science"}, **more)
 
 
-def add(posts: Posts, *ids: str, at: int, source: str = "bluesky") -> None:
+def add(posts: PostPlaces, *ids: str, at: int, source: str = "bluesky") -> None:
     for id in ids:
         posts.add(post(id, source), ["science"], at, at)
 
 
 async def test_a_post_is_written_as_it_came(store: Store) -> None:
     """With its author, its time, its hashtags, its links, and what may be shown of it."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     posts.add(post(domains=("a.example",), shown=SHOWN), ["science"], now - 5, now)
     await posts.write(store, "us", now)
     (entry,) = await entries(store)
@@ -66,7 +66,7 @@ async def test_a_post_is_written_as_it_came(store: Store) -> None:
 async def test_what_is_not_to_be_there(store: Store) -> None:
     """What is adult, of another time, or has an endless id; and nothing at all where an owner
     shows no posts."""
-    posts, off, now = Posts(), Posts(wanted=False), await clock(store)
+    posts, off, now = PostPlaces(), PostPlaces(wanted=False), await clock(store)
     posts.add(post(adult=True), ["science"], now, now)
     posts.add(post(), ["science"], now - LIFE, now)
     posts.add(post(), ["science"], now + 2 * LIFE, now)
@@ -79,12 +79,12 @@ async def test_what_is_not_to_be_there(store: Store) -> None:
 
 async def test_a_post_is_there_once(store: Store) -> None:
     """However often it comes, before it is written, after, and after a restart."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, "a/1", "a/1", at=now)
     await posts.write(store, "us", now)
     add(posts, "a/1", "a/2", at=now)
     await posts.write(store, "us", now)
-    later = Posts()
+    later = PostPlaces()
     assert [one.id async for one in later.recall(store, {"bluesky"})] == ["a/1", "a/2"]
     add(later, "a/1", "a/2", "a/3", at=now)
     await later.write(store, "us", now)
@@ -93,7 +93,7 @@ async def test_a_post_is_there_once(store: Store) -> None:
 
 async def test_what_is_deleted_is_gone(store: Store) -> None:
     """Before it is written, after that, after a restart, and all of an account; nothing else."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, *(f"{who}/{n}" for who in "abc" for n in range(4)), at=now)
     posts.remove(Deletion("bluesky", "a/0"))
     await posts.write(store, "us", now)
@@ -105,7 +105,7 @@ async def test_what_is_deleted_is_gone(store: Store) -> None:
     await posts.write(store, "us", now)
     assert await ids(store) == ["a/2", "a/3", "c/0", "c/1", "c/2", "c/3"]
     assert set(await gone(store)) == {places[id] for id in ("a/1", "b/0", "b/1", "b/2", "b/3")}
-    later = Posts()
+    later = PostPlaces()
     assert len([one async for one in later.recall(store, {"bluesky"})]) == 6
     later.remove(Deletion("bluesky", "c/"))
     await later.write(store, "us", now)
@@ -116,7 +116,7 @@ async def test_what_is_deleted_on_its_way_is_gone(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While Redis is being told of it: it goes with the next tick."""
-    posts, now, real = Posts(), await clock(store), module.write_posts
+    posts, now, real = PostPlaces(), await clock(store), module.write_posts
 
     async def slow(*arguments: Any) -> list[str]:
         found = await real(*arguments)
@@ -138,7 +138,7 @@ async def test_an_account_is_deleted_and_comes_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it wrote before is gone, also what is on its way to Redis; what it writes then stays."""
-    posts, now, real = Posts(), await clock(store), module.write_posts
+    posts, now, real = PostPlaces(), await clock(store), module.write_posts
 
     async def slow(*arguments: Any) -> list[str]:
         found = await real(*arguments)
@@ -163,7 +163,7 @@ async def test_an_account_is_deleted_and_comes_back(
 async def test_many_accounts_cost_one_look_at_each_post(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted: so many posts in a turn, once for all accounts; of too many, all posts go."""
     monkeypatch.setattr(module, "LOOKED_AT_ONCE", 50)
-    posts, turns, looked, real = Posts(), Turns(), list[int](), module.written_by
+    posts, turns, looked, real = PostPlaces(), Turns(), list[int](), module.written_by
 
     def noted(accounts: Any, keys: list[int]) -> list[int]:
         turns.count(len(keys))
@@ -189,7 +189,7 @@ async def test_many_accounts_cost_one_look_at_each_post(monkeypatch: pytest.Monk
 
 async def test_all_goes_when_nobody_knows_what_redis_has(store: Store) -> None:
     """An older copy of it may have what was deleted; ids go on from where they were."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, "a/1", at=now)
     await posts.write(store, "us", now)
     last = await newest(store)
@@ -205,7 +205,7 @@ async def test_all_goes_when_nobody_knows_what_redis_has(store: Store) -> None:
 
 async def test_a_write_that_fails_takes_all_away_with_the_next(store: Store) -> None:
     """Whether Redis did it or not: else a post might be there twice, and never go."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, "a/1", at=now)
     await store.redis.set(keys.LEASE, "another")
     with pytest.raises(LeaseLost):
@@ -219,7 +219,7 @@ async def test_a_write_that_fails_takes_all_away_with_the_next(store: Store) -> 
 
 async def test_ten_minutes_later_all_is_forgotten(store: Store) -> None:
     """Also while no new one comes; by Redis's clock, whose ids say how old an entry is."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, "a/1", at=now)
     await posts.write(store, "us", now)
     await posts.write(store, "us", now + LIFE - 1000)
@@ -236,7 +236,7 @@ async def test_there_are_no_more_than_that(
     """The oldest go before their time, in Redis and here."""
     monkeypatch.setattr(module, bound, 20 if bound == "MOST_POSTS" else 20 * 110)
     monkeypatch.setattr(module, "MEASURED", 4)
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     for n in range(30):
         await eventually(lambda: is_later(store, last), "ids differ") if (
             last := await newest(store)
@@ -255,7 +255,7 @@ async def is_later(store: Store, last: str) -> bool:
 
 def test_a_burst_is_bounded() -> None:
     """What is too much between two ticks is left out."""
-    posts = Posts()
+    posts = PostPlaces()
     add(posts, *(f"a/{n}" for n in range(MOST_NEW + 10)), at=NOW)
     assert len(posts.new) == MOST_NEW
 
@@ -377,7 +377,7 @@ async def is_past(store: Store, number: int) -> bool:
 
 async def test_the_demos_posts_are_written_down(store: Store) -> None:
     """Also those of its hashtags that somebody typed."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     tags = read({"HASHTAGS": "science,#Art"}).hashtags
     for one in (each for slot in range(50) for each in posts_in(slot, tags, 1)):
         posts.add(one, list(one.hashtags), now, now)
@@ -390,7 +390,7 @@ async def test_an_end_in_the_middle_of_a_write_takes_nothing_away(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last commit leaves alone what it may not know: whoever comes next reads what is there."""
-    posts, now = Posts(), await clock(store)
+    posts, now = PostPlaces(), await clock(store)
     add(posts, "a/1", at=now)
     await posts.write(store, "us", now)
 

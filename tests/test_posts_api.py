@@ -21,7 +21,7 @@ from app.store import keys
 from app.store.posts import StoredPost, write_post, write_posts
 from app.web import bluesky_posts, recent
 from app.web.feed import Feed
-from app.web.posts import EARLY_SECONDS, EVENT_SECONDS, TICKS_KEPT, Posts
+from app.web.posts import EARLY_SECONDS, EVENT_SECONDS, TICKS_KEPT, ShownPosts
 from app.web.recent import Recent
 
 SHOWN = Shown("https://m.example/@a/1", "Hi", "Ada", "ada")
@@ -284,7 +284,7 @@ async def test_what_is_taken_back_is_told(site: Site, api: BlueskyApi) -> None:
 
 async def test_what_was_taken_back_is_not_told_late(site: Site, api: BlueskyApi) -> None:
     """While Bluesky is asked it goes: it is not told; nor to a viewer that was behind."""
-    posts: Posts = site.app.extensions["posts"]
+    posts: ShownPosts = site.app.extensions["posts"]
     with connecting(site) as connect:
         one = await connect().send(get("front door", "tags=science&posts=1"))
         await begun(site, one)
@@ -300,7 +300,7 @@ async def test_what_was_taken_back_is_not_told_late(site: Site, api: BlueskyApi)
         await until_told(site, one, b"event: post")
         assert [post["source"] for post in events(one, "post")] == ["mastodon"]
         (id,) = [post["id"] for post in events(one, "post")]
-        before = posts.events.told[0][0] - 1
+        before = posts.events.sent[0][0] - 1
         assert b"event: post" in posts.events.between(["science"], before, before + 999)
         await take_back(site, id)
         await until_told(site, one, id.encode() + b".*" + id.encode())
@@ -313,7 +313,7 @@ async def test_a_viewer_is_told_two_posts_a_second_at_most(seconds: float) -> No
     that is quick, hardly fewer, or one with each tick."""
     chance, clock, late = random.Random(0), Clock(), list[dict[str, Any]]()
     feed = Feed(seconds, clock=clock)
-    posts = Posts(read({}), feed)
+    posts = ShownPosts(read({}), feed)
     feed.extras.add("posts", posts.events)
     shown = feed.watch(("science",), False, ("posts",))
     events, ticks, told = posts.events, int(60 / seconds), list[float]()
@@ -325,7 +325,7 @@ async def test_a_viewer_is_told_two_posts_a_second_at_most(seconds: float) -> No
         while late and (seconds >= 0.5 or chance.random() < 0.7):
             await events.look_up(None, late.pop(0))  # type: ignore[arg-type]
         events.take(n)
-        told += [clock.now] * len(events.told[-1][1])
+        told += [clock.now] * len(events.sent[-1][1])
     assert shown.tags == ("science",)
     assert (0.95 * min(ticks, 120) if seconds >= 0.5 else 60) <= len(told) <= 121
     for first, third in zip(told, told[2:], strict=False):
@@ -335,7 +335,7 @@ async def test_a_viewer_is_told_two_posts_a_second_at_most(seconds: float) -> No
 async def test_who_is_far_behind_asks_anew(site: Site) -> None:
     """No more is remembered than that."""
     events = site.app.extensions["posts"].events
-    events.told.extend((n, {}, {f"{n}-0": ("science",)}) for n in range(1, TICKS_KEPT + 10))
+    events.sent.extend((n, {}, {f"{n}-0": ("science",)}) for n in range(1, TICKS_KEPT + 10))
     assert b'"*"' in events.between(["science"], 1, TICKS_KEPT + 10)
     late = events.between(["science"], TICKS_KEPT + 7, TICKS_KEPT + 10)
     assert json.loads(late.split(b"data: ")[1])["ids"] == [f"{TICKS_KEPT + n}-0" for n in (9, 8)]
@@ -344,7 +344,7 @@ async def test_who_is_far_behind_asks_anew(site: Site) -> None:
 
 async def test_nobody_looks_any_more(site: Site) -> None:
     """Then nothing is read, and soon nothing known."""
-    posts: Posts = site.app.extensions["posts"]
+    posts: ShownPosts = site.app.extensions["posts"]
     with connecting(site) as connect:
         one = await connect().send(get("front door", "tags=science&posts=1"))
         await begun(site, one)

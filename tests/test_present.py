@@ -13,7 +13,7 @@ from test_alerts import Receiver
 from test_alerts import receiver as receiver
 
 from app.ingest import alerts, present
-from app.ingest.board import Board, usual_of
+from app.ingest.board import BoardMaker, usual_of
 from app.ingest.delivery import Delivery
 from app.ingest.ingester import Ingester
 from app.messages import Message, Post
@@ -119,10 +119,10 @@ async def test_from_posts_to_who_is_told(
     made, url = receiver
     monkeypatch.setattr(alerts, "BIN", 500)
 
-    async def learn(self: Board, *_: object) -> None:
+    async def learn(self: BoardMaker, *_: object) -> None:
         self.usual = dict.fromkeys(self.lately.crowded, usual_of(0.1))
 
-    monkeypatch.setattr(Board, "learn", learn)
+    monkeypatch.setattr(BoardMaker, "learn", learn)
     uses = [*posts(20, "a"), *(Post("bluesky", f"b{n}", 0, f"b{n}", {"b": "B"}) for n in range(20))]
     async with ingesting(store, uses, delivery=Delivery(url, "secret")):
         await eventually(lambda: made.came, "it came")

@@ -101,12 +101,12 @@ class Recorder:
         moments = iter(sorted(self.chance.choices(times, k=len(self.lines))))
         async with aclosing(self.source.posts("")) as posts:
             async for post in posts:
-                self.told = {"replay": self.source.told()}
+                self.told = {"replay": self.source.public_state()}
                 await self.until(begin + next(moments) * 1000)
                 self.hand_over(post)
         await self.tick(is_lost=False)
         await self.until(begin + SPAN * 1000)
-        self.told = {"replay": self.source.told()}
+        self.told = {"replay": self.source.public_state()}
         await self.tick(is_lost=False)
 
     async def until(self, moment: int) -> None:

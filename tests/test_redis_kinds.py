@@ -123,7 +123,7 @@ async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(
         "Redis: our keys are on another node of its cluster: "
         f"REDIS_URL must be redis+cluster://127.0.0.1:{two.port}, which follows them."
     )
-    assert lost.told == "Redis refuses what it is asked."
+    assert lost.public == "Redis refuses what it is asked."
 
     assert [f.sentence for f in await check_redis(Store(redis)) if not f.works] == []
     await redis.aclose()

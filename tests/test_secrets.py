@@ -149,10 +149,10 @@ async def test_a_source_that_fails_names_no_secret_and_to_viewers_no_address(
         chosen = {**secret_settings(host, port, tls=how == "tls"), "MASTODON_TOKEN": token}
         source = MADE[name](read({**chosen, "HASHTAGS": "science", **MORE}))
         error = await lost(source)
-    source.say(error.state, error.told, logged=str(error))
+    source.say(error.state, error.public, logged=str(error))
     trace = "".join(traceback.format_exception(error))
     assert not has_secret(f"{error!s} {error!r} {trace} {caplog.text} {source!r}")
-    viewers = f"{error.told} {source.told()}"
+    viewers = f"{error.public} {source.public_state()}"
     assert str(port) not in viewers and host not in viewers
     assert host in f"{error} {caplog.text}" or "answered" in str(error), "the owner is told where"
 
@@ -171,7 +171,7 @@ def certificate_of_another() -> ssl.SSLCertVerificationError:
         (aiohttp.ServerDisconnectedError(SECRET), "it closed the connection"),
         (aiohttp.ClientPayloadError(SECRET), "it closed the connection within an answer"),
         (ConnectionRefusedError(111, f"Connect call failed ('{SECRET}', 1)"), "Connection refused"),
-        (SourceLost(f"{SECRET}: no", told="no"), "no"),
+        (SourceLost(f"{SECRET}: no", public="no"), "no"),
     ],
 )
 def test_what_an_error_says_of_itself_is_not_said_on(error: Exception, words: str) -> None:
@@ -190,7 +190,7 @@ def test_what_a_server_writes_is_said_to_the_owner_without_the_secret(
     with pytest.raises(SourceLost) as raised:
         x.hear({"title": "Disconnect", "detail": f"of {SECRET} at 10.0.0.1"}, b"")
     assert str(raised.value) == "X: Disconnect: of (hidden) at 10.0.0.1"
-    assert raised.value.told == "X ended the stream"
+    assert raised.value.public == "X ended the stream"
 
 
 async def test_an_address_with_a_user_and_a_query_is_used_with_both(stack: AsyncExitStack) -> None:
@@ -248,7 +248,7 @@ async def test_a_redis_that_fails_names_no_secret_and_to_viewers_no_address(
     error = raised.value
     shown = f"{store.redis!r} {store.redis.connection_pool!r} {store.redis.connection_pool.make_connection()!r}"
     assert not has_secret("".join(traceback.format_exception(error)) + shown)
-    assert error.told in ("Redis does not answer.", "Redis refuses what it is asked.")
+    assert error.public in ("Redis does not answer.", "Redis refuses what it is asked.")
     if how in ("refused", "no such name"):
         assert f"{host}:{port}" in str(error), "the owner is told where"
 

@@ -27,7 +27,7 @@ SOURCES = {
 def expected(feed: Feed, shown: FanOut, begin: int, end: int) -> dict[str, list[Any]]:
     """The first point, each in which the total changed, and the last one; from each tick's own."""
     found: dict[str, list[Any]] = {}
-    for each in shown.shown:
+    for each in shown.watched:
         line: list[Any] = []
         for at, totals in feed.ticks.points(each.tag, each.totals or {}, begin):
             head = feed.newest
@@ -80,8 +80,8 @@ def test_what_is_written_is_what_the_lines_have(seed: int, monkeypatch: pytest.M
         feed.hear(random_tick(chance, n, totals))
         for shown in fanouts:
             if chance.random() < 0.3:
-                for each in shown.shown:
-                    feed.past.prepare(each, shown.told_sources, chance.randrange(9))
+                for each in shown.watched:
+                    feed.past.prepare(each, shown.sources, chance.randrange(9))
             if chance.random() < 0.2:
                 head = chance.choice(feed.ticks.heads)
                 begin = head.at - chance.randrange(900) * 1000
@@ -104,13 +104,13 @@ def turns_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def count_told(monkeypatch: pytest.MonkeyPatch, wrote: Any) -> None:
     """Call wrote() for each total that is written."""
-    told = Series.told
+    told = Series.total_as_json
 
     def count(self: Series, totals: Any) -> str:
         wrote()
         return told(self, totals)
 
-    monkeypatch.setattr(Series, "told", count)
+    monkeypatch.setattr(Series, "total_as_json", count)
 
 
 def tick_of(n: int, tags: list[str]) -> Tick:
@@ -216,6 +216,6 @@ async def test_silent_ticks_are_passed_over_at_once() -> None:
     """A viewer that missed a thousand of which none is news to it is up to date in one turn."""
     feed, _ = feed_with(*(tick_of(n, ["other"]) for n in range(1, 1001)))
     shown = feed.watch(("mine",), False)
-    shown.shown[0].totals = {}
+    shown.watched[0].totals = {}
     viewer = Viewer(feed, shown, Start(last_id="5-0"))
     assert viewer.due() == b"" and viewer.has_all

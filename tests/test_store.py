@@ -96,7 +96,7 @@ async def test_a_commit_stores_values_cursors_log_and_publishes(store: Store) ->
     )
     assert (state.version, state.commit, state.recent) == ("2.1", "a", ("a",))
     assert (state.cursors, state.seen, state.networks) == ({"x": "77"}, {"x": 5}, ("x",))
-    assert (state.moved, state.told) == (9, "told")
+    assert (state.moved, state.states) == (9, "told")
     loaded = await store.load()
     assert replace(loaded, time=0) == replace(state, time=0)
     assert 0 <= loaded.time - state.time < 60_000
@@ -379,7 +379,7 @@ async def test_a_right_that_is_missing_is_named_and_nothing_is_written(
         with pytest.raises(StoreLost, match=sentence) as lost:
             await limited.load()  # first of all, as the ingester does
             await limited.commit(state, made(state, "b", {"science": 2}), "the test")
-    assert lost.value.told == str(lost.value)
+    assert lost.value.public == str(lost.value)
     assert await everything(store.redis) == before
 
 
@@ -412,7 +412,7 @@ async def test_a_password_that_is_wrong_or_missing_names_the_setting(
     redis = connect(f"redis://{who}127.0.0.1:{server.port}")
     with pytest.raises(StoreLost, match=f"^Redis: it {says} of REDIS_URL.$") as lost:
         await Store(redis).load()
-    assert lost.value.told == "Redis refuses what it is asked."
+    assert lost.value.public == "Redis refuses what it is asked."
     await redis.aclose()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.ingest import together as module
-from app.ingest.board import Board
+from app.ingest.board import BoardMaker
 from app.ingest.lately import NOBODY
 from app.ingest.together import Together
 from app.messages import MINUTE, Post
@@ -22,7 +22,7 @@ Use = tuple[str, tuple[str, ...]]
 
 
 def counting(uses: Iterable[Use], blocked: Sequence[str] = ()) -> Together:
-    board = Board(str.upper, blocked)
+    board = BoardMaker(str.upper, blocked)
     for author, tags in uses:
         made = Post("x", "1", 0, author, dict.fromkeys(tags, "T"))
         board.lately.add(made, tags, NOW, NOW)

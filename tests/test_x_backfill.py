@@ -206,7 +206,7 @@ async def test_a_gap_is_filled_and_nothing_counts_twice(world: World) -> None:
         await world.bring(380, *never, *late, *world.write(379))
         await world.reach(11)
         # the hole, with the minute before the cut
-        assert source.told().unbroken_since == (world.begin + 120) * 1000
+        assert source.public_state().unbroken_since == (world.begin + 120) * 1000
     assert world.api.fired == ["hang up"]
     minutes = await world.by_minute()
     assert {at: n for at, n in minutes.items() if at < 360} == {180: 1, 240: 1}

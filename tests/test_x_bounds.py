@@ -83,7 +83,7 @@ async def test_an_answer_that_never_ends_is_waited_for_so_long(
     api.floods.append(("rules", 200, "identity"))
     x = source(api)
     ids, lost = await until_lost(x)
-    assert (ids, lost.told) == ([], "the connection to X failed: it does not answer")
+    assert (ids, lost.public) == ([], "the connection to X failed: it does not answer")
 
 
 async def test_a_compressed_stream_is_refused(api: XServer) -> None:

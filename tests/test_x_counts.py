@@ -111,7 +111,7 @@ async def test_each_minute_goes_where_it_belongs() -> None:
         x.posts_in = lambda query, at: int(at // 60 % 3)
         source = made(x.url, Time(NOON + 3600 + 80), HASHTAGS="science")
         messages = [one async for one in taken(source, json.dumps({"science": NOON}))]
-        assert source.told().unbroken_since == NOON * 1000
+        assert source.public_state().unbroken_since == NOON * 1000
     *minutes, last = messages
     minutes_after = range(int(NOON), int(NOON) + 62 * 60, 60)
     assert minutes == [MinuteCount("x", "science", at * 1000, at // 60 % 3) for at in minutes_after]

@@ -81,5 +81,5 @@ async def record(source: Source, into: Recording) -> None:
         except SourceLost as lost:
             if lost.for_good:
                 raise
-            source.say(lost.state, lost.told, logged=str(lost))
+            source.say(lost.state, lost.public, logged=str(lost))
             await asyncio.sleep(backoff.next() if lost.wait is None else lost.wait)

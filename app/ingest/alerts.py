@@ -16,7 +16,7 @@ from typing import Annotated
 
 import msgspec
 
-from app.ingest.board import Board, Standing
+from app.ingest.board import BoardMaker, Standing
 from app.ingest.lately import SLOT
 from app.messages import HOUR, MINUTE
 from app.store import keys
@@ -87,7 +87,7 @@ class Stored(msgspec.Struct):
 read_stored = msgspec.json.Decoder(Stored).decode
 
 
-class Alerts:
+class AlertMaker:
     """Judges each bin, and remembers; Redis has it with the next commit.
 
     delivered: the hashtags whose alerts are delivered to somebody; blocked: those of which nothing
@@ -128,7 +128,7 @@ class Alerts:
         stored.due = [each for each in stored.due if each.tag not in blocked]
         self.save()
 
-    def judge(self, board: Board, now: int) -> None:
+    def judge(self, board: BoardMaker, now: int) -> None:
         """Judge the bin that is over, if that was not done; milliseconds since 1970."""
         stored, number = self.stored, now // BIN
         if not self.is_loaded or number == stored.bin or now - number * BIN > LATEST:
@@ -139,22 +139,22 @@ class Alerts:
             self.end([tag for tag in stored.going if tag not in found], board, now)
         begun = [tag for tag in before if tag in found and tag not in stored.going]
         for tag in nlargest(MOST_GOING - len(stored.going), begun, lambda tag: found[tag].score):
-            standing, name = found[tag], board.shown(tag)
+            standing, name = found[tag], board.name_of(tag)
             stored.going[tag] = alert_of("start", name, standing, standing.usual, before[tag], now)
-            self.tell(stored.going[tag])
+            self.note(stored.going[tag])
         most = nlargest(MOST_BEFORE, found.keys() - stored.going.keys(), lambda t: found[t].score)
         stored.before = dict.fromkeys(most, (number - 1) * BIN)
         stored.bin = number
         self.save()
 
-    def end(self, tags: Iterable[str], board: Board, now: int) -> None:
+    def end(self, tags: Iterable[str], board: BoardMaker, now: int) -> None:
         """These are usual again."""
         for tag in tags:
-            start, name = self.stored.going.pop(tag), board.shown(tag)
+            start, name = self.stored.going.pop(tag), board.name_of(tag)
             standing = board.standing(tag, now)
-            self.tell(alert_of("end", name, standing, start.usual, start.since, now))
+            self.note(alert_of("end", name, standing, start.usual, start.since, now))
 
-    def tell(self, alert: Alert) -> None:
+    def note(self, alert: Alert) -> None:
         """Remember it, and let it be delivered."""
         self.stored.last = [*self.stored.last, alert][-LAST:]
         if alert.tag in self.delivered:

@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import chain, islice
 from typing import Any
 
-from app.ingest.lately import LEAST_PEOPLE, NOBODY, Lately, people
+from app.ingest.lately import LEAST_PEOPLE, NOBODY, RecentUses, people
 from app.ingest.unusual import log_tail
 from app.ingest.usual import read_hours, skipping, usual_at
 from app.messages import HOUR, MINUTE, dumps
@@ -72,16 +72,16 @@ class Usual:
 UNKNOWN = Usual(None, math.inf, math.inf)
 
 
-class Board:
+class BoardMaker:
     """Made every few seconds from what came lately and what is usual.
 
     Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
-    Lately's uses; peaks has MOST_PEAKS; met the blocked hashtags at most.
+    RecentUses' uses; peaks has MOST_PEAKS; met the blocked hashtags at most.
     """
 
-    def __init__(self, shown: Callable[[str], str], blocked: Collection[str] = ()) -> None:
-        self.shown, self.blocked = shown, frozenset(blocked)
-        self.lately = Lately()
+    def __init__(self, name_of: Callable[[str], str], blocked: Collection[str] = ()) -> None:
+        self.name_of, self.blocked = name_of, frozenset(blocked)
+        self.lately = RecentUses()
         self.usual: dict[str, Usual] = {}
         self.hour = 0
         """The one of which it is usual, numbered since 1970."""
@@ -107,8 +107,8 @@ class Board:
             "at": now,
             "since": self.lately.since,
             "blocked": len(self.met),
-            "rising": [self.told(standing, lines) for standing in rising],
-            "used": [self.told(standing, lines) for standing in used],
+            "rising": [self.entry_of(standing, lines) for standing in rising],
+            "used": [self.entry_of(standing, lines) for standing in used],
         }
         self.text = dumps(told)
 
@@ -195,8 +195,8 @@ class Board:
             rank=self.left(tag, now),
         )
 
-    def told(self, standing: Standing, lines: Mapping[str, list[int]]) -> dict[str, Any]:
-        named = {"tag": standing.tag, "name": self.shown(standing.tag)}
+    def entry_of(self, standing: Standing, lines: Mapping[str, list[int]]) -> dict[str, Any]:
+        named = {"tag": standing.tag, "name": self.name_of(standing.tag)}
         return {**named, **self.about(standing), "hour": lines[standing.tag]}
 
     def about(self, standing: Standing) -> dict[str, Any]:

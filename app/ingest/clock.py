@@ -57,7 +57,7 @@ class RedisClock:
         return self.date
 
 
-class Told:
+class DatedStates:
     """What the sources are doing, dated by Redis's clock: theirs may be wrong by hours, or be set
     at any time. Bound: one entry for each source."""
 
@@ -66,12 +66,12 @@ class Told:
         self.states: dict[str, tuple[SourceState, SourceState]] = {}
         """As a source said it last, and as that was dated then."""
 
-    def tell(self, source: Source) -> SourceState:
+    def of(self, source: Source) -> SourceState:
         """As ticks have it; the same as long as the source says the same."""
         if self.begun != self.clock.begun:
             self.states.clear()
             self.begun = self.clock.begun
-        said, (before, dated) = source.told(), self.states.get(source.name, (None, None))
+        said, (before, dated) = source.public_state(), self.states.get(source.name, (None, None))
         if dated is None or said != before:
             dated = self.dated(said, self.clock.now() - int(source.clock() * 1000))
             self.states[source.name] = said, dated

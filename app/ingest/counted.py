@@ -27,14 +27,14 @@ class CountedMinutes:
 
     def __init__(self, tracked: Iterable[str]) -> None:
         self.tracked = frozenset(tracked)
-        self.told: Pieces = {}
+        self.written: Pieces = {}
         self.since: dict[str, int] = {}
         """Source to the minute before which something is lost for ever."""
 
     def begin(self, since: Mapping[str, int]) -> None:
         """Nobody knows what Redis has been told. since: of sources of which something is lost,
         the minute from which on all is there; 0 where nothing is."""
-        self.told.clear()
+        self.written.clear()
         self.since.update({source: minute for source, minute in since.items() if minute})
 
     def spans(self, sources: Mapping[str, SourceState], minute: int) -> Pieces:
@@ -49,10 +49,10 @@ class CountedMinutes:
             if of.works
         }
 
-    def untold(self, spans: Pieces) -> Iterable[tuple[str, int, int, int]]:
+    def not_written(self, spans: Pieces) -> Iterable[tuple[str, int, int, int]]:
         """Source, hour, and the first and last minute of it, where not all of that is told."""
         for source, (first, last) in spans.items():
-            begin, end = self.told.get(source, (last + 1, last))
+            begin, end = self.written.get(source, (last + 1, last))
             for hour in range(first // HOUR_MINUTES, last // HOUR_MINUTES + 1):
                 low = max(first, hour * HOUR_MINUTES)
                 high = min(last, hour * HOUR_MINUTES + HOUR_MINUTES - 1)
@@ -62,16 +62,16 @@ class CountedMinutes:
     def new_hours(self, spans: Pieces) -> dict[str, list[int]]:
         """Source to the hours of which nothing was told yet."""
         found: dict[str, list[int]] = defaultdict(list)
-        for source, hour, _, _ in self.untold(spans):
-            told = self.told.get(source)
-            if not told or not told[0] // HOUR_MINUTES <= hour <= told[1] // HOUR_MINUTES:
+        for source, hour, _, _ in self.not_written(spans):
+            known = self.written.get(source)
+            if not known or not known[0] // HOUR_MINUTES <= hour <= known[1] // HOUR_MINUTES:
                 found[source].append(hour)
         return found
 
     def wanted(self, spans: Pieces) -> dict[str, set[str]]:
         """The fields that are read before: key to names."""
         wanted: dict[str, set[str]] = defaultdict(set)
-        for source, hour, _, _ in self.untold(spans):
+        for source, hour, _, _ in self.not_written(spans):
             for key in (keys.hour, keys.kept):
                 wanted[key(hour, source)].add("")
             wanted[keys.day(hour // 24, source)].add("")
@@ -84,7 +84,7 @@ class CountedMinutes:
 
     def enter(self, spans: Pieces, pages: Pages) -> None:
         """Write down the minutes; the hashtags' own posts are entered already."""
-        for source, hour, low, high in self.untold(spans):
+        for source, hour, low, high in self.not_written(spans):
             hours_old = spans[source][1] // HOUR_MINUTES - hour
             slots = [minute % HOUR_MINUTES for minute in range(low, high + 1)]
             if hours_old < keys.HOUR_HOURS:
@@ -98,7 +98,7 @@ class CountedMinutes:
 
     def stored(self, spans: Pieces) -> None:
         """Redis has it now."""
-        self.told.update(spans)
+        self.written.update(spans)
 
 
 def enter_tracked(pages: Pages, source: str, tag: str, hours: list[int], present: int) -> None:

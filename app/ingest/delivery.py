@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.ingest.alerts import Alert, Alerts, is_given_up
+from app.ingest.alerts import Alert, AlertMaker, is_given_up
 from app.retry import Backoff
 from app.sources import said
 
@@ -39,7 +39,7 @@ class Delivery:
     secret: str = field(default="", repr=False)
     """With which each is signed; not, where it is empty."""
 
-    async def run(self, alerts: Alerts, now: Callable[[], int]) -> None:
+    async def run(self, alerts: AlertMaker, now: Callable[[], int]) -> None:
         """Deliver until cancelled; now tells milliseconds since 1970."""
         import aiohttp  # some MB, which is for those who have an address
 

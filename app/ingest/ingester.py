@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
-from app.ingest.clock import RedisClock, Told, seconds_up
+from app.ingest.clock import DatedStates, RedisClock, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
 from app.ingest.day_keys import DayKeys
@@ -19,7 +19,7 @@ from app.ingest.delivery import Delivery
 from app.ingest.figures import Figures
 from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
 from app.ingest.people import People
-from app.ingest.posts import Posts
+from app.ingest.posts import PostPlaces
 from app.ingest.present import Present
 from app.ingest.seen import Seen
 from app.ingest.writer import Writer
@@ -74,7 +74,7 @@ class Ingester:
         self.lease = max(LEASE_SECONDS, 3 * seconds)
         """Seconds that each commit holds it."""
         self.clock = RedisClock(elapsed)
-        self.told = Told(self.clock)
+        self.dated_states = DatedStates(self.clock)
         self.people = People(day_keys or DayKeys(), any(source.signs for source in sources))
         self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
         self.figures = Figures()
@@ -87,8 +87,8 @@ class Ingester:
         self.counter = Counter(self.tracked)
         self.commits = Commits(stored)
         delivered = self.tracked if self.delivery.url else ()
-        self.present = Present(self.writer.spellings.shown, self.blocked, delivered)
-        self.posts = Posts(self.shows_posts)
+        self.present = Present(self.writer.spellings.name_of, self.blocked, delivered)
+        self.posts = PostPlaces(self.shows_posts)
         self.seen: dict[str, Seen] = {}
         """Of each source that may bring again what was counted: what that was."""
         self.readers: dict[str, asyncio.Task[None]] = {}
@@ -264,7 +264,7 @@ class Ingester:
         """Commit this; True when it is stored. Raises StoreLost when nobody can say."""
         old = [(seen, name, minute) for name, seen in self.seen.items() for minute in seen.old()]
         dropped = [keys.seen(name, minute) for _, name, minute in old]
-        states = {source.name: self.told.tell(source) for source in self.sources.values()}
+        states = {source.name: self.dated_states.of(source) for source in self.sources.values()}
         present = self.present.write(self.clock.now())
         stored = await self.writer.write(
             cut, self.commits.stored, states, self.pace.lasts, self.lease, dropped, present
@@ -326,7 +326,7 @@ class Ingester:
             except SourceLost as lost:
                 if source.misses_deletions:
                     self.posts.forget(source.name)
-                source.say(lost.state, lost.told, logged=str(lost))
+                source.say(lost.state, lost.public, logged=str(lost))
                 if lost.for_good:
                     return
                 await asyncio.sleep(backoff.next() if lost.wait is None else lost.wait)

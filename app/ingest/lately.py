@@ -31,7 +31,7 @@ Use = tuple[int, tuple[str, ...], tuple[int, ...]]
 """Author, hashtags, and the hosts that are linked to, of one post."""
 
 
-class Lately:
+class RecentUses:
     """The posts of ten minutes. Bounded by MOST_USES: of slots, authors, hashtags and hosts there
     are no more."""
 

@@ -31,7 +31,7 @@ Crowds = dict[tuple[int, str], bytes]
 
 
 @dataclass
-class Told:
+class PeopleOfCommit:
     """What a commit says and writes of people."""
 
     day: int = 0
@@ -85,22 +85,22 @@ class People:
 
     def enter(
         self, cut: Cut, pages: Pages, state: State, today: int, changed: Collection[str]
-    ) -> Told:
+    ) -> PeopleOfCommit:
         """Work out who is new; changed: the hashtags that the tick tells of."""
         self.day_keys.begin(today)
         prints = self.agreed(state.people, today)
-        told = Told(prints=prints)
+        made = PeopleOfCommit(prints=prints)
         if self.are_known and prints[today] != SEVERAL:
-            told.day = today
+            made.day = today
         crowds: Crowds = {}
         for day, tags in cut.authors_by_day():
             if prints.get(day, SEVERAL) != SEVERAL and day in self.day_keys.keys:
                 add(pages, day, tags, crowds)
         for (day, tag), authors in crowds.items():
-            told.writes += crowd_writes(day, tag, authors, day == told.day and tag in changed)
-        if told.day:
-            told.people = known_people(pages, told.day, changed, crowds)
-        return told
+            made.writes += crowd_writes(day, tag, authors, day == made.day and tag in changed)
+        if made.day:
+            made.people = known_people(pages, made.day, changed, crowds)
+        return made
 
     def agreed(self, stored: Mapping[int, str], today: int) -> dict[int, str]:
         """Fingerprints as they are to be: a day that was counted by another key than ours, in

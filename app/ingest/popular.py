@@ -74,7 +74,7 @@ class Popular:
     def set(self, hour: int, posts: dict[str, int]) -> None:
         self.hours[hour], self.length[hour] = posts, sum(map(len, posts))
 
-    def write(self, now: float, shown: Callable[[str], str]) -> list[Write]:
+    def write(self, now: float, name_of: Callable[[str], str]) -> list[Write]:
         """The list as JSON, [hashtag, spelling, posts] each, the most used first; when due."""
         if now < self.due <= now + WRITE_SECONDS or not any(self.hours.values()):
             return []
@@ -86,7 +86,7 @@ class Popular:
         best = most(together, keys.POPULAR_MOST)
         room, listed = BYTES, []
         for tag, n in best.items():
-            listed.append([tag, shown(tag), n])
+            listed.append([tag, name_of(tag), n])
             room -= 30 + 2 * len(tag.encode())
             if room < 0:
                 break

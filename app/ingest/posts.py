@@ -45,7 +45,7 @@ class New(NamedTuple):
     """Of the posts that were taken in, from 1 on."""
 
 
-class Posts:
+class PostPlaces:
     """Those that Redis has, and those that it is to have.
 
     Bounds: new has MOST_NEW entries, places MOST_POSTS all together, sizes one for each MEASURED

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-from app.ingest.alerts import Alerts
-from app.ingest.board import Board
+from app.ingest.alerts import AlertMaker
+from app.ingest.board import BoardMaker
 from app.ingest.together import Together
 from app.retry import Backoff
 from app.store.posts import StoredPost
@@ -21,15 +21,15 @@ class Present:
     """Made every few seconds, and stored with the commit that follows."""
 
     def __init__(
-        self, shown: Callable[[str], str], blocked: Collection[str], delivered: Collection[str]
+        self, name_of: Callable[[str], str], blocked: Collection[str], delivered: Collection[str]
     ) -> None:
-        """shown: how a hashtag is written; blocked: hashtags of which nothing is told; delivered:
+        """name_of: how a hashtag is written; blocked: hashtags of which nothing is told; delivered:
         those whose alerts are delivered to somebody."""
-        self.board = Board(shown, blocked)
+        self.board = BoardMaker(name_of, blocked)
         self.lately = self.board.lately
         self.recalled = 0
         """When the oldest post was that was recalled, in milliseconds since 1970."""
-        self.alerts = Alerts(delivered, blocked)
+        self.alerts = AlertMaker(delivered, blocked)
         self.together = Together(self.board)
 
     def recall(self, post: StoredPost, now: int) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable, Mapping
 
-from app.hashtags import shown, spelling
+from app.hashtags import readable, spelling
 
 HALF_HOUR = 30
 """Minutes: the last hour is this half and the one before."""
@@ -55,16 +55,16 @@ class Spellings:
     def differing(self, tags: Collection[str]) -> dict[str, str]:
         """Of those that are shown otherwise than their key: hashtag to what is shown."""
         others = set(tags) - self.plain
-        return {tag: name for tag in others if (name := self.shown(tag)) != tag}
+        return {tag: name for tag in others if (name := self.name_of(tag)) != tag}
 
-    def shown(self, tag: str) -> str:
+    def name_of(self, tag: str) -> str:
         """The commonest, and of that what is part of the hashtag; where nobody wrote it, as the
         settings have it, or its key."""
         now, before = self.now.get(tag, {}), self.before.get(tag, {})
         if len(now) == 1 and not before:  # as nearly always
-            return shown(next(iter(now)))
+            return readable(next(iter(now)))
         written = {s: now.get(s, 0) + before.get(s, 0) for s in (*now, *before)}
-        return shown(max(written, key=lambda s: written[s], default=self.typed.get(tag, tag)))
+        return readable(max(written, key=lambda s: written[s], default=self.typed.get(tag, tag)))
 
 
 def is_plain(tag: str, written: Collection[str]) -> bool:

@@ -11,7 +11,7 @@ from heapq import nlargest
 from itertools import combinations, islice
 from typing import Any
 
-from app.ingest.board import Board
+from app.ingest.board import BoardMaker
 from app.ingest.lately import NOBODY
 from app.messages import dumps
 from app.store import keys
@@ -37,16 +37,16 @@ Pair = tuple[str, str]
 class Together:
     """Counts now and then, and writes what it found with the commits that follow.
 
-    Bounds: unwritten and told have MOST_TOLD entries at most, gone too.
+    Bounds: unwritten and written have MOST_TOLD entries at most, gone too.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: BoardMaker) -> None:
         self.board, self.lately = board, board.lately
         self.due = 0.0
         """When it counts again, in milliseconds since 1970."""
         self.unwritten: dict[str, str] = {}
         """Hashtag to what is to be written of it, as JSON."""
-        self.told: frozenset[str] = frozenset()
+        self.written: frozenset[str] = frozenset()
         """The hashtags of which Redis has something by us."""
         self.gone: frozenset[str] | None = None
         """Those of which it is to have nothing more; all, for None."""
@@ -65,10 +65,10 @@ class Together:
             await asyncio.sleep(0)
             for tag in most[n : n + AT_ONCE]:
                 found[tag] = dumps(self.about(tag, others.get(tag, {}), everybody, now))
-        gone = self.told - set(most)
+        gone = self.written - set(most)
         self.gone = gone if self.gone is not None else None
         self.unwritten = found  # at once: meanwhile commits took from what was found before
-        self.told = frozenset(most)
+        self.written = frozenset(most)
 
     async def pairs(self, told: frozenset[str]) -> tuple[Mapping[Pair, int], int]:
         """How many people used both of each two of these, and how many there are in all."""
@@ -96,7 +96,7 @@ class Together:
         found = []
         for other, both in nlargest(MOST_WITH, others.items(), key=lambda each: each[::-1]):
             lift = both * everybody / (crowded.get(tag, both) * crowded.get(other, both))
-            name = self.board.shown(other)
+            name = self.board.name_of(other)
             found.append({"tag": other, "name": name, "people": both, "lift": round(lift, 1)})
         return {"at": now, **self.board.about(standing), "with": found}
 

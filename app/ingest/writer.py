@@ -174,9 +174,9 @@ class Writer:
                 *people.writes,
                 *forgotten,
                 *marks(plan.cut, now),
-                *self.popular.write(now / 1000, self.spellings.shown),
+                *self.popular.write(now / 1000, self.spellings.name_of),
             ],
-            states={"sources": told} if told != state.told or self.log_anew else {},
+            states={"sources": told} if told != state.states or self.log_anew else {},
             oldest="" if self.log_anew else self.logged.oldest(now),
         )
 

@@ -44,7 +44,7 @@ class SourceLost(Exception):
     wait: seconds until another try makes sense; None leaves it to the ingester.
     for_good: no waiting will mend it (a wrong token, say): the source stays down.
     state: what the viewers are told meanwhile.
-    told: the reason that they are told, where the message has an address in it, or what the
+    public: the reason that they are told, where the message has an address in it, or what the
         other side wrote.
     """
 
@@ -54,11 +54,11 @@ class SourceLost(Exception):
         wait: float | None = None,
         for_good: bool = False,
         state: str = "down",
-        told: str = "",
+        public: str = "",
     ) -> None:
         super().__init__(reason)
         self.wait, self.for_good, self.state = wait, for_good, state
-        self.told = told or reason
+        self.public = public or reason
 
 
 class Source(ABC):
@@ -147,17 +147,17 @@ class Source(ABC):
         logged: what the owner reads in the log instead of the reason.
         """
         reason = reason.encode(errors="replace").decode()[:LONGEST_REASON]  # a name may be no text
-        worked = self.told().works
+        worked = self.public_state().works
         if (state, reason) != (self.state, self.reason):
             self.state, self.reason, self.since = state, reason, self.clock()
             why = logged or reason
             log.info("%s: %s%s", self.name, state, f" ({why})" if why else "")
         if unbroken_since is not None:
             self.unbroken_since = unbroken_since
-        elif self.told().works and not worked:
+        elif self.public_state().works and not worked:
             self.unbroken_since = self.since
 
-    def told(self) -> SourceState:
+    def public_state(self) -> SourceState:
         """Its state, as every viewer is told it."""
         return SourceState(
             self.state,
@@ -266,7 +266,7 @@ def said(error: BaseException) -> str:
     """
     cause = getattr(error, "certificate_error", getattr(error, "os_error", error))
     if isinstance(error, SourceLost):
-        return error.told
+        return error.public
     if isinstance(cause, socket.gaierror):
         return "its name cannot be found"
     if isinstance(cause, ssl.SSLCertVerificationError):  # after the comma stands a host's name

@@ -56,7 +56,7 @@ class Replay(Source):
                     yield replace(post, source=self.name, cursor=f"{mark}:{end}", shown=None)
         except OSError as error:
             why = f"cannot be read: {error.strerror}"
-            raise SourceLost(f"REPLAY_FILE {path} {why}", told=f"the recording {why}") from error
+            raise SourceLost(f"REPLAY_FILE {path} {why}", public=f"the recording {why}") from error
         skipped = f", {self.bad} bad lines skipped" if self.bad else ""
         self.say("down", f"the recording {path.name} has ended{skipped}")
 

@@ -35,13 +35,13 @@ up to 1,024 of what stands before it and was read already."""
 class StoreLost(Exception):
     """Redis does not answer, or refuses; the message is one sentence, for the owner.
 
-    told: the sentence for everybody else, where the message has an address in it, or what Redis
+    public: the sentence for everybody else, where the message has an address in it, or what Redis
         wrote.
     """
 
-    def __init__(self, sentence: str, told: str = "") -> None:
+    def __init__(self, sentence: str, public: str = "") -> None:
         super().__init__(sentence)
-        self.told = told or sentence
+        self.public = public or sentence
 
 
 class LeaseLost(StoreLost):
@@ -142,20 +142,20 @@ def store_lost(key: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StoreLost(f"Redis: the Redis key {key} has bytes in it that are no text.") from error
     except (RedisError, OSError, TimeoutError) as error:
-        told, text = "", str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        public, text = "", str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
         if text.startswith("LEASE"):
             raise LeaseLost(text) from error
         if text.startswith("WRONGTYPE") and key:
             text = f"the Redis key {key} is of another type than ours"
         elif reason := explained(error):
             is_private = isinstance(error, AskError | AuthenticationError) or "unknown" in text
-            text, told = reason, told_of(error) if is_private else ""
+            text, public = reason, public_of(error) if is_private else ""
         elif not str(error).startswith("FOREIGN "):  # which is a sentence of our own script
-            told = told_of(error)
-        raise StoreLost(f"Redis: {text.rstrip('.')}.", told) from error
+            public = public_of(error)
+        raise StoreLost(f"Redis: {text.rstrip('.')}.", public) from error
 
 
-def told_of(error: Exception) -> str:
+def public_of(error: Exception) -> str:
     """What everybody may know of it: no address, nothing that Redis wrote."""
     away = isinstance(error, ConnectionError | OSError | TimeoutError | RedisTimeoutError)
     if away and not isinstance(error, AuthenticationError):

@@ -118,7 +118,7 @@ async def beside(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
 async def end(store: Store, begun: State, lines: int) -> End:
     """Where all goes on. Of a source that began to count meanwhile there is nothing."""
     state = await store.load()
-    states = read_states([(0, {b"sources": state.told.encode()})])
+    states = read_states([(0, {b"sources": state.states.encode()})])
     return End(
         lines=lines,
         networks=list(begun.networks),

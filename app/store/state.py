@@ -38,7 +38,7 @@ class State:
     last tick."""
     frozen: int = 0
     """The newest day whose people are numbers."""
-    told: str = ""
+    states: str = ""
     """The newest entry of `states`, as it was written."""
     time: int = 0
     """Redis's clock when this was read, in milliseconds since 1970."""
@@ -72,7 +72,7 @@ class State:
             moved=whole(texts.get("moved", "")),
             people=read_prints(texts.get("people", "")),
             frozen=whole(texts.get("frozen", "")),
-            told=texts.get("sources", ""),
+            states=texts.get("sources", ""),
             time=time,
         )
 
@@ -88,7 +88,7 @@ class State:
             moved=new.moved or self.moved,
             people=new.people or self.people,
             frozen=new.frozen or self.frozen,
-            told=new.told or self.told,
+            states=new.states or self.states,
         )
 
     @property

@@ -32,7 +32,7 @@ class With(msgspec.Struct, frozen=True):
     """How many times more they are than by chance."""
 
 
-class Lately(msgspec.Struct, frozen=True):
+class TenMinutes(msgspec.Struct, frozen=True):
     """The last ten minutes of a hashtag that at least five people used; where its fields are not
     described, app/ingest/board.py does that."""
 
@@ -52,7 +52,7 @@ class Lately(msgspec.Struct, frozen=True):
     """The hashtags that came with it, those of the most people first."""
 
 
-read_lately = msgspec.json.Decoder(Lately).decode
+read_lately = msgspec.json.Decoder(TenMinutes).decode
 
 
 async def about(feed: Feed, store: Store, tag: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ async def about(feed: Feed, store: Store, tag: str) -> dict[str, Any]:
     }
 
 
-async def lately_of(store: Store, tag: str, now: int) -> Lately | None:
+async def lately_of(store: Store, tag: str, now: int) -> TenMinutes | None:
     """What the ingester wrote a moment ago; None where fewer than five people used it."""
     _, values = await store.read({keys.LATELY: [tag]})
     text = values[keys.LATELY].get(tag)

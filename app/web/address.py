@@ -64,7 +64,7 @@ def read_address(text: str) -> IP | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def shown(address: Address | None) -> str:
+def in_words(address: Address | None) -> str:
     if address is None:
         return "of an address that is not known"
     if len(address) == 4:

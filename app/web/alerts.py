@@ -26,7 +26,7 @@ NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What cannot stand in XML (XML 1.0, section 2.2)."""
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownAlerts(msgspec.Struct, frozen=True):
     """What Redis has of alerts."""
 
     going: dict[str, Alert] = {}
@@ -35,10 +35,10 @@ class Known(msgspec.Struct, frozen=True):
     """The last alerts, the newest last."""
 
 
-read_known = msgspec.json.Decoder(Known).decode
+read_known = msgspec.json.Decoder(KnownAlerts).decode
 
 
-class Told(NamedTuple):
+class AlertOfTick(NamedTuple):
     number: int
     """Of the tick that it goes with."""
     tag: str
@@ -48,7 +48,7 @@ class Told(NamedTuple):
 class AlertEvents:
     """Alerts for those who chose to be told them (extras.py).
 
-    Bounds: known by what the ingester writes; new has LAST alerts, ids and told twice as many.
+    Bounds: known by what the ingester writes; new has LAST alerts, ids and sent twice as many.
     """
 
     def __init__(self) -> None:
@@ -56,14 +56,14 @@ class AlertEvents:
         """When Redis is asked again, in seconds of the feed's clock."""
         self.text: bytes | None = None
         """What Redis said last; None before the first time."""
-        self.known = Known()
+        self.known = KnownAlerts()
         self.ids: deque[str] = deque(maxlen=2 * LAST)
         """Of the alerts that were there already: a Redis that lost them may get them back."""
         self.new: list[Alert] = []
         """Those that belong to no tick yet."""
-        self.told: deque[Told] = deque(maxlen=2 * LAST)
+        self.sent: deque[AlertOfTick] = deque(maxlen=2 * LAST)
 
-    async def newest(self, store: Store, now: float) -> Known:
+    async def newest(self, store: Store, now: float) -> KnownAlerts:
         """What Redis has, as of a moment ago. Raises StoreLost."""
         if now >= self.due:
             text = await store.text(keys.ALERTS)
@@ -75,10 +75,10 @@ class AlertEvents:
     def hear(self, text: bytes) -> None:
         is_first, self.text = self.text is None, text
         try:
-            self.known = read_known(text) if text else Known()
+            self.known = read_known(text) if text else KnownAlerts()
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             log.warning("the Redis key %s is not what we write: %s", keys.ALERTS, error)
-            self.known = Known()
+            self.known = KnownAlerts()
         new = [alert for alert in self.known.last[-LAST:] if alert.id not in self.ids]
         self.ids += [alert.id for alert in new]
         if not is_first:  # what was there before us is no news
@@ -90,7 +90,7 @@ class AlertEvents:
 
     def take(self, number: int) -> Collection[str] | None:
         new, self.new = self.new, []
-        self.told += [Told(number, alert.tag, event_of(alert)) for alert in new]
+        self.sent += [AlertOfTick(number, alert.tag, event_of(alert)) for alert in new]
         return [alert.tag for alert in new]
 
     def first(self, tags: Sequence[str]) -> bytes:
@@ -99,8 +99,8 @@ class AlertEvents:
         return b"".join([event_of(going[tag]) for tag in tags if tag in going])
 
     def between(self, tags: Sequence[str], before: int, last: int) -> bytes:
-        found = [told for told in self.told if before < told.number <= last and told.tag in tags]
-        return b"".join([told.event for told in found])
+        found = [each for each in self.sent if before < each.number <= last and each.tag in tags]
+        return b"".join([each.event for each in found])
 
 
 def event_of(alert: Alert) -> bytes:

@@ -57,7 +57,7 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
 
     @app.errorhandler(StoreLost)
     async def lost(error: StoreLost) -> Response:
-        return await json({"error": error.told}, 503, {"Retry-After": "2"})
+        return await json({"error": error.public}, 503, {"Retry-After": "2"})
 
 
 def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
@@ -121,7 +121,7 @@ def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/api/board")
     async def board() -> Response:
         whole = one_of("all", "0", "1") == "1"
-        if not (newest := await feed.boards.read(opened(feed))):
+        if not (newest := await feed.newest_board.read(opened(feed))):
             raise Refused(503, "There is no board yet: the ingester makes one every few seconds.")
         return await json(newest.answer(whole))
 

@@ -79,7 +79,7 @@ def first(listed: Sequence[Listed], whole: bool) -> list[dict[str, Any]]:
 read_board = msgspec.json.Decoder(Board).decode
 
 
-class Boards:
+class NewestBoard:
     """The newest board that Redis has."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,8 +102,8 @@ class Boards:
 class BoardEvents:
     """The board for those who chose to be told it (extras.py): all are told the same."""
 
-    def __init__(self, boards: Boards) -> None:
-        self.boards, self.due = boards, float("-inf")
+    def __init__(self, newest: NewestBoard) -> None:
+        self.newest, self.due = newest, float("-inf")
         self.made: Board | None = None
         """The newest board that was looked at."""
         self.lists: Sequence[Any] = ()
@@ -114,7 +114,7 @@ class BoardEvents:
     async def read(self, store: Store, now: float) -> bool:
         if now < self.due:
             return False
-        before, self.made = self.made, await self.boards.read(store)
+        before, self.made = self.made, await self.newest.read(store)
         if self.made is before:
             return False
         told = self.made.answer(whole=False) if self.made else {}

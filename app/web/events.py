@@ -67,7 +67,7 @@ def wanted(query: str, last_id: str, accept: str, settings: Settings, feed: Feed
     if not is_welcome(accept[:KEPT_LENGTH]):
         raise Refused(406, "This is an event stream: accept text/event-stream.")
     tags = wants.tags or settings.hashtags
-    check_is_shown(wants.start.new, tags)
+    check_is_watched(wants.start.new, tags)
     start = wants.start._replace(last_id=an_id(last_id)) if last_id else wants.start
     return wants._replace(tags=tags, start=start)
 
@@ -92,7 +92,7 @@ def is_chosen(parts: dict[str, str], name: str) -> bool:
     return text == "1"
 
 
-def check_is_shown(new: tuple[str, ...], tags: tuple[str, ...]) -> None:
+def check_is_watched(new: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Raises Refused for what is to be new and is not among the hashtags of the stream."""
     for tag in new:
         if tag not in tags:

@@ -74,12 +74,12 @@ class FanOut:
 
     __slots__ = (
         "__weakref__", "behind", "by_source", "extras", "lagging", "looked", "newest", "number",
-        "past", "rewritten", "shared", "shown", "ticks", "told", "viewers", "waiting",
+        "past", "rewritten", "shared", "ticks", "told_at", "viewers", "waiting", "watched",
     )  # fmt: skip
 
     def __init__(
         self,
-        shown: Sequence[Watched],
+        watched: Sequence[Watched],
         by_source: bool,
         extras: Sequence[Extra],
         ticks: Ticks,
@@ -88,14 +88,14 @@ class FanOut:
         lagging: MutableSet["FanOut"],
         now: float,
     ) -> None:
-        self.shown, self.by_source, self.ticks, self.shared = tuple(shown), by_source, ticks, shared
-        self.extras, self.past, self.lagging = extras, past, lagging
+        self.watched, self.by_source, self.extras = tuple(watched), by_source, extras
+        self.ticks, self.past, self.shared, self.lagging = ticks, past, shared, lagging
         """Where a fan-out is while it has viewers that are behind."""
         self.newest: tuple[Head, bytes] | None = None
         """The tick that was made last, and its event."""
         self.waiting: asyncio.Event | None = None
         """Set, and forgotten, when there may be something to send; none while nobody waits."""
-        self.told = self.looked = now
+        self.told_at = self.looked = now
         """When a tick was told last, and when was looked for streams that are over; in seconds
         of the feed's clock."""
         self.number = ticks.last
@@ -109,13 +109,13 @@ class FanOut:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return tuple([watched.tag for watched in self.shown])
+        return tuple([each.tag for each in self.watched])
 
     @property
     def is_known(self) -> bool:
         """Whether all of its totals are known."""
-        for watched in self.shown:  # noqa: SIM110 - twice as fast as all(), for every viewer
-            if watched.totals is None:
+        for each in self.watched:  # noqa: SIM110 - twice as fast as all(), for every viewer
+            if each.totals is None:
                 return False
         return True
 
@@ -136,13 +136,13 @@ class FanOut:
         if head and self.is_known:
             self.hear(head, now)
         else:
-            self.told = now
+            self.told_at = now
             self.wake()
             self.look(now)
 
     def tell(self, head: Head, now: float) -> None:
         """Hand the tick to every viewer that has all before it."""
-        before, self.told, self.number = self.number, now, head.number
+        before, self.told_at, self.number = self.number, now, head.number
         self.wake()
         self.look(now)
         if not self.viewers:
@@ -260,7 +260,7 @@ class FanOut:
         head = self.ticks.newest
         return {
             each.tag: self.value(each, each.totals, head.sources if head else {})
-            for each in self.shown
+            for each in self.watched
             if each.totals is not None
         }
 
@@ -272,21 +272,21 @@ class FanOut:
     def people(self) -> dict[str, int | None]:
         """How many authors used each hashtag on the day of the newest tick."""
         day = self.ticks.day
-        return {each.tag: each.people_on(day) for each in self.shown}
+        return {each.tag: each.people_on(day) for each in self.watched}
 
     def names(self) -> dict[str, str]:
         """How hashtags are shown, where it is not by their key."""
-        return {each.tag: each.name for each in self.shown if each.name_text}
+        return {each.tag: each.name for each in self.watched if each.name_text}
 
     def frame(self, head: Head) -> bytes:
         """The tick as an event; the newest is made once, however many viewers want it."""
         if self.newest and self.newest[0] is head:
             return self.newest[1]
         before, after = around(head)
-        counts = ",".join([self.text_of(each, head) for each in self.shown])
+        counts = ",".join([self.text_of(each, head) for each in self.watched])
         day = self.ticks.day  # people are today's, also in a tick that is told late
-        people = ",".join([each.written_people(day) for each in self.shown])
-        names = ",".join([each.name_text for each in self.shown if each.name_text])
+        people = ",".join([each.written_people(day) for each in self.watched])
+        names = ",".join([each.name_text for each in self.watched if each.name_text])
         told = f'{before}{counts}}},"people":{{{people}}},"names":{{{names}{after}'
         event = sse.event(told, "counts", head.id)
         if head.number == self.ticks.last:
@@ -320,7 +320,7 @@ class FanOut:
             numbers = self.ticks.changes(self.tags, *due.ticks) or [last] * bool(beside)
             frames = [self.frame(each) for each in map(self.ticks.head, numbers) if each]
         data = b"".join([*parts, *frames, beside])
-        self.shared.turns.spend(len(frames) * len(self.shown) + len(data) // 1024)
+        self.shared.turns.spend(len(frames) * len(self.watched) + len(data) // 1024)
         return sse.body(data, chunked) if data else b""
 
     def beside(self, before: int | None, last: int) -> bytes:
@@ -337,7 +337,7 @@ class FanOut:
     def prepare(self, due: Due) -> bool:
         """Write what is due of the past, a part of it in each turn; whether all of it is written,
         and this turn is long enough for the rest."""
-        turns, sources = self.shared.turns, self.told_sources
+        turns, sources = self.shared.turns, self.sources
         for watched in self.of(due.past[2]) if due.past else ():
             if turns.left <= 0:
                 break
@@ -357,10 +357,10 @@ class FanOut:
 
     def of(self, tags: Sequence[str]) -> Sequence[Watched]:
         """Those of our hashtags; all of them where none is named."""
-        return [each for each in self.shown if each.tag in tags] if tags else self.shown
+        return [each for each in self.watched if each.tag in tags] if tags else self.watched
 
     @property
-    def told_sources(self) -> dict[str, SourceState] | None:
+    def sources(self) -> dict[str, SourceState] | None:
         """The sources by which totals are told."""
         head = self.ticks.newest
         return head.sources if head and self.by_source else None
@@ -368,17 +368,17 @@ class FanOut:
     def history(self, head: Head, seconds: float, tags: Sequence[str] = ()) -> list[sse.Bytes]:
         """The totals of so many seconds up to a tick as one event, in parts; of these hashtags, or
         of all."""
-        shown = self.of(tags)
-        begin, sources = int(head.at - seconds * 1000), self.told_sources
-        found = [self.past.written(each, sources, begin, head.at) for each in shown]
+        among = self.of(tags)
+        begin, sources = int(head.at - seconds * 1000), self.sources
+        found = [self.past.written(each, sources, begin, head.at) for each in among]
         first = min((at for at, _ in found), default=head.at)
         gaps = self.ticks.gaps(begin, head.at)
         if first - begin >= SHORTEST and not self.ticks.is_cut(begin):
             gaps.insert(0, gap_of("start", begin, first))
-        names = ",".join([each.name_text for each in shown if each.name_text])
+        names = ",".join([each.name_text for each in among if each.name_text])
         about = f'{{"at":{head.at},"tick":{dumps(head.seconds)},"series":{{'
         parts: list[sse.Bytes] = [about.encode()]
-        for n, (each, (_, texts)) in enumerate(zip(shown, found, strict=True)):
+        for n, (each, (_, texts)) in enumerate(zip(among, found, strict=True)):
             parts += [b"," * bool(n), f"{each.quoted}:[".encode(), *texts, b"]"]
         parts.append(f'}},"names":{{{names}}},"gaps":{dumps(gaps)}}}'.encode())
         return sse.event_of(parts, "history", head.id)

@@ -21,7 +21,7 @@ from app.web.fanout import REPEAT_SECONDS, FanOut
 from app.web.gaps import Gap
 from app.web.hearing import Hearing
 from app.web.ticks import Head
-from app.web.totals import READ_AT_ONCE, Together, Totals
+from app.web.totals import READ_AT_ONCE, SharedReads, Totals
 from app.web.watching import Watching
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Feed(Watching):
         """When the next tick is told, in seconds of the clock; later than now in an overload."""
         self.store: Store | None = None
         """None until we run."""
-        self.totals, self.together = Totals(), Together(self.learn)
+        self.totals, self.shared_reads = Totals(), SharedReads(self.learn)
         self.is_read = self.loaded = self.closing = False
         """The log is read to its end; all that is watched is known, too; the process ends."""
         self.begun = 0
@@ -87,7 +87,7 @@ class Feed(Watching):
                         if self.loaded:  # after an outage many come at once: others get a turn
                             await asyncio.sleep(0)
             except StoreLost as lost:
-                self.complain(str(lost), lost.told)
+                self.complain(str(lost), lost.public)
                 await asyncio.sleep(backoff.next())
 
     def hear(self, tick: Tick | None) -> bool:
@@ -210,7 +210,7 @@ class Feed(Watching):
         while self.order:
             first = next(iter(self.order))
             found = first()
-            if found and now - found.told < REPEAT_SECONDS:
+            if found and now - found.told_at < REPEAT_SECONDS:
                 return
             self.order.move_to_end(first)
             if found:
@@ -225,7 +225,7 @@ class Feed(Watching):
             await self.until(lambda: self.loaded)  # what is half read is not the present
             if found.is_known:
                 return found
-            await self.together.ask([each.tag for each in found.shown if each.totals is None])
+            await self.shared_reads.ask([each.tag for each in found.watched if each.totals is None])
         if not found.is_known:
             raise StoreLost("The log of ticks began anew just now.")
         return found
@@ -249,10 +249,10 @@ class Feed(Watching):
             await self.unknown.wait()
             try:
                 if self.is_read and (unknown := self.not_known()):
-                    await self.together.ask(unknown[:READ_AT_ONCE])
+                    await self.shared_reads.ask(unknown[:READ_AT_ONCE])
                     continue
             except StoreLost as lost:
-                self.complain(str(lost), lost.told)
+                self.complain(str(lost), lost.public)
                 await asyncio.sleep(backoff.next())
                 continue
             backoff.reset()

@@ -9,10 +9,10 @@ from app.metrics import CONTENT_TYPE, Durations, Text, Value
 from app.web.feed import Feed
 from app.web.limits import Limits
 
-Told = Iterator[tuple[str, Value | Durations]]
+FigureValues = Iterator[tuple[str, Value | Durations]]
 
 
-def figures(feed: Feed, limits: Limits) -> Told:
+def figures(feed: Feed, limits: Limits) -> FigureValues:
     """All of it."""
     shared, hearing = feed.shared, feed.hearing
     yield "pulse_viewers", limits.viewers

@@ -33,7 +33,7 @@ from app.web.feed import Feed
 from app.web.limits import COST, Limits, files_for_others
 from app.web.mended import HEAD_SECONDS
 from app.web.page import CONTENT_SECURITY_POLICY
-from app.web.plain import LONGEST_HEAD, Head, may_become_plain, plain
+from app.web.plain import LONGEST_HEAD, RequestHead, may_become_plain, plain
 from app.web.server import ACCEPTED_AT_ONCE, Listener, ServerConfig
 from app.web.taken import IS_POSSIBLE, Taken
 from app.web.viewer import Viewer
@@ -332,7 +332,7 @@ class FrontDoor:
             self.handed_on += 1
             handed_on.put(connection, peer)
 
-    def answer(self, connection: socket.socket, peer: Any, asked: Head, size: int) -> bool:
+    def answer(self, connection: socket.socket, peer: Any, asked: RequestHead, size: int) -> bool:
         """Make the connection a viewer's, unless its request is refused, or its totals have to be
         read first: then nothing of it is taken."""
         feed, limits = self.feed, self.limits

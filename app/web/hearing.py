@@ -32,7 +32,7 @@ class Hearing:
         """When the log was read to its end, for the first time."""
         self.silent: Head | None = None
         """The newest tick, as it is told while none comes."""
-        self.trouble = self.told = ""
+        self.trouble = self.public_trouble = ""
         """What is wrong with the store, as a sentence: for the owner, and for everybody."""
         self.ticks = self.lost = 0
         """How many ticks came as they happened; how often something began to be wrong."""
@@ -76,20 +76,20 @@ class Hearing:
             return int(time.time() * 1000)
         return newest.at + int((self.clock() - newest.came) * 1000)
 
-    def complain(self, trouble: str, told: str = "") -> None:
-        """Say once what is wrong with the store, and once that it is mended; told: to all."""
+    def complain(self, trouble: str, public: str = "") -> None:
+        """Say once what is wrong with the store, and once that it is mended; public: for all."""
         if trouble != self.trouble:
             self.lost += bool(trouble and not self.trouble)
             log.warning("%s", trouble or "Redis is back; the missed ticks are read from its log")
-        self.trouble, self.told = trouble, told or trouble
+        self.trouble, self.public_trouble = trouble, public or trouble
 
     def why_not_ready(self) -> str:
         """A sentence about why no ticks arrive, or nothing when they do."""
         silent = self.clock() - self.heard
         if silent < max(3.0, 6 * self.seconds):
             return ""
-        if self.told or self.reason:
-            return self.told or self.reason
+        if self.public_trouble or self.reason:
+            return self.public_trouble or self.reason
         if self.heard == float("-inf"):
             return "No tick has come yet: is an ingester running?"
         return f"The last tick came {silent:.0f} s ago: is an ingester running?"

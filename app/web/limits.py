@@ -23,7 +23,7 @@ import h11
 
 from app.messages import dumps
 from app.settings import Settings
-from app.web.address import ADDRESS, TAKEN, Address, address_of, shown
+from app.web.address import ADDRESS, TAKEN, Address, address_of, in_words
 
 log = logging.getLogger(__name__)
 
@@ -235,7 +235,7 @@ class Limited:
         self.limits.refused[refusal.reason] += 1
         self.refused += 1
         if time.monotonic() >= self.say_next:
-            whose = shown(address)
+            whose = in_words(address)
             log.warning("%d refused, the last one %s: %s", self.refused, whose, refusal.sentence)
             self.refused, self.say_next = 0, time.monotonic() + SAY_SECONDS
         await refuse(scope, send, refusal)

@@ -108,11 +108,11 @@ def add_page(app: Quart, settings: Settings) -> None:
 
     @app.get("/")
     async def page() -> Response:
-        return await shown(settings, folder.newest(), embed=False)
+        return await page_for_query(settings, folder.newest(), embed=False)
 
     @app.get("/embed")
     async def embed() -> Response:
-        return await shown(settings, folder.newest(), embed=True)
+        return await page_for_query(settings, folder.newest(), embed=True)
 
     @app.get("/static/<path:name>")
     async def static(name: str) -> Response:
@@ -134,7 +134,7 @@ def add_page(app: Quart, settings: Settings) -> None:
         return await compressed(response)
 
 
-async def shown(settings: Settings, newest: Edition, embed: bool) -> Response:
+async def page_for_query(settings: Settings, newest: Edition, embed: bool) -> Response:
     """The page for the hashtags that its query chooses."""
     feed: Feed = current_app.extensions["feed"]
     tags, problem = await chosen(settings, feed)

@@ -30,7 +30,7 @@ CONNECTIONS |= {(b"", False): True, (b"close", False): True}
 answer."""
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """A plain request for the event stream."""
 
     query: str
@@ -47,7 +47,7 @@ class Head(NamedTuple):
     """Whether the connection is to end with the answer."""
 
 
-def plain(head: bytes) -> Head | None:
+def plain(head: bytes) -> RequestHead | None:
     """What the head says, if it is that of a plain request and nothing comes after it."""
     found = PLAIN.fullmatch(head) if len(head) < LONGEST_HEAD else None
     if not found:
@@ -65,7 +65,7 @@ def plain(head: bytes) -> Head | None:
     return understood((query or b"").decode(), version == b"1", said)
 
 
-def understood(query: str, is_1_1: bool, said: Mapping[bytes, bytes]) -> Head | None:
+def understood(query: str, is_1_1: bool, said: Mapping[bytes, bytes]) -> RequestHead | None:
     """said: the values of the headers that we look at."""
     host, connection = said.get(b"host"), said.get(b"connection", b"").lower()
     closes = CONNECTIONS.get((connection, is_1_1))
@@ -76,7 +76,7 @@ def understood(query: str, is_1_1: bool, said: Mapping[bytes, bytes]) -> Head | 
     ):
         return None
     last_id, accept = said.get(b"last-event-id", b"").decode(), said.get(b"accept", b"").decode()
-    return Head(query, last_id, accept, said.get(b"x-forwarded-for", b""), is_1_1, closes)
+    return RequestHead(query, last_id, accept, said.get(b"x-forwarded-for", b""), is_1_1, closes)
 
 
 def may_become_plain(head: bytes) -> bool:

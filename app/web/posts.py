@@ -52,7 +52,7 @@ FORGOTTEN = sse.event(dumps({"ids": [ALL]}), "gone")
 """Nothing that a page shows is known to be there: it is to ask anew."""
 
 
-class Posts:
+class ShownPosts:
     """What may be shown of the posts of the last ten minutes."""
 
     def __init__(self, settings: Settings, feed: Feed) -> None:
@@ -98,7 +98,7 @@ class Posts:
         urls = {tag: f"https://x.com/hashtag/{quote(tag, safe='')}" for tag in tags}
         return {
             "at": self.feed.time(),
-            "posts": [told(id, some[id], each) for id, each in shown.items()],
+            "posts": [as_json(id, some[id], each) for id, each in shown.items()],
             "x": {"posts": x, "urls": urls} if x else None,
             "left_out": len(found) - x - len(shown),
         }
@@ -112,7 +112,7 @@ def can_be_shown(post: StoredPost) -> bool:
     return post.source == "bluesky" or post.shown is not None
 
 
-def told(id: str, post: StoredPost, shown: Shown) -> dict[str, Any]:
+def as_json(id: str, post: StoredPost, shown: Shown) -> dict[str, Any]:
     """A post as everybody is told it."""
     return {
         "id": id,
@@ -128,18 +128,18 @@ def told(id: str, post: StoredPost, shown: Shown) -> dict[str, Any]:
 
 Tags = tuple[str, ...]
 """The hashtags of a fan-out, by which its viewers are known here."""
-Told = tuple[str, str, int]
+PostTold = tuple[str, str, int]
 """A post's id, the beginning of its JSON, and how many were left out."""
 
 
 class PostEvents:
     """New posts for those who chose to be told them, one at a time of many (extras.py).
 
-    Bounds: left, waiting, free, due and ready have an entry for each fan-out of these, and told one
+    Bounds: left, waiting, free, due and ready have an entry for each fan-out of these, and sent one
     for those of each of TICKS_KEPT ticks.
     """
 
-    def __init__(self, posts: Posts) -> None:
+    def __init__(self, posts: ShownPosts) -> None:
         self.posts, self.recent = posts, posts.recent
         self.left: dict[Tags, int] = {}
         """How many posts came since the last that was told."""
@@ -153,7 +153,9 @@ class PostEvents:
         """What is to go with a tick, as soon as it may: a post's id, and how its JSON begins."""
         self.gone: dict[str, Sequence[str] | None] = {}
         """What was taken back since the last tick, to its hashtags; None where nobody knows."""
-        self.told: deque[tuple[int, dict[Tags, Told], dict[str, Any]]] = deque(maxlen=TICKS_KEPT)
+        self.sent: deque[tuple[int, dict[Tags, PostTold], dict[str, Any]]] = deque(
+            maxlen=TICKS_KEPT
+        )
         """What went with each tick, by its number: posts, and what was taken back."""
         self.looking: set[asyncio.Task[None]] = set()
 
@@ -232,11 +234,11 @@ class PostEvents:
         """Get ready what was picked, as far as it may be shown."""
         picked = {id: post for id in picks if (post := self.recent.posts.get(id))}
         for id, shown in (await self.posts.shown(store, picked)).items():
-            body = dumps(told(id, picked[id], shown)).removesuffix("}")
+            body = dumps(as_json(id, picked[id], shown)).removesuffix("}")
             self.ready |= dict.fromkeys(picks[id], (id, body))
 
     def take(self, number: int) -> Collection[str] | None:
-        now, events = self.posts.feed.clock(), dict[Tags, Told]()
+        now, events = self.posts.feed.clock(), dict[Tags, PostTold]()
         for tags, (id, body) in list(self.ready.items()):
             if id not in self.recent.posts:
                 del self.ready[tags]
@@ -245,7 +247,7 @@ class PostEvents:
                 self.wait(self.due, tags, now)
                 events[tags] = id, body, max(0, self.left.pop(tags, 1) - 1)
         gone, self.gone = self.gone, {}
-        self.told.append((number, events, gone))
+        self.sent.append((number, events, gone))
         if None in gone.values():
             return None
         return {tag for tags in (*events, *gone.values()) for tag in tags or ()}
@@ -264,10 +266,10 @@ class PostEvents:
 
     def between(self, tags: Sequence[str], before: int, last: int) -> bytes:
         """What was not taken back since, and what was."""
-        if len(self.told) == TICKS_KEPT and before < self.told[0][0]:
+        if len(self.sent) == TICKS_KEPT and before < self.sent[0][0]:
             return FORGOTTEN
         key, events, gone = tuple(tags), list[bytes](), list[str]()
-        for number, posts, taken_back in reversed(self.told):
+        for number, posts, taken_back in reversed(self.sent):
             if number <= before:
                 break
             if number > last:
@@ -292,7 +294,7 @@ def shares(some: Iterable[str], others: Collection[str]) -> bool:
 
 def add_posts(app: Quart, settings: Settings, feed: Feed) -> None:
     """Serve them, unless the owner wants none of it."""
-    posts = Posts(settings, feed) if settings.show_posts else None
+    posts = ShownPosts(settings, feed) if settings.show_posts else None
 
     @app.get("/api/posts")
     async def newest() -> Response:

@@ -38,7 +38,7 @@ class Series:
         self.numbers, self.times, self.places = array("q"), array("q"), array("I")
         """Of each point that is written: its tick's number, its time, and where in its block its
         text begins."""
-        self.newest = self.told(line.before)
+        self.newest = self.total_as_json(line.before)
         """The newest total that is written."""
 
     def is_of(self, line: Line, asked: BySource | None) -> bool:
@@ -58,7 +58,7 @@ class Series:
             self.numbers.append(point.number)
             self.times.append(point.at)
             self.places.append(len(block))
-            total = self.told(point.totals)
+            total = self.total_as_json(point.totals)
             if total != self.newest:
                 block += f"[{point.at},{total}],".encode()
                 self.newest = total
@@ -70,7 +70,7 @@ class Series:
         for each in (self.numbers, self.times, self.places):
             del each[: blocks * BLOCK]
 
-    def told(self, totals: BySource) -> str:
+    def total_as_json(self, totals: BySource) -> str:
         """A total as JSON."""
         return str(added_up(totals)) if self.asked is None else by_source({**self.asked, **totals})
 
@@ -78,7 +78,7 @@ class Series:
         """The first point, each in which the total changed, and the last one, as parts of JSON;
         from this time to that one, in milliseconds since 1970."""
         first, last = bisect_right(self.times, begin), bisect_right(self.times, end)
-        total = self.told(self.line.totals_at(begin))
+        total = self.total_as_json(self.line.totals_at(begin))
         parts = [f"[{begin},{total}],".encode(), *self.cut(first, last)]
         part = parts.pop()[:-1]
         newest = bytes(part[part.rindex(b"[") :])

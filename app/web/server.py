@@ -234,7 +234,7 @@ def listening(address: str, backlog: int, shared: bool = False) -> str:
         return f"fd://{opened.detach()}"
 
 
-def shown(bind: str) -> str:
+def url_of(bind: str) -> str:
     if not bind.startswith("fd://"):
         return bind
     with socket.socket(fileno=os.dup(int(bind[5:]))) as opened:

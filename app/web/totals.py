@@ -80,7 +80,7 @@ class Batch:
         self.over = asyncio.Event()
 
 
-class Together:
+class SharedReads:
     """Reads one batch at a time; who asks meanwhile is in the next one, with all who do.
 
     So Redis is asked as often as it can answer, however many ask, and whoever asks waits for what
@@ -103,7 +103,7 @@ class Together:
             else:
                 await batch.over.wait()
             if batch.lost:
-                raise StoreLost(str(batch.lost), batch.lost.told)
+                raise StoreLost(str(batch.lost), batch.lost.public)
             if batch.is_read:
                 return  # else who led was cancelled: they are asked for again
 

@@ -6,7 +6,7 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from app.hashtags import spelling
 from app.web.alerts import AlertEvents
-from app.web.board import BoardEvents, Boards
+from app.web.board import BoardEvents, NewestBoard
 from app.web.extras import Extras
 from app.web.fanout import FanOut
 from app.web.series import AllSeries
@@ -41,8 +41,8 @@ class Watching:
         self.lagging: WeakSet[FanOut] = WeakSet()
         """Those with viewers that are behind."""
         self.shared, self.past = Shared(), AllSeries(self.ticks)
-        self.boards, self.alerts = Boards(), AlertEvents()
-        self.extras = Extras({"board": BoardEvents(self.boards), "alerts": self.alerts})
+        self.newest_board, self.alerts = NewestBoard(), AlertEvents()
+        self.extras = Extras({"board": BoardEvents(self.newest_board), "alerts": self.alerts})
 
     def watch(self, tags: Sequence[str], by_source: bool, extras: tuple[str, ...] = ()) -> FanOut:
         """The fan-out of these hashtags, in whatever order, and of these events beside their
@@ -50,15 +50,15 @@ class Watching:
         key = (tuple(sorted(map(str, tags))), by_source, extras)
         found = self.fanouts.get(key)
         if found is None:
-            shown = [self.watch_one(str(tag)) for tag in tags]
+            chosen = [self.watch_one(str(tag)) for tag in tags]
             beside, now = self.extras.of(extras), self.clock()
             parts = self.ticks, self.past, self.shared, self.lagging
-            found = self.fanouts[key] = FanOut(shown, by_source, beside, *parts, now)
-            shown_by = ref(found, self.forgetting)
-            self.order[shown_by] = key[0]
-            self.extras.join(shown_by, extras)
-            for watched in shown:
-                watched.fanouts.add(shown_by)
+            found = self.fanouts[key] = FanOut(chosen, by_source, beside, *parts, now)
+            watched_by = ref(found, self.forgetting)
+            self.order[watched_by] = key[0]
+            self.extras.join(watched_by, extras)
+            for watched in chosen:
+                watched.fanouts.add(watched_by)
         return found
 
     def watch_one(self, tag: str) -> Watched:
@@ -69,14 +69,14 @@ class Watching:
                 found.totals, found.people = line.now, line.people
         return found
 
-    def forget(self, shown_by: ref[FanOut]) -> None:
+    def forget(self, watched_by: ref[FanOut]) -> None:
         """A fan-out is gone, and hashtags that no other shows go with it."""
-        self.untold.discard(shown_by)
-        self.extras.leave(shown_by)
-        for tag in self.order.pop(shown_by, ()):
+        self.untold.discard(watched_by)
+        self.extras.leave(watched_by)
+        for tag in self.order.pop(watched_by, ()):
             watched = self.watched.get(tag)
             if watched:
-                watched.fanouts.discard(shown_by)
+                watched.fanouts.discard(watched_by)
                 if not watched.fanouts:
                     del self.watched[tag]
 

@@ -260,4 +260,4 @@ def time_of(raw: bytes) -> int:
 
 def lost_at(url: str, reason: str) -> SourceLost:
     """A server is lost: viewers are told why, and the owner also which one it is."""
-    return SourceLost(f"{showable(url)}: {reason}", told=reason)
+    return SourceLost(f"{showable(url)}: {reason}", public=reason)

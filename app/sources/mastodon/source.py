@@ -113,7 +113,7 @@ class Mastodon(Source):
 
     def lost(self, why: str, wait: float | None = None, for_good: bool = False) -> SourceLost:
         """The server is lost: viewers are told why, and the owner also which one it is."""
-        return SourceLost(f"{showable(str(self.server))}: {why}", wait, for_good, told=why)
+        return SourceLost(f"{showable(str(self.server))}: {why}", wait, for_good, public=why)
 
     def open_windows(self, cursor: str) -> Windows:
         return Windows(showable(str(self.server)), self.settings.hashtags, cursor, self.clock())
@@ -259,7 +259,7 @@ class Mastodon(Source):
         """Its path and query may hold what we sent."""
         why = "it sends us elsewhere, which MASTODON_URL does not name"
         text = f"{showable(str(self.server))}: it sends us to {url.host or 'no host'}"
-        return SourceLost(f"{text}, which MASTODON_URL does not name", told=why)
+        return SourceLost(f"{text}, which MASTODON_URL does not name", public=why)
 
     async def page(self, session: aiohttp.ClientSession, tag: str, **query: Any) -> Page:
         """A page of a hashtag's timeline."""

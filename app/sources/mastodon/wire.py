@@ -157,11 +157,11 @@ def post_of(status: Status) -> Post | None:
         hashtags=hashtags,
         adult=status.sensitive is True,
         domains=domains(links(status.content)) if hashtags else (),
-        shown=shown(status) if hashtags else None,
+        shown=shown_of(status) if hashtags else None,
     )
 
 
-def shown(status: Status) -> Shown | None:
+def shown_of(status: Status) -> Shown | None:
     """What of it is for everybody; a remark before it says that it is not."""
     url, account = web_address(status.url), status.account or Account()
     hides = status.sensitive is True or bool(status.spoiler_text)

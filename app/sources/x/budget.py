@@ -85,7 +85,7 @@ class Budget:
         except StoreLost as lost:
             if self.most < 0:
                 unknown = "the budget is not known"
-                raise SourceLost(f"{unknown}: {lost}", told=f"{unknown}: {lost.told}") from lost
+                raise SourceLost(f"{unknown}: {lost}", public=f"{unknown}: {lost.public}") from lost
             self.paid, self.ask_again = self.most, self.clock() + AGAIN_SECONDS
         else:
             self.paid, self.ask_again = min(self.read + ahead, self.most), float("inf")

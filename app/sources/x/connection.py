@@ -162,10 +162,10 @@ async def refusal(
     why = "compressed" if compressed else hide(reason(await body(response)))[:TOLD_AT_MOST]
     text = f"{told}: {why}"
     if response.status in LIMITS:
-        raise SourceLost(text, waits.limited(now, reset_time(response.headers)), told=told)
+        raise SourceLost(text, waits.limited(now, reset_time(response.headers)), public=told)
     if meaning := MEANING.get(response.status):
-        raise SourceLost(f"{text}. {meaning}", for_good=True, told=f"{told}. {meaning}")
-    raise SourceLost(text, waits.error(), told=told)
+        raise SourceLost(f"{text}. {meaning}", for_good=True, public=f"{told}. {meaning}")
+    raise SourceLost(text, waits.error(), public=told)
 
 
 async def body(response: aiohttp.ClientResponse) -> str:

@@ -120,7 +120,7 @@ class X(Source):
         return SourceLost(
             f"the connection to {to} failed: {why}",
             self.waits.cut(),
-            told=f"the connection to X failed: {why}",
+            public=f"the connection to X failed: {why}",
         )
 
     def lines(self, client: OneConnection) -> AsyncGenerator[Line, None]:
@@ -158,7 +158,7 @@ class X(Source):
             raise SourceLost(text, self.waits.error()) from None
         if refused:
             told = "X refused a rule"
-            raise SourceLost(f"{told}: {self.quoted(refused)}", self.waits.error(), told=told)
+            raise SourceLost(f"{told}: {self.quoted(refused)}", self.waits.error(), public=told)
 
     def quoted(self, message: Any) -> str:
         """What X says of a problem, without our secrets, should something repeat them."""
@@ -195,9 +195,9 @@ class X(Source):
         text = self.quoted(message)
         if "oo many connections" in text or "TooManyConnections" in text:
             wait = self.waits.limited(self.clock(), None)
-            raise SourceLost(f"X: {text}", wait, told="X has too many connections of this app")
+            raise SourceLost(f"X: {text}", wait, public="X has too many connections of this app")
         if "isconnect" in text or "losing connection" in text:
-            raise SourceLost(f"X: {text}", self.waits.cut(), told="X ended the stream")
+            raise SourceLost(f"X: {text}", self.waits.cut(), public="X ended the stream")
         if REMARKS.isdisjoint(message):
             self.skip(text or f"no post, {len(line)} long")
 
