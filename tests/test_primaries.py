@@ -92,7 +92,7 @@ async def writer(world: Moving) -> str:
 async def test_a_cluster_fails_over_and_moves_our_slot(tmp_path: Path) -> None:
     """Its primary is killed as above; then the slot of our keys goes to another primary, key by
     key, and meanwhile no commit is possible."""
-    async with counting(Cluster, tmp_path, find_server(), 2 * POSTS) as world:
+    async with counting(Cluster, tmp_path, find_server(), POSTS + 50) as world:
         assert isinstance(world, Cluster)
         world.proofs.append(await world.fail_over())
         ours = [world.processes[name] for name in INGESTERS]
