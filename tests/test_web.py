@@ -341,7 +341,7 @@ async def test_a_stream_outlives_quarts_patience(tmp_path: Path, ending: ExitSta
     """With 0.3 s in the place of a minute, after which it cuts what is still being sent."""
     port = free_port()
     env = {"PYTHONPATH": str(ROOT), "BIND": f"127.0.0.1:{port}", "TICK_SECONDS": "0.1"}
-    env |= os.environ
+    env |= {"DEMO_PAST_HOURS": "0", **os.environ}
     ending.enter_context(Process(sys.executable, "-c", IMPATIENT, cwd=tmp_path, env=env))
     await eventually(lambda: answers(port), "it serves")
     async with viewing(f"http://127.0.0.1:{port}/events") as events:
