@@ -25,9 +25,9 @@ export const LIVE = RANGES["15m"];
 export function read(search) {
   const query = new URLSearchParams(search);
   const range = query.get("range") ?? "";
-  const view = query.get("view");
+  const view = query.get("view") ?? "";
   return {
-    view: view === "total" || view === "people" ? view : "rate",
+    view: /** @type {View} */ (["people", "total", "race"].includes(view) ? view : "rate"),
     range: /** @type {Range} */ (Object.hasOwn(RANGES, range) ? range : "5m"),
     hidden: new Set((query.get("hide") ?? "").split(",").filter(Boolean)),
     kiosk: query.has("wall"),

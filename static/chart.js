@@ -6,13 +6,15 @@ import { around } from "./scale.js";
 /** @typedef {import("./series.js").Series} Series */
 /** @typedef {import("./series.js").View} View */
 /** @typedef {import("./scale.js").Bounds} Bounds */
-/** @typedef {{data: [number, number][], disabled: boolean, append(at: number, value: number): void, dropOldData(oldest: number, least: number): void}} TimeSeries */
+/** @typedef {{data: [number, number][], disabled: boolean, append(at: number, value: number): void, dropOldData(oldest: number, least: number): void, resetBounds(): void}} TimeSeries */
 /** @typedef {{colour: string, dash: number[], width: number}} Pen */
 /** @typedef {{series: Series, view: View, range: number, tags: string[], hidden: Set<string>, pen: (tag: string) => Pen}} Shown */
 
 const CLEAR = "rgba(0, 0, 0, 0)";
 const CROWDED = 2; // pixels
 const FAINT = "38"; // of 255, in hexadecimal: behind a colour, how much of it is seen
+const SOFT = "1c"; // the same, of the area below a line
+const FEW = 3; // lines, whose areas do not hide each other
 
 /** Whether the library is there: it is put beside us by `make setup`. */
 export const ready = () => "SmoothieChart" in globalThis;
@@ -36,6 +38,8 @@ export class Chart {
     this.lines = new Map();
     /** @type {WeakMap<TimeSeries, number>} when the stretch that it shows began */
     this.begins = new WeakMap();
+    /** @type {Map<string, number>} in a race, the total at the left edge */
+    this.starts = new Map();
     /** @type {number | null} the moment at which the picture stands still */
     this.frozen = null;
     /** @type {string | null} the hashtag that is looked at: the others are faint */
@@ -47,7 +51,7 @@ export class Chart {
       grid: { fillStyle: CLEAR, strokeStyle: CLEAR, verticalSections: 0, millisPerLine: 0, borderVisible: false },
       labels: { disabled: true },
       yRangeFunction: (/** @type {Bounds} */ { min, max }) =>
-        this.shown?.view === "rate" ? around(0, max * 1.02) : around(min, max),
+        this.isFromZero ? around(0, max * 1.02) : around(min, max),
     });
     this.draw = this.smoothie.render.bind(this.smoothie);
     this.smoothie.render = () => this.render();
@@ -71,12 +75,18 @@ export class Chart {
     return { min, max: min + range };
   }
 
+  /** @private  Whether the lowest value is 0. */
+  get isFromZero() {
+    return this.shown?.view === "rate" || this.shown?.view === "race";
+  }
+
   /** @param {Shown} shown  what to draw from now on, all of it anew */
   show(shown) {
     const other = this.shown && (shown.view !== this.shown.view || shown.series !== this.shown.series);
     this.shown = shown;
     for (const all of this.lines.values()) for (const one of all) this.smoothie.removeTimeSeries(one);
     this.lines.clear();
+    this.starts.clear();
     for (const tag of shown.tags) {
       this.lines.set(tag, []);
       this.drawFrom(tag, this.edge - shown.range - 2 * shown.series.patience);
@@ -96,12 +106,13 @@ export class Chart {
       if (shown.tags.includes(tag) && !fresh.includes(tag)) continue;
       for (const one of all) this.smoothie.removeTimeSeries(one);
       this.lines.delete(tag);
+      this.starts.delete(tag);
     }
     for (const tag of shown.tags.filter((tag) => !this.lines.has(tag))) {
       this.lines.set(tag, []);
       this.drawFrom(tag, this.edge - shown.range - 2 * shown.series.patience);
     }
-    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
+    this.colour(); // more lines than before may be too many for areas
   }
 
   /** @private  Take the right scale at once: growing into it is for small changes. */
@@ -129,7 +140,7 @@ export class Chart {
     const { series, view } = /** @type {Shown} */ (this.shown);
     for (const { begin, points } of series.lines(view, tag, from)) {
       const line = this.lineOf(tag, begin) ?? this.begin(tag, begin);
-      for (const [at, value] of points) this.put(line, at, value);
+      for (const [at, value] of points) this.put(line, at, value - this.startOf(tag));
     }
   }
 
@@ -145,7 +156,7 @@ export class Chart {
     if (series.idle || now - series.at >= this.patience) return this.each((_, all) => forget(all, series.at));
     this.each((tag) => {
       const value = series.value(view, tag, now);
-      if (value !== null) this.lineOf(tag, series.since(tag, now))?.append(now, value);
+      if (value !== null) this.lineOf(tag, series.since(tag, now))?.append(now, value - this.startOf(tag));
     });
   }
 
@@ -177,16 +188,27 @@ export class Chart {
     const pen = shown.pen(tag);
     line.disabled = shown.hidden.has(tag);
     const interpolation = shown.view === "rate" ? "linear" : "step";
-    this.smoothie.addTimeSeries(line, { strokeStyle: this.colourOf(tag), lineWidth: pen.width, interpolation });
+    this.smoothie.addTimeSeries(line, { ...this.coloursOf(tag), lineWidth: pen.width, interpolation });
     this.dash(line, pen);
     this.lines.get(tag)?.push(line);
     return line;
   }
 
-  /** @private @param {string} tag @returns {string} */
-  colourOf(tag) {
-    const { colour } = /** @type {Shown} */ (this.shown).pen(tag);
-    return (this.front ?? tag) === tag ? colour : `${colour}${FAINT}`;
+  /** @private @param {string} tag  of the line and, where there are few lines, the area below it */
+  coloursOf(tag) {
+    const { hidden, pen, tags } = /** @type {Shown} */ (this.shown);
+    const { colour } = pen(tag);
+    if ((this.front ?? tag) !== tag) return { strokeStyle: `${colour}${FAINT}`, fillStyle: undefined };
+    const few = this.isFromZero && tags.filter((one) => !hidden.has(one)).length <= FEW;
+    return { strokeStyle: colour, fillStyle: few ? `${colour}${SOFT}` : undefined };
+  }
+
+  /** @private  Give all lines the colours that they are to have now. */
+  colour() {
+    this.each((tag, all) => {
+      for (const line of all) Object.assign(this.smoothie.getTimeSeriesOptions(line), this.coloursOf(tag));
+    });
+    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
   }
 
   /** @returns {string | null} the hashtag whose line is looked at, and drawn */
@@ -200,10 +222,9 @@ export class Chart {
     if (!this.shown || tag === this.marked) return;
     this.marked = tag;
     this.each((each, all) => {
-      for (const line of all) this.smoothie.getTimeSeriesOptions(line).strokeStyle = this.colourOf(each);
       if (each === this.front) for (const line of all) this.smoothie.bringToFront(line);
     });
-    this.smoothie.lastChartTimestamp = 0;
+    this.colour();
   }
 
   /** @private  smoothie has no dashes, but reads a line's width between save() and restore().
@@ -246,11 +267,34 @@ export class Chart {
     return length;
   }
 
+  /** @private @param {string} tag @returns {number} what its line counts from: in a race, its total at the left edge */
+  startOf(tag) {
+    const { range, series, view } = /** @type {Shown} */ (this.shown);
+    if (view !== "race") return 0;
+    if (!this.starts.has(tag)) this.starts.set(tag, series.totalFrom(tag, this.edge - range) ?? 0);
+    return this.starts.get(tag) ?? 0;
+  }
+
+  /** @private  In a race the left edge moves on, and each line falls by what it leaves behind. */
+  startAnew() {
+    this.each((tag, all) => {
+      const before = this.startOf(tag);
+      this.starts.delete(tag);
+      const left = this.startOf(tag) - before;
+      if (!left) return;
+      for (const line of all) {
+        for (const point of line.data) point[1] -= left;
+        line.resetBounds();
+      }
+    });
+  }
+
   /** @private  In place of smoothie's own: by the server's time, and never without room. */
   render() {
     const width = this.canvas.offsetWidth;
     if (!width || !this.shown) return; // it would drop all history
     this.smoothie.options.millisPerPixel = this.shown.range / width;
+    if (this.shown.view === "race") this.startAnew();
     const before = this.smoothie.lastRenderTimeMillis;
     this.draw(this.canvas, this.edge);
     if (this.smoothie.lastRenderTimeMillis === before) return;
@@ -288,7 +332,7 @@ export class Chart {
   /** @param {Set<string>} hidden */
   hide(hidden) {
     this.each((tag, all) => all.forEach((one) => (one.disabled = hidden.has(tag))));
-    this.smoothie.lastChartTimestamp = 0;
+    this.colour();
   }
 
   /** @param {number} ratio  of the canvas's pixels to the page's, until the next frame */

@@ -11,7 +11,7 @@ import { living } from "./feed.js";
 /** @typedef {[at: number, total: number]} Point */
 /** @typedef {{begin: number, end: number, points: Point[]}} Stretch  counted without a break; end: Infinity while it goes on */
 /** @typedef {{at: number, tick?: number, series: Record<string, [number, number | null][]>, gaps?: Gap[], names?: Record<string, string>}} History */
-/** @typedef {"rate" | "people" | "total"} View */
+/** @typedef {"rate" | "people" | "total" | "race"} View  race: of totals, from where the picture begins */
 /** @typedef {{begin: number, points: [at: number, value: number][]}} Line  a part of one that is unbroken */
 
 const MINUTE = 60_000;
