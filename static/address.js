@@ -3,7 +3,7 @@
 
 /** @typedef {import("./series.js").View} View */
 /** @typedef {keyof typeof RANGES} Range */
-/** @typedef {{view: View, range: Range, hidden: Set<string>, kiosk: boolean}} Choice */
+/** @typedef {{view: View, range: Range, hidden: Set<string>, kiosk: boolean, lang: string}} Choice */
 
 const MINUTE = 60_000;
 
@@ -31,17 +31,19 @@ export function read(search) {
     range: /** @type {Range} */ (Object.hasOwn(RANGES, range) ? range : "5m"),
     hidden: new Set((query.get("hide") ?? "").split(",").filter(Boolean)),
     kiosk: query.has("wall"),
+    lang: query.get("lang") ?? "",
   };
 }
 
 /** @param {string[]} tags  chosen ones; none for all @param {Choice} choice @returns {string} */
-export function write(tags, { view, range, hidden, kiosk }) {
+export function write(tags, { view, range, hidden, kiosk, lang }) {
   const parts = [];
   if (tags.length) parts.push(`tags=${tags.map(encodeURIComponent).join(",")}`);
   if (hidden.size) parts.push(`hide=${[...hidden].map(encodeURIComponent).join(",")}`);
   if (view !== "rate") parts.push(`view=${view}`);
   if (range !== "5m") parts.push(`range=${range}`);
   if (kiosk) parts.push("wall");
+  if (lang) parts.push(`lang=${encodeURIComponent(lang)}`);
   return parts.length ? `?${parts.join("&")}` : "";
 }
 

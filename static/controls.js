@@ -14,6 +14,7 @@ import { $, text } from "./texts.js";
  * @property {() => void} csv
  * @property {() => void} png
  * @property {() => void} kiosk
+ * @property {(lang: string) => void} speak  another language
  */
 
 export class Controls {
@@ -29,6 +30,8 @@ export class Controls {
     for (const id of /** @type {const} */ (["share", "csv", "png", "kiosk"])) {
       $(id).addEventListener("click", actions[id]);
     }
+    const menu = /** @type {HTMLSelectElement | null} */ ($("language")); // not in a frame
+    menu?.addEventListener("change", () => actions.speak(menu.value));
     document.addEventListener("keydown", (event) => this.key(event, actions));
     /** Whether the table is summed up for those who hear the page. */
     this.spoken = kept("spoken") !== "false";

@@ -4,7 +4,7 @@
 import { keep, kept } from "./address.js";
 import { sentence } from "./history_api.js";
 import { arrange, isInHand } from "./moving.js";
-import { number, text } from "./texts.js";
+import { locale, number, text } from "./texts.js";
 
 /** @typedef {{id: string, source: string, at: number, tags: string[], text: string, name: string, handle: string, url: string}} Post  text: empty where only the address may be told */
 /** @typedef {{posts: Post[], x: {posts: number, urls: Record<string, string>} | null, left_out: number}} Answer  the newest first; x: how many of X there are, and where */
@@ -23,7 +23,7 @@ const READ = 2500; // milliseconds, in which one can be read
 const QUIET = 10_000; // milliseconds; by then one should have come, where there are new ones
 const ALL = "*"; // the server does not know which of them are gone
 
-const ages = new Intl.RelativeTimeFormat(undefined, { style: "narrow" });
+const ages = new Intl.RelativeTimeFormat(locale, { style: "narrow" });
 
 export class PostsPanel {
   /** @param {HTMLElement} panel @param {Behind} behind */

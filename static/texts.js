@@ -1,5 +1,5 @@
 // @ts-check
-// Every word that the page shows, out of templates/texts.json, and numbers as its reader writes them.
+// Every word that the page shows, out of templates/texts/, and numbers as its reader writes them.
 
 export const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
@@ -27,20 +27,25 @@ export function notice(words) {
   $("notice").hidden = !words;
 }
 
-const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const signed = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
-const part = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 4 });
-const hours = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const language = globalThis.document?.documentElement.lang;
+const habits = new RegExp(`^${language}(-\\w+)*$`);
+/** As the reader's region writes. Digits and calendar are those of UTC, of what is downloaded and of the names of ranges. */
+export const locale =
+  language && new Intl.Locale(navigator.languages.find((one) => habits.test(one)) ?? language, { calendar: "gregory", numberingSystem: "latn" });
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const signed = new Intl.NumberFormat(locale, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
+const part = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat(locale, { notation: "compact", maximumSignificantDigits: 4 });
+const hours = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
 const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const dayAndClock = /** @type {const} */ ({ weekday: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat(undefined, clock);
-const days = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
-const secondsUtc = new Intl.DateTimeFormat(undefined, { ...clock, timeZone: "UTC" });
-const momentUtc = new Intl.DateTimeFormat(undefined, { ...dayAndClock, timeZone: "UTC" });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
-const moment = new Intl.DateTimeFormat(undefined, dayAndClock);
+const seconds = new Intl.DateTimeFormat(locale, clock);
+const days = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric" });
+const secondsUtc = new Intl.DateTimeFormat(locale, { ...clock, timeZone: "UTC" });
+const momentUtc = new Intl.DateTimeFormat(locale, { ...dayAndClock, timeZone: "UTC" });
+const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
+const moment = new Intl.DateTimeFormat(locale, dayAndClock);
 
 const NONE = "–";
 

@@ -91,6 +91,10 @@ export class Visitor {
       // few visitors need it
       csv: async () => (await import("./export.js")).saveTable(page),
       png: async () => (await import("./export.js")).savePicture(page),
+      speak: (lang) => {
+        page.choice.lang = lang;
+        location.assign(page.address);
+      },
       kiosk: () => {
         this.kiosk.set(true);
         this.kiosk.fill();
@@ -239,7 +243,7 @@ export class Visitor {
 
 /** @returns {Promise<typeof Visitor>} once its style sheet and its words are there */
 export async function prepared() {
-  const [answer] = await Promise.all([fetch(beside("texts.json")), styled(beside("visitor.css"))]);
+  const [answer] = await Promise.all([fetch(beside(`${document.documentElement.lang}.json`)), styled(beside("visitor.css"))]);
   if (!answer.ok) throw new Error("no texts");
   speak(await answer.json());
   return Visitor;

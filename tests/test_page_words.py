@@ -1,4 +1,4 @@
-"""Every word of the page is in templates/texts.json; in a real Chromium."""
+"""Every word of the page is in templates/texts/; in a real Chromium."""
 
 import json
 import re
@@ -38,13 +38,18 @@ def foreign(text: str) -> str:
 
 @pytest.fixture
 def translated(tmp_path: Path) -> Path:
-    """A copy of the app with other texts."""
+    """A copy of the app with one language, which nobody speaks."""
     for name in ("app", "static", "templates"):
         shutil.copytree(ROOT / name, tmp_path / "copy" / name)
     shutil.copy(ROOT / "hypercorn.toml", tmp_path / "copy")
-    file = tmp_path / "copy" / "templates" / "texts.json"
+    folder = tmp_path / "copy" / "templates" / "texts"
+    for other in set(folder.iterdir()) - {folder / "en.json"}:
+        other.unlink()
+    file = folder / "en.json"
     texts = json.loads(file.read_text())
-    file.write_text(json.dumps({k: v if k == "lang" else foreign(v) for k, v in texts.items()}))
+    file.write_text(
+        json.dumps({k: v if k == "direction" else foreign(v) for k, v in texts.items()})
+    )
     return tmp_path / "copy"
 
 

@@ -33,6 +33,7 @@ In the order of reading; each file imports only from those above it:
     bluesky_posts.py  what Bluesky shows of posts to everybody
     posts.py      the posts behind a line
     openapi.py    what can be asked here, for machines
+    languages.py  in which language a page speaks
     page.py       the page and its files
     badge.py      the last minutes of a hashtag as a small picture
     embeds.py     frames for other sites, and how they learn of them

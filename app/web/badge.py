@@ -16,6 +16,7 @@ from app.web.answers import check_is_counted
 from app.web.api import newest_head, typed_tag
 from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import Feed
+from app.web.languages import ENGLISH
 from app.web.page import Folder
 
 MOMENT = 10_000
@@ -41,7 +42,7 @@ def add_badge(app: Quart, settings: Settings, feed: Feed) -> None:
         check_is_counted(tag, settings, feed)
 
         async def make() -> Body:
-            text = await said(feed, tag, folder.newest().texts)
+            text = await said(feed, tag, folder.newest().texts[ENGLISH])
             picture = svg(f"{MARKS[0]}{cut(feed.name_of(tag))}", text, is_live(feed))
             return await packed("image/svg+xml; charset=utf-8", picture.encode())
 

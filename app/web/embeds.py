@@ -12,13 +12,14 @@ from app.hashtags import MARKS
 from app.settings import Settings
 from app.web.answers import Refused, check_is_counted, json, respond, typed_tags
 from app.web.feed import Feed
+from app.web.languages import ENGLISH, language
 from app.web.page import CONTENT_SECURITY_POLICY, Folder, address
 
 CHART, BOARD = (600, 400), (380, 520)
 """Width and height of a frame, in pixels, where less is not asked for."""
 KEPT_SECONDS = 3600
 """So long whoever asked may keep the answer."""
-CHOICES = ("hide", "view", "range")
+CHOICES = ("hide", "view", "range", "lang")
 """What else of an address the frame takes, beside the hashtags."""
 LONGEST_URL, MOST_PARTS = 4000, 20
 """Characters of an address that is asked about, and parts of its query."""
@@ -30,14 +31,15 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/embed/board")
     async def framed_board() -> Response:
         newest = folder.newest()
-        texts = {key: text for key, text in newest.texts.items() if key.startswith("board")}
+        lang = language(newest.texts)
+        said = newest.texts[lang]
+        texts = {key: text for key, text in said.items() if key.startswith("board")}
         config = {"tracked": settings.hashtags[0], "texts": texts}
         static = f"../static/{newest.name}"
-        html = await render_template("board.html", t=newest.texts, config=config, static=static)
+        html = await render_template("board.html", t=said, lang=lang, config=config, static=static)
         policy = CONTENT_SECURITY_POLICY.rpartition(";")[0]  # anybody may frame it
-        return Response(
-            html, headers={"Cache-Control": "no-store", "Content-Security-Policy": policy}
-        )
+        headers = {"Cache-Control": "no-store", "Content-Security-Policy": policy}
+        return Response(html, headers=headers | {"Vary": "Accept-Language"})
 
     @app.get("/oembed")
     async def oembed() -> Response:
@@ -46,7 +48,9 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed) -> None:
             raise Refused(501, f"format={form!r}: expected json or xml.")
         base = address(settings)
         frame = frame_of(request.args.get("url", ""), base, settings, feed)
-        told = answer(frame, base, folder.newest().texts, most("maxwidth"), most("maxheight"))
+        told = answer(
+            frame, base, folder.newest().texts[ENGLISH], most("maxwidth"), most("maxheight")
+        )
         if form == "json":
             return await json(told)
         headers = {"Content-Type": "text/xml; charset=utf-8", "Cache-Control": "no-store"}

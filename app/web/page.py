@@ -22,8 +22,9 @@ from app.web import ROOT
 from app.web.answers import Refused, check_is_counted, typed_tags
 from app.web.bodies import Body, accepts_gzip, respond_with
 from app.web.feed import Feed
+from app.web.languages import language
 
-STATIC, TEXTS = ROOT / "static", ROOT / "templates" / "texts.json"
+STATIC, TEXTS = ROOT / "static", ROOT / "templates" / "texts"
 
 TYPES = {
     ".js": "text/javascript",
@@ -43,8 +44,13 @@ FREE_OF_POLICY = frozenset({"text/javascript", "text/css", "image/png"})
 COMPRESSIBLE = frozenset({"text/html", "application/json"})
 FOR_EVER = "max-age=31536000, immutable"
 
-LATER = ("ask.", "badge", "board.", "posts.", "usual.")
-"""What begins so is said by scripts alone that are loaded after the first line, with all words."""
+LATER = (
+    *("ask", "backToLive", "badge", "board", "changed", "chart", "copied", "copyThis", "csv"),
+    *("description", "direction", "hashtag", "kiosk", "language", "noScript", "open", "pause"),
+    *("perMinute", "png", "posts", "ranges", "reading", "resume", "share.column", "silent"),
+    *("speak", "summary", "usual", "views", "when"),
+)
+"""What begins so no script says before the first line; after it they have all words."""
 
 LOOK_SECONDS = 2.0
 """Whoever edits a file sees it by then."""
@@ -80,7 +86,8 @@ class Edition:
 
     name: str
     files: dict[str, File]
-    texts: dict[str, str]
+    texts: dict[str, dict[str, str]]
+    """Of each language."""
     pages: OrderedDict[tuple[Any, ...], tuple[str, str]] = field(default_factory=OrderedDict)
     """What a page was made of to what is before and after its time, KEPT_PAGES of them."""
 
@@ -105,6 +112,7 @@ class Folder:
 def add_page(app: Quart, settings: Settings) -> None:
     """Serve the page, its frame for other sites, and what both load."""
     folder = Folder()
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # escaped, most languages are longer
 
     @app.get("/")
     async def page() -> Response:
@@ -140,7 +148,8 @@ async def page_for_query(settings: Settings, newest: Edition, embed: bool) -> Re
     tags, problem = await chosen(settings, feed)
     named = ", ".join(f"#{feed.name_of(tag)}" for tag in tags or settings.hashtags)
     query = request.query_string.decode() if embed else ""  # a frame has a link to the whole page
-    made_of = embed, tags, problem, named, address(settings), query
+    lang = language(newest.texts)
+    made_of = embed, tags, problem, named, address(settings), query, lang
     if made_of not in newest.pages:
         newest.pages[made_of] = await rendered(settings, newest, *made_of)
     newest.pages.move_to_end(made_of)
@@ -151,6 +160,7 @@ async def page_for_query(settings: Settings, newest: Edition, embed: bool) -> Re
         del newest.pages[made_of]
     # not stored: the page tells the browser what time it is
     headers = {"Cache-Control": "no-store", "Referrer-Policy": "same-origin"}
+    headers |= {"Vary": "Accept-Language"}
     if embed:  # anybody may frame it, a file on a disk too, which * does not mean
         headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY.rpartition(";")[0]
     return Response(f"{before}{NOW[:-1]}{feed.time()}{after}", headers=headers)
@@ -165,8 +175,10 @@ async def rendered(
     named: str,
     address: str,
     query: str,
+    lang: str,
 ) -> tuple[str, str]:
     """The page, what is before its time and what is after it."""
+    texts = newest.texts[lang]
     config = {
         "tracked": settings.hashtags,
         "tags": tags,
@@ -174,11 +186,13 @@ async def rendered(
         "now": 0,
         "tick": settings.tick_seconds * 1000,
         "embed": embed,
-        "texts": {key: said for key, said in newest.texts.items() if not key.startswith(LATER)},
+        "texts": {key: said for key, said in texts.items() if not key.startswith(LATER)},
     }
     html = await render_template(
         "index.html",
-        t=newest.texts,
+        t=texts,
+        lang=lang,
+        languages={code: texts["language"] for code, texts in newest.texts.items()},
         config=config,
         static=f"static/{newest.name}",
         named=named,
@@ -241,14 +255,14 @@ async def compressed(response: Response) -> Response:
     if whole and accepts_gzip() and (response.content_length or 0) > 1000:
         response.set_data(gzip.compress(await response.get_data(as_text=False), 5))
         response.headers["Content-Encoding"] = "gzip"
-        response.headers["Vary"] = "Accept-Encoding"
+        response.vary.add("Accept-Encoding")
     return response
 
 
 def listed() -> Iterator[Path]:
-    """In the order of their names, and last the page's words, which are one of them."""
+    """In the order of their names, and last the page's words, which are some of them."""
     yield from sorted(path for path in STATIC.iterdir() if path.suffix in TYPES)
-    yield TEXTS
+    yield from sorted(TEXTS.glob("*.json"))
 
 
 @lru_cache(maxsize=1)
@@ -259,4 +273,5 @@ def edition(paths: tuple[tuple[Path, int], ...]) -> Edition:
     for name, file in files.items():
         plain = file.body.plain
         contents.update(f"{name}\0{len(plain)}\0".encode() + plain)
-    return Edition(contents.hexdigest()[:12], files, json.loads(TEXTS.read_bytes()))
+    texts = {path.stem: json.loads(path.read_bytes()) for path, _ in paths if path.parent == TEXTS}
+    return Edition(contents.hexdigest()[:12], files, texts)

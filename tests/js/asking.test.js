@@ -11,7 +11,7 @@ import { Series } from "../../static/series.js";
 import { speak } from "../../static/texts.js";
 import { bandOf, unbroken } from "../../static/usual.js";
 
-speak(JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8")));
+speak(JSON.parse(readFileSync(new URL("../../templates/texts/en.json", import.meta.url), "utf8")));
 
 test("a pasted list is words, each once, however it is parted", () => {
   assert.deepEqual(words("#science, football\n＃キツネ、猫;science  #"), ["#science", "football", "＃キツネ", "猫", "science"]);

@@ -14,7 +14,7 @@ import { sources, status } from "../../static/status.js";
 import { calmly } from "../../static/sorting.js";
 import { span, speak, time } from "../../static/texts.js";
 
-const texts = JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8"));
+const texts = JSON.parse(readFileSync(new URL("../../templates/texts/en.json", import.meta.url), "utf8"));
 speak(texts);
 
 test("a clock that is wrong by hours is put right, one that is right is left alone", () => {
@@ -35,7 +35,7 @@ test("no tick is from the future", () => {
 });
 
 test("an address that was written is read as the same", () => {
-  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), kiosk: true };
+  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), kiosk: true, lang: "ar" };
   assert.deepEqual(read(write(["science", "블랙핑크"], choice)), choice);
   assert.equal(write([], read("")), "");
   assert.deepEqual(read("?range=toString&view=x"), read(""));

@@ -10,7 +10,7 @@ import { PageState } from "../../static/state.js";
 import { sources, status } from "../../static/status.js";
 import { speak } from "../../static/texts.js";
 
-speak(JSON.parse(readFileSync(new URL("../../templates/texts.json", import.meta.url), "utf8")));
+speak(JSON.parse(readFileSync(new URL("../../templates/texts/en.json", import.meta.url), "utf8")));
 
 const HOUR = 3_600_000;
 const BEGIN = 1_700_000_000_000;

@@ -1,0 +1,88 @@
+"""The page in each language: nothing is cut, numbers are its own; in a real Chromium."""
+
+from collections.abc import Iterator
+
+import pytest
+from browser import opened
+from conftest import missing
+from playwright.sync_api import Browser
+from servers import ROOT, App
+from yesterday import app_with_past
+
+LANGUAGES = sorted(path.stem for path in (ROOT / "templates/texts").iterdir())
+CUT = """() => [...document.querySelectorAll('h1, .pill, .choices button:not([value=with]), .controls > button, #chips li, thead th, td, #board p, #posts p, #posts button, footer select')]
+    .filter(one => one.offsetParent && (one.scrollWidth > one.clientWidth || one.scrollHeight > one.clientHeight + 3))
+    .map(one => `${one.textContent} ${one.scrollWidth}x${one.scrollHeight} in ${one.clientWidth}x${one.clientHeight}`)"""
+OUTSIDE = """() => [...document.querySelectorAll('button, .pill, select, th, li')]
+    .filter(one => one.offsetParent)
+    .filter(one => {
+        const {left, right} = one.getBoundingClientRect();
+        const room = (one.parentElement.closest('.panel') ?? document.documentElement).getBoundingClientRect();
+        return left < room.left - 1 || right > room.right + 1;
+    })
+    .map(one => one.textContent)"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with app_with_past(tmp_path_factory.mktemp("app"), ["science", "football"], 200) as started:
+        yield started
+
+
+def test_no_language_is_cut_on_a_small_phone(browser: Browser, app: App) -> None:
+    """At 320 pixels: buttons, chips, heads, and nothing reaches out of the page."""
+    for language in LANGUAGES:
+        size = {"width": 320, "height": 640}
+        with opened(browser, f"{app.url}/?lang={language}", viewport=size) as page:
+            assert page.evaluate(CUT) == [], language
+            assert page.evaluate(OUTSIDE) == [], language
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= 320, language
+
+
+def test_the_menu_speaks_another_language_and_the_address_keeps_it(
+    browser: Browser, app: App
+) -> None:
+    """The browser's comes first; what is shown stays, and so does the language with each choice."""
+    with opened(browser, f"{app.url}/?tags=science&range=1m", locale="de-AT") as page:
+        menu = page.locator("#language")
+        assert menu.input_value() == page.locator("html").get_attribute("lang") == "de"
+        assert page.locator("#pause").inner_text() == "Pause"
+        assert menu.locator("option").count() == len(LANGUAGES)
+        menu.select_option(label="日本語")
+        page.wait_for_url("**/?tags=science&range=1m&lang=ja")
+        page.wait_for_function("() => window.hashtagPulse?.visitor?.beside")
+        assert page.locator("#pause").inner_text() == "停止"
+        page.locator("#ranges [value='15m']").click()
+        page.wait_for_url("**/?tags=science&range=15m&lang=ja")
+        page.locator("#typed").fill("football,")
+        page.wait_for_url("**/?range=15m&lang=ja")  # all that the page shows by itself
+        page.go_back()
+        page.wait_for_url("**/?tags=science&range=15m&lang=ja")
+        assert page.locator("html").get_attribute("lang") == "ja"
+
+
+def test_arabic_runs_from_right_to_left_and_time_from_left_to_right(
+    browser: Browser, app: App
+) -> None:
+    """Names stand at the right, the newest end of a line does, too; axe-core has nothing to say."""
+    axe = ROOT / "node_modules" / "axe-core" / "axe.min.js"
+    if not axe.exists():
+        missing("axe-core (run make setup)")
+    with opened(browser, f"{app.url}/?lang=ar", locale="ar") as page:
+        left = "heads => heads.map(head => head.getBoundingClientRect().left)"
+        name, *_, total = page.locator("thead th").evaluate_all(left)
+        assert name > total
+        assert page.locator("#lines").evaluate("lines => lines.offsetLeft") < 100, "values are left"
+        newest, oldest = page.evaluate("""() => {
+            const {chart} = hashtagPulse, {places} = hashtagPulse.visitor.crosshair;
+            plot.focus();
+            const at = key => { plot.dispatchEvent(new KeyboardEvent('keydown', {key})); return places.cross.getBoundingClientRect().left };
+            return [at('End'), at('Home')];
+        }""")
+        assert oldest < newest
+        page.evaluate(axe.read_text())
+        found = page.evaluate(
+            "() => axe.run({rules: {'label-content-name-mismatch': {enabled: true}}})"
+        )
+    assert found["passes"]
+    assert [(one["id"], [n["html"] for n in one["nodes"]]) for one in found["violations"]] == []
