@@ -138,7 +138,7 @@ async def fill(site: Site) -> None:
     await site.store.redis.set(keys.POPULAR, '[["science","Science",7]]')
     await site.store.redis.hset(keys.LATELY, "science", lately(now))
     await site.store.redis.set(keys.ALERTS, stored(alert("science"), going=(alert("science"),)))
-    site.feed.boards.due = site.feed.alerts.due = float("-inf")
+    site.feed.newest_board.due = site.feed.alerts.due = float("-inf")
     site.writer.state = await site.store.load()
     await site.publish(names={"science": "Science"})
     await site.hears()
