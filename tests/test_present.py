@@ -4,7 +4,7 @@ to be told."""
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -20,7 +20,7 @@ from app.messages import Message, Post
 from app.settings import read
 from app.sources import Source
 from app.store import keys
-from app.store.store import Store
+from app.store.store import Store, StoreLost
 
 
 class Given(Source):
@@ -136,3 +136,25 @@ async def test_from_posts_to_who_is_told(
     [(_, body)] = made.came
     assert json.loads(body)["tag"] == "a"
     assert {alert.tag for alert in stored.last} == stored.going.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("where", ["load", "make"])
+async def test_a_cancel_that_is_lost_ends_it(monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """As redis-py may lose one before Python 3.12: the end of the process would wait for ever."""
+    waits = asyncio.Event()
+
+    async def lost(*_: object) -> None:
+        waits.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        raise StoreLost("gone")
+
+    made = present.Present(str, (), ())
+    made.alerts.is_loaded = where == "make"
+    monkeypatch.setattr(made.alerts if where == "load" else made.board, where, lost)
+    nobody: Any = None
+    task = asyncio.create_task(made.run(nobody, (), lambda: 0))
+    await waits.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()

@@ -43,6 +43,7 @@ class Present:
         """Until cancelled; without Redis, the next time will do. now: milliseconds since 1970."""
         await self.load(store)
         while True:
+            end_if_cancelled()
             await asyncio.sleep(BOARD_SECONDS)
             with suppress(StoreLost):
                 await self.board.make(store, networks, now())
@@ -56,6 +57,7 @@ class Present:
             try:
                 await self.alerts.load(store)
             except StoreLost:
+                end_if_cancelled()
                 await asyncio.sleep(backoff.next())
 
     def write(self, now: int) -> list[Write]:
@@ -66,3 +68,9 @@ class Present:
         """This is in Redis now."""
         for write in writes:
             self.alerts.wrote(write)
+
+
+def end_if_cancelled() -> None:
+    """Python 3.11 can lose a cancel while redis-py reads or writes."""
+    if (this := asyncio.current_task()) and this.cancelling():
+        raise asyncio.CancelledError
