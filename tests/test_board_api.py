@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from posts import answer
-from servers import App, wait_until
+from servers import App, RedisServer, wait_until
 from test_board import NOW, Use, add, crowd, made, past
+from yesterday import remember_days
 
 from app.ingest.board import BoardMaker
 from app.store import keys
+from app.store.embedded import find_server
 from app.store.store import Store
 from app.web.api import completed
 from app.web.board import READ_SECONDS, NewestBoard
@@ -149,3 +151,16 @@ def test_what_is_usual_beside_the_past(start_app: Callable[..., App]) -> None:
     assert with_band["usual"] == {"science": [None] * len(with_band["series"]["science"])}
     assert answer(app, "/api/history?band=1&format=csv")[0] == 400
     assert answer(app, "/api/history?band=2")[0] == 400
+
+
+def test_what_is_usual_is_known_of_a_hashtag_that_every_tick_tells_of(tmp_path: Path) -> None:
+    """By two days of past, though nothing else was asked of Redis before."""
+    with RedisServer(find_server(), tmp_path / "redis") as redis:
+        remember_days(redis.url, "science", 2, 3)
+        with App(tmp_path, REDIS_URL=redis.url, HASHTAGS="science") as app:
+            app.started()
+            found = wait_until(told(app, "/api/history?range=1h&band=1"), "there is a history")
+            about = told(app, "/api/hashtags/science")() or {}
+    low, middle, high = found["usual"]["science"][-1]
+    assert low < middle <= 3 < high
+    assert about["usual"] == pytest.approx(30, rel=0.05)

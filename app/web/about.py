@@ -60,7 +60,7 @@ async def about(feed: Feed, store: Store, tag: str) -> dict[str, Any]:
     fanout = await feed.fanout([tag], by_source=True)
     [sources], [people] = fanout.totals().values(), fanout.people().values()
     assert isinstance(sources, dict)
-    now, networks = feed.time(), feed.networks
+    now, networks = feed.time(), await feed.networks(store)
     present, hour = keys.hour_of(now), keys.hour_of(now - MINUTE)
     hours = (await read_hours(store, [tag], [hour], present, networks))[tag]
     usual = usual_at(hour, hours.values())

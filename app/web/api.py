@@ -76,7 +76,8 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
             grid = Grid.of(span, feed.time())
             told = await past(feed, settings, tags, grid, by_source)
             if has_band:
-                told["usual"] = await bands(opened(feed), tags, grid, feed.networks)
+                store = opened(feed)
+                told["usual"] = await bands(store, tags, grid, await feed.networks(store))
             if form == "csv":
                 return await packed("text/csv; charset=utf-8", await as_csv(told))
             return await packed("application/json; charset=utf-8", await as_json(told))
@@ -176,13 +177,14 @@ async def past(
         gaps = feed.gaps(grid.begin, grid.now)
         return await short_answer(grid, points, gaps, head.at, head.seconds, by_source)
     sources = feed.newest.sources if feed.newest else {}
+    store = opened(feed)
     pasts, seen = await read_past(
-        opened(feed),
+        store,
         tags,
         grid.begin,
         grid.now,
         by_hours=grid.span == "30d",
-        networks=feed.networks,
+        networks=await feed.networks(store),
         newest=sources,
         tracked=settings.hashtags,
         step=grid.step,

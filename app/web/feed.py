@@ -292,10 +292,10 @@ class Feed(Watching):
         """Redis's clock, in milliseconds since 1970."""
         return self.hearing.time(self.newest)
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """Every source that ever counted, as far as we know."""
-        return self.totals.networks
+    async def networks(self, store: Store) -> tuple[str, ...]:
+        """Every source that ever counted, and those that do now. Raises StoreLost."""
+        now = self.newest.sources if self.newest else {}
+        return tuple(dict.fromkeys([*await self.totals.all_networks(store), *now]))
 
     def points(self, tag: str, begin_ms: int) -> list[tuple[int, BySource]]:
         """When the totals of a hashtag that is watched changed, in milliseconds since 1970:

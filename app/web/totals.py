@@ -26,8 +26,7 @@ class Totals:
     ) -> tuple[str, dict[str, tuple[BySource, DayPeople]]]:
         """The id of the last tick, and the totals and the people of these hashtags at it. Raises
         StoreLost."""
-        if not self.networks:
-            self.hear(await store.load())
+        await self.all_networks(store)
         while True:
             names, day = {network: keys.totals(network) for network in self.networks}, self.day
             of_people = [keys.people(day)] if day else []
@@ -38,6 +37,12 @@ class Totals:
                     tag: (found(store, tag, names, values), people(store, tag, day, values))
                     for tag in tags
                 }  # else there are more of them, or it is another day: all is read again
+
+    async def all_networks(self, store: Store) -> tuple[str, ...]:
+        """Every source that ever counted. Raises StoreLost."""
+        if not self.networks:
+            self.hear(await store.load())
+        return self.networks
 
     def hear(self, state: State) -> None:
         self.networks, self.day = state.networks, max(state.people, default=0)
