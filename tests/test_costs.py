@@ -341,7 +341,7 @@ async def test_a_page_is_made_once_and_says_its_own_time(
     rendered = page.rendered
 
     async def noted(*args: Any) -> Any:
-        made.append(args[-1])
+        made.append(args[-2])  # the query
         return await rendered(*args)
 
     monkeypatch.setattr(page, "rendered", noted)

@@ -141,12 +141,13 @@ def test_nothing_moves_while_it_loads_and_is_used(
 
 @pytest.mark.parametrize(
     ("locale", "written"),
-    [("de-DE", "1.234.567"), ("en-GB", "1,234,567"), ("fr-FR", "1\u202f234\u202f567")],
+    [("de-DE", "1.234.567"), ("en-GB", "1,234,567"), ("en-IN", "12,34,567"), ("fr-FR", "1,234,567")],
 )
 def test_numbers_are_written_as_their_reader_writes_them(
     browser: Browser, app: App, locale: str, written: str
 ) -> None:
-    """The separator of thousands is the locale's."""
+    """The separators are the locale's; a page does not mix two languages, so they are English where
+    it does not speak the reader's."""
     with opened(browser, app.url, locale=locale) as page:
         page.evaluate("""() => { hashtagPulse.list = () => {};
             hashtagPulse.table.update([{tag: 'science', total: 1234567, rate: 1, posts: 1, before: 1}]) }""")

@@ -137,6 +137,7 @@ def test_a_screen_on_a_wall(app: App, chromium: str, tmp_path: Path) -> None:
     """The command itself, with a browser that has no screen and says what it shows."""
     browser = tmp_path / "chromium"
     options = f"--headless=new --no-sandbox --user-data-dir={tmp_path}/profile --dump-dom"
+    options += " --virtual-time-budget=5000"  # it is a wall once all is loaded
     browser.write_text(f'#!/bin/sh\nexec {chromium} {options} "$@"\n')
     browser.chmod(0o755)
     command = block("sh", "--kiosk", app)
