@@ -146,6 +146,9 @@ def test_focus_can_be_seen(page: Page) -> None:
         assert outline == "solid", page.evaluate("() => document.activeElement.outerHTML")
 
 
+AS_WIDE = "() => document.querySelector('.list').offsetWidth === document.querySelector('.chart').offsetWidth"
+
+
 def test_wall_has_big_type_no_controls_and_stays_awake(browser: Browser, app: App) -> None:
     """?wall: only chart and table, a wake lock while it is visible; Escape leaves it."""
     context = browser.new_context(viewport={"width": 1600, "height": 900})
@@ -167,6 +170,7 @@ def test_wall_has_big_type_no_controls_and_stays_awake(browser: Browser, app: Ap
     assert big > 28
     fits = "() => document.documentElement.scrollHeight <= innerHeight"
     assert page.evaluate(fits)
+    assert page.evaluate(AS_WIDE)
     page.keyboard.press("Escape")
     assert page.locator(".controls").is_visible()
     assert page.evaluate(size) < big

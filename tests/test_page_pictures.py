@@ -58,6 +58,10 @@ def test_picture(
         page.wait_for_function(
             "() => hashtagPulse.chart.valueAt('science', hashtagPulse.chart.edge)"
         )
+        if page.locator("#board").is_visible():
+            page.get_by_role("button", name="Most used").click()
+            page.wait_for_function("() => document.querySelectorAll('#board li').length > 2")
+            page.wait_for_function("() => document.querySelectorAll('#posts li').length")
         path = ROOT / name if KEEP or not (ROOT / name).exists() else tmp_path / "picture.png"
         page.screenshot(path=path)
         ratio = page.evaluate("() => devicePixelRatio")

@@ -141,7 +141,12 @@ def test_nothing_moves_while_it_loads_and_is_used(
 
 @pytest.mark.parametrize(
     ("locale", "written"),
-    [("de-DE", "1.234.567"), ("en-GB", "1,234,567"), ("en-IN", "12,34,567"), ("fr-FR", "1,234,567")],
+    [
+        ("de-DE", "1.234.567"),
+        ("en-GB", "1,234,567"),
+        ("en-IN", "12,34,567"),
+        ("fr-FR", "1,234,567"),
+    ],
 )
 def test_numbers_are_written_as_their_reader_writes_them(
     browser: Browser, app: App, locale: str, written: str

@@ -29,9 +29,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
         ("", 1334, 896),
         ("?wall", 390, 844),
         ("?wall", 820, 1180),
+        ("?wall", 1600, 900),
         ("embed", 320, 700),
         ("embed", 600, 600),
         ("embed", 800, 600),
+        ("embed", 1400, 700),
     ],
 )
 def test_names_and_totals_are_read_whole(
