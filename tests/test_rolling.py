@@ -16,7 +16,6 @@ from judge import Judge, Ledger
 from served import Site, Writer
 from servers import App, Event, RedisServer, events_of, eventually, free_port, viewing
 
-from app.process import beside
 from app.store.keys import SCHEMA, STATE
 from app.store.store import Store, StoreLost
 
@@ -91,15 +90,17 @@ def webs(
 @asynccontextmanager
 async def ticking(store: Store) -> AsyncIterator[Writer]:
     """A post in each tick, so that who misses one has too few."""
-    writer = await Writer(store).open()
+    writer, ended = await Writer(store).open(), asyncio.Event()
 
     async def tick() -> None:
-        while True:
+        while not ended.is_set():  # one that is cancelled half way would leave its connection open
             await writer.commit({"science": 1})
             await asyncio.sleep(TICK_SECONDS)
 
-    async with beside(tick(), "the ticks"):
+    async with asyncio.TaskGroup() as group:
+        group.create_task(tick())
         yield writer
+        ended.set()
 
 
 @asynccontextmanager
