@@ -81,7 +81,11 @@ def test_units_are_in_order_and_safe(tmp_path: Path, unit: str) -> None:
 
 def test_a_hang_up_ends_it_in_good_order(start_app: Callable[..., App]) -> None:
     """As SIGTERM does, of which it is tested how soon; its viewers are told when to come back."""
-    app = start_app().started()
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
+    try:
+        app = start_app().started()
+    finally:
+        signal.signal(signal.SIGHUP, before)
     viewer = Viewer(app.port)
     wait_until(lambda: b"event: counts" in viewer.received, "it has totals")
     end_cleanly(app, signal.SIGHUP, seconds=10)
