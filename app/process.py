@@ -94,6 +94,13 @@ async def end_of(task: "asyncio.Task[Any]") -> None:
         await asyncio.wait([task], timeout=CANCEL_SECONDS)
 
 
+def end_if_cancelled() -> None:
+    """After a call of Redis: before Python 3.12 the wait_for inside may have swallowed a cancel
+    (python/cpython#86296). Raises CancelledError for the task that runs."""
+    if (this := asyncio.current_task()) and this.cancelling():
+        raise asyncio.CancelledError
+
+
 def birth() -> str:
     """Where and when this process began: "boot.namespace.moment", by which another process with
     its number is not taken for it; "" where the system does not tell (macOS).

@@ -72,6 +72,13 @@ def redis_server(tmp_path: Path, ending: ExitStack) -> RedisServer:
     return ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
 
 
+@pytest.fixture(scope="module")
+def file_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One for all tests of a file."""
+    with RedisServer(find_server(), tmp_path_factory.mktemp("redis")) as started:
+        yield started
+
+
 @pytest.fixture
 async def store(redis_server: RedisServer) -> AsyncIterator[Store]:
     redis = connect(redis_server.url)

@@ -15,7 +15,6 @@ from ticking import Ticking
 from yesterday import remember, run
 
 from app.store import keys
-from app.store.embedded import find_server
 from app.store.store import connect
 
 RISING = [
@@ -44,13 +43,7 @@ async def write(url: str, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with RedisServer(find_server(), tmp_path_factory.mktemp("redis")) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def web(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+def web(file_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
     """A web process, an ingester that counts, and a board as if it had made one."""
     folder = tmp_path_factory.mktemp("board")
     used = [
@@ -59,10 +52,10 @@ def web(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     ]
     board = {"at": 2, "since": 1, "rising": [listed(*each) for each in RISING], "used": used}
     with ExitStack() as ending:
-        remember(redis.url, ["science", "football"], 200)
-        run(write(redis.url, json.dumps(board)))
-        ending.enter_context(Ticking(redis.url))
-        settings = {"REDIS_URL": redis.url, "HASHTAGS": "science,football"}
+        remember(file_redis.url, ["science", "football"], 200)
+        run(write(file_redis.url, json.dumps(board)))
+        ending.enter_context(Ticking(file_redis.url))
+        settings = {"REDIS_URL": file_redis.url, "HASHTAGS": "science,football"}
         web = App(folder, "web", port=free_port(), **settings)
         yield ending.enter_context(web).started()
 
@@ -148,10 +141,14 @@ def test_what_is_left_out_is_said(page: Page) -> None:
     assert about.inner_text() == "Nothing to see here just now."
 
 
-def test_what_came_with_a_hashtag_is_listed(page: Page, redis: RedisServer) -> None:
+def test_what_came_with_a_hashtag_is_listed(page: Page, file_redis: RedisServer) -> None:
     """Of the one that was added last, and of another one as soon as that is added."""
-    run(lately(redis.url, "football", ("goal", "Goal", 31, 12.4), ("science", "Science", 8, 1.2)))
-    run(lately(redis.url, "eclipse", ("moon", "moon", 9, 30.0)))
+    run(
+        lately(
+            file_redis.url, "football", ("goal", "Goal", 31, 12.4), ("science", "Science", 8, 1.2)
+        )
+    )
+    run(lately(file_redis.url, "eclipse", ("moon", "moon", 9, 30.0)))
     page.get_by_role("button", name="With #\u2068football").click()
     until_listed(page, "#Goal", "#Science")
     row = page.locator("#board li")

@@ -12,7 +12,7 @@ from servers import RedisServer, free_port
 from app.settings import SettingsError, read, showable
 from app.store.connection import connect
 from app.store.embedded import find_server, named
-from app.store.places import Place, Told, cluster_told
+from app.store.places import Claim, Place, cluster_claim
 from app.store.store import Store, StoreLost
 
 
@@ -88,9 +88,9 @@ NODES = {
 
 def test_the_nodes_of_a_cluster() -> None:
     """Who has the slot of our keys, by its address or its name, and who would have it next."""
-    told = cluster_told(NODES, "asked", by_name=False)
-    assert told == Told(7, ("10.0.0.1", 6379), (("10.0.0.1", 6379), ("asked", 6380)))
-    assert cluster_told(NODES, "asked", by_name=True).primary == ("one.example", 6379)
+    told = cluster_claim(NODES, "asked", by_name=False)
+    assert told == Claim(7, ("10.0.0.1", 6379), (("10.0.0.1", 6379), ("asked", 6380)))
+    assert cluster_claim(NODES, "asked", by_name=True).primary == ("one.example", 6379)
 
 
 @pytest.fixture
@@ -111,11 +111,11 @@ async def test_the_newest_answer_is_believed(answers: dict[int, Any]) -> None:
     asked = place("redis+sentinel://h:1,h:2,h:3/pulse")
     with pytest.raises(ConnectionError, match="no Sentinel says where pulse is: it is away"):
         await asked.find()
-    answers |= {1: Told(3, ("old", 1)), 2: Told(4, ("new", 2), (("new", 4),))}
+    answers |= {1: Claim(3, ("old", 1)), 2: Claim(4, ("new", 2), (("new", 4),))}
     assert await asked.find() == ("new", 2)
     answers.clear()
     assert await asked.find() == ("new", 2)
-    answers[4] = Told(5, ("newer", 3))
+    answers[4] = Claim(5, ("newer", 3))
     assert await asked.find() == ("newer", 3)
     answers.clear()
     asked.doubt()
@@ -152,11 +152,11 @@ def both(tmp_path: Path, ending: ExitStack) -> list[RedisServer]:
 async def test_a_connection_follows(answers: dict[int, Any], both: list[RedisServer]) -> None:
     """One that was opened to the old primary is opened anew once that refuses to write."""
     old, new = both
-    answers[1] = Told(1, ("127.0.0.1", old.port))
+    answers[1] = Claim(1, ("127.0.0.1", old.port))
     redis = connect("redis+sentinel://h:1/pulse")
     store = Store(redis)
     assert await store.take_lease("a", 60)
-    answers[1] = Told(2, ("127.0.0.1", new.port))
+    answers[1] = Claim(2, ("127.0.0.1", new.port))
     assert await store.writer() == "a"
     async with asking(old.port) as server:
         await server.config_set("min-replicas-to-write", "1")
@@ -165,7 +165,7 @@ async def test_a_connection_follows(answers: dict[int, Any], both: list[RedisSer
     assert await store.take_lease("b", 60)
     async with asking(new.port) as server:
         await server.execute_command("REPLICAOF", "127.0.0.1", old.port)
-    answers[1] = Told(3, ("127.0.0.1", old.port))
+    answers[1] = Claim(3, ("127.0.0.1", old.port))
     with pytest.raises(StoreLost, match=r"^Redis: what was the primary is a replica now.$"):
         await store.take_lease("c", 60)
     assert await store.writer() == "a"
@@ -174,12 +174,12 @@ async def test_a_connection_follows(answers: dict[int, Any], both: list[RedisSer
 
 async def test_a_subscription_follows(answers: dict[int, Any], both: list[RedisServer]) -> None:
     """Where no tick comes any more it is asked whether the primary is elsewhere by now."""
-    answers[1] = Told(1, ("127.0.0.1", both[0].port))
+    answers[1] = Claim(1, ("127.0.0.1", both[0].port))
     redis = connect("redis+sentinel://h:1/pulse")
     async with aclosing(Store(redis).follow("", 0.05)) as ticks:  # type: ignore[type-var]
         for _ in range(3):
             assert await anext(ticks) is None
-        answers[1] = Told(2, ("127.0.0.1", both[1].port))
+        answers[1] = Claim(2, ("127.0.0.1", both[1].port))
         with pytest.raises(StoreLost, match=r"^Redis: its primary is another one now.$"):
             await anext(ticks)
     await redis.aclose()

@@ -26,6 +26,7 @@ from app.ingest.writer import Writer
 from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
 from app.metrics import Durations, Value
 from app.pace import Pace
+from app.process import end_if_cancelled
 from app.retry import Backoff
 from app.sources import Source, SourceLost
 from app.store import keys
@@ -185,8 +186,7 @@ class Ingester:
             await self.delivery.run(self.present.alerts, self.clock.now)
 
     async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
-        loop, this = asyncio.get_running_loop(), asyncio.current_task()
-        assert this
+        loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
             due = max(due + self.pace.lasts, loop.time())
@@ -196,8 +196,7 @@ class Ingester:
                 self.figures.commits.add(took)
                 if news := self.pace.took(took):
                     log.warning("%s", news)
-            if this.cancelling():  # Python 3.11 can lose a cancel while redis-py writes
-                raise asyncio.CancelledError
+            end_if_cancelled()
 
     async def until(self, due: float) -> float:
         """Wait until then, or until sources wait for us and all is well; when that was."""

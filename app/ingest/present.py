@@ -7,6 +7,7 @@ from contextlib import suppress
 from app.ingest.alerts import AlertMaker
 from app.ingest.board import BoardMaker
 from app.ingest.together import Together
+from app.process import end_if_cancelled
 from app.retry import Backoff
 from app.store.posts import StoredPost
 from app.store.state import Write
@@ -68,9 +69,3 @@ class Present:
         """This is in Redis now."""
         for write in writes:
             self.alerts.wrote(write)
-
-
-def end_if_cancelled() -> None:
-    """Python 3.11 can lose a cancel while redis-py reads or writes."""
-    if (this := asyncio.current_task()) and this.cancelling():
-        raise asyncio.CancelledError

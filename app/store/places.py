@@ -31,7 +31,7 @@ OF_SENTINELS = ("sentinel_username", "sentinel_password")
 
 
 @dataclass(frozen=True)
-class Told:
+class Claim:
     """What one of them says."""
 
     epoch: int
@@ -73,8 +73,8 @@ class Place:
         """Where it is now. Raises ConnectionError where nobody knows, and nobody ever did."""
         asked = list(dict.fromkeys([*self.named, *self.others]))[:MOST_ASKED]
         answers = await asyncio.gather(*map(self.ask, asked))
-        if told := [each for each in answers if isinstance(each, Told)]:
-            newest = max(told, key=lambda each: each.epoch)
+        if claims := [each for each in answers if isinstance(each, Claim)]:
+            newest = max(claims, key=lambda each: each.epoch)
             self.found, self.others = newest.primary, newest.others
         elif self.found is None:
             who = "node of its cluster says where our keys are"
@@ -83,7 +83,7 @@ class Place:
             raise ConnectionError(f"no {who}: {answers[0]}")
         return self.found
 
-    async def ask(self, address: Address) -> Told | str:
+    async def ask(self, address: Address) -> Claim | str:
         """What this one says; as a text, why it says nothing."""
         redis = self.open_url(f"{self.scheme}://{self.user}{url_host(*address)}")
         try:
@@ -91,7 +91,7 @@ class Place:
                 if self.kind == "sentinel":
                     return await ask_sentinel(redis, self.name)
                 nodes: Any = await redis.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
-                return cluster_told(nodes, address[0], by_name=self.scheme == "rediss")
+                return cluster_claim(nodes, address[0], by_name=self.scheme == "rediss")
         except (RedisError, OSError, TimeoutError) as error:
             return str(error).rstrip(".") or "it does not answer"
         finally:
@@ -102,7 +102,7 @@ class Place:
         self.found = None
 
 
-async def ask_sentinel(redis: Redis, name: str) -> Told:
+async def ask_sentinel(redis: Redis, name: str) -> Claim:
     """What a Sentinel says. In the midst of a failover its SENTINEL MASTER has the old address."""
     ask: Any = redis.execute_command
     about = await ask("SENTINEL MASTER", name)
@@ -110,10 +110,10 @@ async def ask_sentinel(redis: Redis, name: str) -> Told:
     if found is None:
         raise RedisError("it has forgotten it")
     host, port = found
-    return Told(int(about["config-epoch"]), (host.decode(), int(port)))
+    return Claim(int(about["config-epoch"]), (host.decode(), int(port)))
 
 
-def cluster_told(nodes: Mapping[str, Mapping[str, Any]], asked: str, by_name: bool) -> Told:
+def cluster_claim(nodes: Mapping[str, Mapping[str, Any]], asked: str, by_name: bool) -> Claim:
     """What the nodes of a cluster, as redis-py reads CLUSTER NODES, say of the slot of our keys.
 
     asked: the host that said so, which may not know its own address. by_name: whether hosts are
@@ -129,7 +129,7 @@ def cluster_told(nodes: Mapping[str, Mapping[str, Any]], asked: str, by_name: bo
     if owner is None:
         raise RedisError("nobody has the slot of our keys")
     others = [addresses[t] for t, n in nodes.items() if n["master_id"] == owner["node_id"]]
-    return Told(int(owner["epoch"]), at, (at, *others))
+    return Claim(int(owner["epoch"]), at, (at, *others))
 
 
 def address_of(url: str, usual: int) -> Address:

@@ -23,7 +23,7 @@ from app.web.figures import add_metrics, figures
 from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
 from app.web.openapi import add_description
-from app.web.page import add_page
+from app.web.page import Folder, add_page
 from app.web.posts import add_posts
 from app.web.taken import Taken
 from app.web.takeover import Takeover
@@ -68,9 +68,10 @@ def create_app(
 
 def add_answers(app: Quart, settings: Settings, feed: Feed) -> None:
     """All that can be asked, but for the figures."""
-    add_page(app, settings)
-    add_badge(app, settings, feed)
-    add_embeds(app, settings, feed)
+    folder = Folder()
+    add_page(app, settings, folder)
+    add_badge(app, settings, feed, folder)
+    add_embeds(app, settings, feed, folder)
     add_events(app, settings, feed)
     add_api(app, settings, feed)
     add_posts(app, settings, feed)

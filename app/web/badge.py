@@ -5,7 +5,7 @@ import re
 from html import escape
 from unicodedata import combining, east_asian_width
 
-from quart import Quart, Response, request
+from quart import Quart, Response
 
 from app.hashtags import MARKS
 from app.messages import added_up
@@ -33,8 +33,8 @@ NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 LEFT, RIGHT, SILENT = "#555", "#0072b2", "#6a6a6a"
 
 
-def add_badge(app: Quart, settings: Settings, feed: Feed) -> None:
-    kept, folder = Kept(), Folder()
+def add_badge(app: Quart, settings: Settings, feed: Feed, folder: Folder) -> None:
+    kept = Kept()
 
     @app.get("/badge/<name>.svg")
     async def badge(name: str) -> Response:
@@ -46,18 +46,10 @@ def add_badge(app: Quart, settings: Settings, feed: Feed) -> None:
             picture = svg(f"{MARKS[0]}{cut(feed.name_of(tag))}", text, is_live(feed))
             return await packed("image/svg+xml; charset=utf-8", picture.encode())
 
-        return sent(await kept.get(tag, lambda: feed.time() // MOMENT, make))
-
-
-def sent(body: Body) -> Response:
-    """The picture; or that it is still the same."""
-    mark = hashlib.sha256(body.plain).hexdigest()[:16]
-    response = respond_with(body, CACHING)
-    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # it is for others' pages
-    response.set_etag(mark, weak=True)
-    if request.if_none_match.contains_weak(mark):
-        return Response(b"", 304, headers=response.headers)
-    return response
+        body = await kept.get(tag, lambda: feed.time() // MOMENT, make)
+        response = respond_with(body, CACHING, hashlib.sha256(body.plain).hexdigest()[:16])
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"  # it is for others' pages
+        return response
 
 
 async def said(feed: Feed, tag: str, texts: dict[str, str]) -> str:

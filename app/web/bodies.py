@@ -34,13 +34,17 @@ async def packed(type: str, plain: bytes) -> Body:
     return Body(type, plain, gzip.compress(plain, 5, mtime=0))
 
 
-def respond_with(body: Body, caching: str) -> Response:
-    """The form that the client takes."""
-    headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
-    if not accepts_gzip():
-        return Response(body.plain, content_type=body.type, headers=headers)
-    headers["Content-Encoding"] = "gzip"
-    return Response(body.gzipped, content_type=body.type, headers=headers)
+def respond_with(body: Body, caching: str, mark: str = "") -> Response:
+    """The form that the client takes. mark: of the content; who has it already is told so."""
+    headers, data = {"Cache-Control": caching, "Vary": "Accept-Encoding"}, body.plain
+    if accepts_gzip():
+        headers["Content-Encoding"], data = "gzip", body.gzipped
+    response = Response(data, content_type=body.type, headers=headers)
+    if mark:
+        response.set_etag(mark, weak=True)
+        if request.if_none_match.contains_weak(mark):
+            return Response(b"", 304, headers=response.headers)
+    return response
 
 
 def accepts_gzip() -> bool:

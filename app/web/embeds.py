@@ -25,9 +25,7 @@ LONGEST_URL, MOST_PARTS = 4000, 20
 """Characters of an address that is asked about, and parts of its query."""
 
 
-def add_embeds(app: Quart, settings: Settings, feed: Feed) -> None:
-    folder = Folder()
-
+def add_embeds(app: Quart, settings: Settings, feed: Feed, folder: Folder) -> None:
     @app.get("/embed/board")
     async def framed_board() -> Response:
         newest = folder.newest()

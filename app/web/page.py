@@ -109,7 +109,7 @@ class Folder:
         return self.found
 
 
-def add_page(app: Quart, settings: Settings) -> None:
+def add_page(app: Quart, settings: Settings, folder: Folder) -> None:
     """Serve the page, its frame for other sites, and what both load."""
     folder = Folder()
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # escaped, most languages are longer
@@ -128,7 +128,11 @@ def add_page(app: Quart, settings: Settings) -> None:
         asked, _, rest = name.rpartition("/")
         if rest not in newest.files:
             abort(404)
-        response = sent(newest.files[rest], FOR_EVER if asked == newest.name else "no-cache")
+        file = newest.files[rest]
+        if asked == newest.name:  # nobody will ask whether it is still the same
+            response = respond_with(file.body, FOR_EVER)
+        else:
+            response = respond_with(file.body, "no-cache", file.mark)
         if rest == "hub.js":  # it runs beside all pages
             response.headers["Content-Security-Policy"] = WORKER_POLICY
         return response
@@ -235,17 +239,6 @@ def address(settings: Settings) -> str:
     host = request.headers.get("X-Forwarded-Host", request.host).partition(",")[0]
     prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
     return f"{scheme}://{host}{prefix}/"
-
-
-def sent(file: File, caching: str) -> Response:
-    """The file; or that it is still the same."""
-    response = respond_with(file.body, caching)
-    if caching == FOR_EVER:
-        return response  # nobody will ask whether it is still the same
-    response.set_etag(file.mark, weak=True)
-    if request.if_none_match.contains_weak(file.mark):
-        return Response(b"", 304, headers=response.headers)
-    return response
 
 
 async def compressed(response: Response) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from app.messages import UNKNOWN_PEOPLE, BySource, DayPeople
+from app.process import end_if_cancelled
 from app.store import keys
 from app.store.state import State
 from app.store.store import Store, StoreLost, Values
@@ -120,10 +121,7 @@ class SharedReads:
                 self.close(batch)
                 await self.read(list(batch.tags))
             batch.is_read = True
-            task = asyncio.current_task()
-            if task and task.cancelling():
-                # before Python 3.12 the wait_for of redis-py may swallow it (python/cpython#86296)
-                raise asyncio.CancelledError
+            end_if_cancelled()
         except StoreLost as lost:
             batch.lost = lost
         finally:

@@ -7,12 +7,12 @@ goes on, as far as the ceiling was known to allow: a network that cannot go back
 to be left for that.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from app.process import end_if_cancelled
 from app.sources import SourceLost
 from app.store.store import Store, StoreLost
 
@@ -90,8 +90,7 @@ class Budget:
         else:
             self.paid, self.ask_again = min(self.read + ahead, self.most), float("inf")
         finally:
-            if (this := asyncio.current_task()) and this.cancelling():
-                raise asyncio.CancelledError  # Python 3.11 can lose it while redis-py writes
+            end_if_cancelled()
         if self.read >= self.most:
             read = f"{self.ceiling:,} posts read today, about ${self.ceiling * self.price:,.2f}"
             log.warning("%s: budget reached, %s", self.source, read)
