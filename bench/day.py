@@ -18,10 +18,12 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from random import Random
 
+from msgspec.json import encode
+
 from app.ingest.clock import RedisClock
 from app.ingest.counter import Cut
 from app.messages import MINUTE
-from app.store.keys import LOG_SECONDS
+from app.store import keys
 from app.store.store import Store
 from bench.ticks import NETWORK, TICK_SECONDS, WRITER, Ticks, authors_of
 
@@ -29,7 +31,7 @@ DISCOUNT, CONCENTRATION = 0.8, 10
 USES_A_POST = 0.3
 POSTS_A_SECOND = 60
 DAY_MINUTES = 1440
-LOG_MINUTES = LOG_SECONDS // 60
+LOG_MINUTES = keys.LOG_SECONDS // 60
 
 CONSONANTS, VOWELS = "bcdfghjklmnprstvwxyz", "aeiou"
 SYLLABLES = [consonant + vowel for consonant in CONSONANTS for vowel in VOWELS]
@@ -113,7 +115,16 @@ async def fill(
         ticks.writer.popular.due = 0 if clock.date == end else inf
         await ticks.write(cut_of(clock.date // MINUTE, uses, stream, is_logged), seconds)
     await store.give_lease(WRITER)
+    await say_once(store, ticks, end - minutes * MINUTE)
     return stream
+
+
+async def say_once(store: Store, ticks: Ticks, begin: int) -> None:
+    """What the network was doing, as it is stored where nothing changed all day: one entry, of the
+    time when that began. A log that begins anew with each commit has one each, by Redis's clock."""
+    entry = {"sources": encode(ticks.sources).decode()}
+    await store.redis.delete(keys.STATES)
+    await store.redis.xadd(keys.STATES, entry, id=f"{begin}-0")
 
 
 def moments(end: int, minutes: int) -> Iterator[tuple[int, float]]:
