@@ -17,8 +17,9 @@ from msgspec.structs import replace
 from yesterday import fields_of, write
 
 from app.ingest import board as module
-from app.ingest.board import BoardMaker, Standing, Usual, best, score_of, usual_of
+from app.ingest.board import BoardMaker, Standing, Usual, best, most_of_one, score_of, usual_of
 from app.ingest.ingester import Ingester
+from app.ingest.lately import NOBODY
 from app.messages import HOUR, MINUTE, Post
 from app.settings import read
 from app.sources.demo import Demo
@@ -211,6 +212,11 @@ def test_those_of_one_author_take_nobodys_place() -> None:
     assert [n for n in ranks if n % 3 == 0] == list(range(99, 39, -3))
     assert ranks[:20] == list(range(99, 79, -1))
     assert all(n % 3 == 0 for n in ranks[20:])
+
+
+def test_those_who_are_not_known_are_no_one_author() -> None:
+    assert most_of_one({NOBODY: 900, 1: 20, 2: 30}) == most_of_one({1: 20, 2: 30}) == 30
+    assert most_of_one({NOBODY: 900}) == most_of_one({}) == 0
 
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

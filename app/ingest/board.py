@@ -1,7 +1,7 @@
 """The board: which hashtags are rising, and which are most used, in the last ten minutes."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from heapq import nlargest
@@ -16,7 +16,7 @@ from app.store import keys
 from app.store.state import Write
 from app.store.store import Store
 
-LISTED = 20
+LISTED, MOSTLY_ENOUGH = 20, 50
 RISING, UNUSUAL = 6.0, 4.0
 """Likely once in a million, and once in ten thousand (alerts.py), as powers of ten."""
 HALVES = 30 * MINUTE
@@ -121,13 +121,14 @@ class BoardMaker:
     async def learn(self, store: Store, networks: Sequence[str], now: int) -> None:
         """What is usual of those of which that is not known yet, or of another hour."""
         # only when its first minute is over, Redis is sure to know that an hour is counted
-        hour, crowded = keys.hour_of(now - MINUTE), self.lately.crowded.keys()
-        for tag in self.usual.keys() - crowded:
+        hour, crowded = keys.hour_of(now - MINUTE), self.lately.crowded
+        for tag in [tag for tag in self.usual if tag not in crowded]:
             del self.usual[tag]
         if hour != self.hour:
             self.hour, self.stale = hour, set(self.usual)
-        self.stale &= crowded
-        if wanted := list(islice(chain(crowded - self.usual.keys(), self.stale), READ_AT_ONCE)):
+        self.stale &= crowded.keys()
+        new = (tag for tag in crowded if tag not in self.usual)
+        if wanted := list(islice(chain(new, self.stale), READ_AT_ONCE)):
             found = await read_hours(store, wanted, [hour], keys.hour_of(now), networks)
             for tag, sources in found.items():
                 self.usual[tag] = usual_of(usual_at(hour, sources.values()))
@@ -149,7 +150,7 @@ class BoardMaker:
     def most_used(self, now: int) -> list[Standing]:
         """Those of the most people."""
         crowded = self.lately.crowded
-        return self.first(sorted(crowded, key=crowded.__getitem__, reverse=True), crowded, now)
+        return self.first(highest_first(crowded), crowded, now)
 
     def first(self, ranked: Iterable[str], values: Mapping[str, float], now: int) -> list[Standing]:
         """The first of these, in their order, until there are enough that are not of one;
@@ -181,15 +182,14 @@ class BoardMaker:
     def standing(self, tag: str, now: int) -> Standing:
         authors, hosts = self.lately.tags.get(tag, {}), self.lately.hosts.get(tag, {})
         usual, number = self.usual.get(tag, UNKNOWN).posts, people(authors)
-        posts = max(1, sum(authors.values()))
-        busiest = max((n for author, n in authors.items() if author != NOBODY), default=0)
+        posts, busiest = sum(authors.values()), most_of_one(authors)
         linked = max(hosts.values(), default=0)
         return Standing(
             tag=tag,
-            posts=sum(authors.values()),
+            posts=posts,
             people=number,
-            busiest_author=busiest / posts,
-            busiest_link=linked / posts,
+            busiest_author=busiest / max(1, posts),
+            busiest_link=linked / max(1, posts),
             usual=usual,
             score=score_of(number, usual),
             rank=self.left(tag, now),
@@ -209,6 +209,20 @@ class BoardMaker:
             "busiest_author": round(standing.busiest_author, 3),
             "busiest_link": round(standing.busiest_link, 3),
         }
+
+
+def highest_first(values: Mapping[str, int]) -> Iterator[str]:
+    """The keys, that of the highest value first. Mostly a few are enough, so that thousands need
+    not be put in order."""
+    yield from nlargest(MOSTLY_ENOUGH, values, key=values.__getitem__)
+    yield from sorted(values, key=values.__getitem__, reverse=True)[MOSTLY_ENOUGH:]
+
+
+def most_of_one(authors: Mapping[int, int]) -> int:
+    """Posts of the busiest author. A hashtag may have thousands, and most often all are known."""
+    if NOBODY in authors:
+        return max((n for author, n in authors.items() if author != NOBODY), default=0)
+    return max(authors.values(), default=0)
 
 
 def best(
