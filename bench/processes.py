@@ -62,6 +62,8 @@ class Program:
         def does() -> bool:
             if self.popen.poll() is not None:
                 raise self.ended()
+            if not is_taken(port):  # the lists below are long where thousands have just left
+                return False
             own = {file for pid in family(self.pid) for file in open_files(pid)}
             return len(listeners(port) & own) >= sockets
 
@@ -114,6 +116,12 @@ class Answering(Program):
 
 LISTENS, TIME_WAIT = "0A", "06"
 """States of a socket in /proc/net/tcp; one in the second is nobody's."""
+
+
+def is_taken(port: int) -> bool:
+    """Whether anybody listens there."""
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
 def listeners(port: int) -> set[str]:
