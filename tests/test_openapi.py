@@ -144,6 +144,7 @@ async def fill(site: Site) -> None:
     await site.hears()
 
 
+AGO = int(time.time() * 1000) - 3 * HOUR
 ASKED = {
     "Counts": ["/api/counts?tags=science,never", "/api/counts?by=source"],
     "History": [
@@ -151,7 +152,7 @@ ASKED = {
         for span, more in product(
             ("15m", "1h", "24h", "7d", "30d"), ("", "&by=source", "&band=1")
         )
-    ],
+    ] + [f"/api/history?from={AGO}&to={AGO + HOUR}{more}" for more in ("", "&by=source", "&band=1")],
     "Posts": ["/api/posts?tags=science", "/api/posts?tags=never"],
     "Board": ["/api/board", "/api/board?all=1"],
     "Completion": ["/api/hashtags?q=sci", "/api/hashtags?q=never"],

@@ -69,6 +69,16 @@ class HashtagPast:
     lost: Spans
     """When it was counted, but is not kept."""
 
+    def until(self, end: int) -> "HashtagPast":
+        """Without the changes at that time and after it."""
+        return HashtagPast(
+            {
+                name: Running(of.before, [each for each in of.changes if each[0] < end], of.counted)
+                for name, of in self.sources.items()
+            },
+            self.lost,
+        )
+
 
 async def read_past(
     store: Store,

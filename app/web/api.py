@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Container, Sequence
 from functools import lru_cache
@@ -22,7 +23,7 @@ from app.web.answers import Refused, check_is_counted, json, respond, selected
 from app.web.band import bands
 from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import Feed
-from app.web.history import RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
+from app.web.history import OLDEST, RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
 from app.web.ticks import Head
 
 log = logging.getLogger(__name__)
@@ -66,14 +67,15 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/api/history")
     async def history() -> Response:
         tags, by_source = selected(request.args, settings, feed)
-        span = one_of("range", *RANGES)
+        span, between = one_of("range", *RANGES), asked_time(feed.time())
         form = one_of("format", "json", "csv")
         has_band = one_of("band", "0", "1") == "1"
         if has_band and form == "csv":
             raise Refused(400, "band=1 is for format=json: a table has no place for it.")
 
         async def make() -> Body:
-            grid = Grid.of(span, feed.time())
+            now = feed.time()
+            grid = Grid.between(*between, now) if between else Grid.of(span, now)
             told = await past(feed, settings, tags, grid, by_source)
             if has_band:
                 store = opened(feed)
@@ -82,7 +84,8 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
                 return await packed("text/csv; charset=utf-8", await as_csv(told))
             return await packed("application/json; charset=utf-8", await as_json(told))
 
-        body = await kept.get((tags, by_source, span, form, has_band), lambda: moment(feed), make)
+        asked = tags, by_source, span, between, form, has_band
+        body = await kept.get(asked, lambda: moment(feed), make)
         return respond_with(body, "no-store")
 
 
@@ -147,6 +150,23 @@ def one_of(name: str, *words: str) -> str:
     return found
 
 
+def asked_time(now: int) -> tuple[int, int] | None:
+    """The time of the past that a query asks for, in place of a range."""
+    words = [request.args.get(name, "") for name in ("from", "to")]
+    if not any(words):
+        return None
+    if "range" in request.args:
+        raise Refused(400, "Either range, or from and to.")
+    if not all(re.fullmatch("[0-9]{1,15}", word) for word in words):
+        raise Refused(400, "from and to: expected two times, in milliseconds since 1970.")
+    begin, until = map(int, words)
+    if not begin < min(until, now):
+        raise Refused(400, "from is not before to, or not in the past.")
+    if begin < now - OLDEST:
+        raise Refused(400, f"from: nothing is kept for more than {keys.DAY_DAYS} days.")
+    return begin, until
+
+
 def opened(feed: Feed) -> Store:
     if not feed.store:
         raise Refused(503, feed.why_not_ready())
@@ -183,12 +203,14 @@ async def past(
         tags,
         grid.begin,
         grid.now,
-        by_hours=grid.span == "30d",
+        by_hours=grid.by_hours,
         networks=await feed.networks(store),
         newest=sources,
         tracked=settings.hashtags,
         step=grid.step,
     )
+    if not grid.span:
+        pasts = {tag: of.until(grid.end) for tag, of in pasts.items()}
     return await long_answer(grid, pasts, seen, sources, by_source)
 
 

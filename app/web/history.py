@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from app.messages import HOUR, MINUTE, BySource, SourceState
+from app.messages import DAY, HOUR, MINUTE, BySource, SourceState
+from app.store.keys import DAY_DAYS, KEPT_HOURS
 from app.store.past import HashtagPast, Running
 from app.store.source_log import SourceLog
 from app.store.spans import Spans, joined, without
@@ -40,6 +41,8 @@ RANGES = {
     "30d": (30 * 86_400, HOUR),
 }
 """Seconds, and of how many milliseconds a step is a multiple."""
+OLDEST = DAY_DAYS * DAY
+"""Milliseconds: of nothing before is anything kept."""
 
 
 Points = list[tuple[int, int | None]]
@@ -49,13 +52,21 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Grid:
-    """The steps of a range: whole ones, the last of which has the present moment in it."""
+    """The steps of a range, the last of which has the present moment in it, or of a time of the
+    past: whole ones."""
 
     span: str
+    """Empty for a time of the past."""
     begin: int
+    """Of the first step, milliseconds since 1970."""
     end: int
+    """Of the last step, likewise; it may be in the future."""
     step: int
+    """How long each is, in milliseconds."""
     now: int
+    """Milliseconds since 1970, by Redis's clock."""
+    by_hours: bool = False
+    """Whether hours will do: only they are kept for so long."""
 
     @classmethod
     def of(cls, span: str, now: int) -> "Grid":
@@ -63,7 +74,18 @@ class Grid:
         least = -(-seconds * 1000 // MOST_POINTS)
         step = -(-least // smallest) * smallest
         end = -(-now // step) * step
-        return cls(span, end - -(-seconds * 1000 // step) * step, end, step, now)
+        begin = end - -(-seconds * 1000 // step) * step
+        return cls(span, begin, end, step, now, smallest == HOUR)
+
+    @classmethod
+    def between(cls, begin: int, until: int, now: int) -> "Grid":
+        """All that a time of the past touches; by the minute, where minutes are kept."""
+        by_hours = begin < now - KEPT_HOURS * HOUR
+        smallest = HOUR if by_hours else MINUTE
+        least = -(-(until - begin) // (MOST_POINTS - 2))  # it may touch two more at its ends
+        step = -(-least // smallest) * smallest
+        end = -(-min(until, now) // step) * step
+        return cls("", begin // step * step, end, step, now, by_hours)
 
     @property
     def steps(self) -> range:
@@ -73,7 +95,12 @@ class Grid:
     @cached_property
     def times(self) -> list[int]:
         """Of the points; the last step is not over: its point is of now."""
-        return [*range(self.begin + self.step, self.end, self.step), min(self.end, self.now)]
+        return [*range(self.begin + self.step, self.end, self.step), self.until]
+
+    @property
+    def until(self) -> int:
+        """When it is over, or now."""
+        return min(self.end, self.now)
 
     @property
     def all(self) -> int:
@@ -170,7 +197,7 @@ async def long_answer(
         (at, {name: state for name, state in sources.items() if name in asked})
         for at, sources in told
     ]
-    out = clipped(outages(spells_of(of_asked)), grid.begin, grid.now)
+    out = clipped(outages(spells_of(of_asked)), grid.begin, grid.until)
     began = is_begun(grid, pasts, seen)
     gaps = [
         *out,
@@ -189,7 +216,7 @@ def begin_exactly(gaps: Iterable[Gap], grid: Grid, pasts: Mapping[str, HashtagPa
     first = min((begin for of in of_all for begin, _ in of.counted), default=grid.begin)
     for gap in gaps:
         if gap.get("kind") == "start":
-            gap["to"] = min(max(gap["to"], first), grid.now)
+            gap["to"] = min(max(gap["to"], first), grid.until)
 
 
 async def series_of(lines: Mapping[str, GridLine], by_source: bool) -> dict[str, Any]:
@@ -201,8 +228,7 @@ async def series_of(lines: Mapping[str, GridLine], by_source: bool) -> dict[str,
 
 
 def answer(grid: Grid, series: Mapping[str, Any], gaps: Iterable[Gap]) -> Answer:
-    return {
-        "range": grid.span,
+    return ({"range": grid.span} if grid.span else {}) | {
         "step": grid.step,
         "at": grid.now,
         "series": dict(series),
@@ -226,11 +252,11 @@ def nobody(grid: Grid, lines: Iterable[GridLine], out: Iterable[Gap], has_begun:
     begun = 0 if has_begun else lowest(alive) if alive else len(grid.steps)
     started = grid.begin + begun * grid.step
     dead = grid.runs(grid.all & ~alive)
-    if dead and dead[-1] == (grid.end - grid.step, grid.end):
+    if dead and grid.end >= grid.now and dead[-1] == (grid.end - grid.step, grid.end):
         dead.pop()  # the step that has just begun
     explained = joined((gap["from"], gap["to"]) for gap in out if gap["all"])
     return [
-        gap_of("start" if end <= started else "ingester", begin, min(end, grid.now))
+        gap_of("start" if end <= started else "ingester", begin, min(end, grid.until))
         for begin, end in without(dead, explained)
         if end - begin >= SHORTEST
     ]
