@@ -43,7 +43,7 @@ soak: setup $(VENV)/.test
 		SLOW_CLIENTS=1 FAILOVERS=$${FAILOVERS:-10} \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/test_soak.py tests/test_primaries.py tests/test_hostile_source.py \
-		tests/test_hostile_visitor.py tests/test_slow_clients.py
+		tests/test_hostile_timelines.py tests/test_hostile_visitor.py tests/test_slow_clients.py
 
 proxies: setup $(VENV)/.test
 	@PROXIES=all STREAMS=$${STREAMS:-500} $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \

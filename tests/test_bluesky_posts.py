@@ -77,6 +77,7 @@ HIDDEN: dict[str, dict[str, Any]] = {
     "of a form that nobody knows": {"labels": ["spam"]},
     "asks not to be shown": {"author": {"did": DID, "handle": "h", "labels": [{"val": "!no-unauthenticated"}]}},
     "labels itself": {"record": {"text": "x", "labels": {"values": [{"val": "porn"}]}}},
+    "labels itself as nobody knows": {"record": {"text": "x", "labels": {"$type": "x"}}},
     "somebody else's": {"author": {"did": "did:plc:b", "handle": "h"}},
     "without a text": {"record": {"text": 5}},
     "without a record": {"record": None},

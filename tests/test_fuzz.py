@@ -12,13 +12,14 @@ from x_source import Clock
 
 from app.hashtags import key
 from app.ingest.posts import PostPlaces
-from app.messages import Deletion, Post
+from app.messages import Deletion, Post, Shown
 from app.sources import SourceLost
 from app.sources.bluesky import wire as bluesky
 from app.sources.mastodon import wire as mastodon
 from app.sources.replay import Parser, Replay
 from app.sources.x.stream import X
 from app.texts import LONGEST_NAME, LONGEST_TEXT, web_address
+from app.web.bluesky_posts import Refusal, read_answer
 
 MUTANTS = 100_000
 FOLDERS = {
@@ -69,6 +70,18 @@ FULL: dict[str, list[dict[str, Any]]] = {
     ],
 }
 """Messages with texts, labels, links and names, which the recordings lack."""
+VIEWS: list[dict[str, Any]] = [
+    {
+        "uri": f"at://did:plc:a/app.bsky.feed.post/{n}", "cid": "c", "labels": labels,
+        "author": {"did": "did:plc:a", "handle": "a.example", "displayName": TEXT, "labels": of_author},
+        "record": {"$type": bluesky.COLLECTION, "text": TEXT, "facets": [{"features": FEATURES}], **own},
+    }
+    for n, (labels, of_author, own) in enumerate([
+        ([], [], {}), ([{"val": "spam"}], [], {}), ([], [{"val": "!no-unauthenticated"}], {}),
+        ([], [], {"labels": LABELS}), ([], [], {"embed": RECORD["embed"]}),
+    ])
+]  # fmt: skip
+"""Posts as Bluesky shows them: of five, two without a label."""
 POSTS = PostPlaces()
 DELETIONS: dict[str, Callable[[bytes], Deletion | None]] = {
     "x": lambda line: None,
@@ -165,12 +178,16 @@ def check(post: Post | None) -> None:
         assert name
         assert name == key(spelling)
     assert all(host == host.lower() and 0 < len(host) <= 100 for host in post.domains)
-    if shown := post.shown:
-        assert shown.url == web_address(shown.url) != ""
-        assert len(shown.text) <= LONGEST_TEXT
-        assert max(len(shown.name), len(shown.handle)) <= LONGEST_NAME
+    if post.shown:
+        check_shown(post.shown)
     POSTS.new.clear()
     POSTS.add(post, tuple(post.hashtags), 1, 1)
+
+
+def check_shown(shown: Shown) -> None:
+    assert shown.url == web_address(shown.url) != ""
+    assert len(shown.text) <= LONGEST_TEXT
+    assert max(len(shown.name), len(shown.handle)) <= LONGEST_NAME
 
 
 def check_deletion(line: bytes, network: str) -> bool:
@@ -221,3 +238,34 @@ def test_no_mutant_of_a_problem_breaks_the_live_x(recordings: Path) -> None:
             lost += 1
     assert lost > 100
     assert x.bad > 100
+
+
+def test_no_mutant_of_what_bluesky_shows_shows_more() -> None:
+    """An answer to getPosts: what is shown of it is there, fit to be shown, and has no label."""
+    pool = [json.dumps({"posts": VIEWS[n:] + VIEWS[:n]}).encode() for n in range(len(VIEWS))]
+    truth = read_answer(pool[0])
+    assert sorted(uri[-1] for uri in truth) == ["0", "4"]
+    asked, shown, refused = {view["uri"] for view in VIEWS}, 0, 0
+    for mutant in mutants(pool, MUTANTS, seed=3):
+        try:
+            found = read_answer(mutant)
+        except Refusal:
+            refused += 1
+            continue
+        told = {view["uri"]: view for view in json.loads(mutant)["posts"] if is_unlabelled(view)}
+        for uri in found.keys() & asked:
+            assert told[uri]["author"]["did"] == "did:plc:a"
+            check_shown(found[uri])
+            shown += 1
+    assert read_answer(pool[0]) == truth
+    assert refused > MUTANTS / 4, "most mutants of bytes are no answer"
+    assert MUTANTS / 2 < shown < 2 * MUTANTS
+
+
+def is_unlabelled(view: Any) -> bool:
+    try:
+        own = view["record"].get("labels") or {}
+        labels = [view.get("labels"), view["author"].get("labels"), own and own["values"]]
+        return isinstance(view["uri"], str) and not any(labels)
+    except (AttributeError, KeyError, TypeError):
+        return False

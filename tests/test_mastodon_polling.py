@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from mastodon_api import (
     FOLDER,
+    TOKEN,
     MastodonServer,
     drained,
     first,
@@ -26,6 +27,7 @@ from app.hashtags import typed_list
 from app.messages import Post
 from app.sources import SourceLost
 from app.sources.mastodon import source as module
+from app.sources.mastodon.wire import PAGE_BYTES
 
 
 @pytest.mark.parametrize("tells_limits", [True, False])
@@ -139,6 +141,29 @@ async def test_an_answer_is_read_up_to_a_limit(stack: AsyncExitStack, packed: bo
     finally:
         tracemalloc.stop()
     assert server.endless == ""
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])
+async def test_very_long_statuses_hide_no_other(
+    counting: Counting, stack: AsyncExitStack, token: str
+) -> None:
+    """Five of a megabyte in one timeline, and its page was longer than is read, for ever: nothing
+    of that hashtag counted any more. One that alone is too long is stepped over."""
+    server = await stack.enter_async_context(MastodonServer())
+    source = source_of(server, ("science", "art"), token)
+    async with counting.of(source):
+        await eventually(polls(server, tags=2), "it knows where the timelines end")
+        posts = [status(n, "art" if n % 7 == 0 else "science") for n in range(100)]
+        for n in (*range(20, 40, 4), *range(80, 90, 2)):
+            posts[n]["content"] = "x" * 10**6
+        posts[60]["content"] = "x" * PAGE_BYTES
+        server.post(posts, streamed=False)
+        await counting.reach({"science": 84, "art": 15})
+        assert source.bad
+        server.post([status(100)], streamed=False)
+        await counting.reach({"science": 85, "art": 15})
+    lengths = [int(query["limit"]) for _, tag, query in server.asked if tag == "science"]
+    assert {40, 4, 1} <= set(lengths)
 
 
 @pytest.mark.parametrize("text", [r"\ud83d", "x"])

@@ -338,6 +338,7 @@ class Ingester:
         while True:
             try:
                 found = await self.store.members([keys.seen(source, at) for at in minutes])
+                end_if_cancelled()
                 backoff.reset()
                 return Seen(dict(zip(minutes, found, strict=True)))
             except StoreLost as lost:

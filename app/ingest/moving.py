@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from heapq import nlargest
 
 from app.ingest.ledger import Pages
+from app.process import end_if_cancelled
 from app.store import keys
 from app.store.state import State
 from app.store.store import Store
@@ -125,6 +126,7 @@ async def most_used(store: Store, key: str) -> dict[str, int]:
     cursor = -1
     while cursor:
         cursor, page = await store.scan(key, max(cursor, 0), PAGE)
+        end_if_cancelled()
         best = better(best, page)
     return {tag: posts for posts, tag in best}
 

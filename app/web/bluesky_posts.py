@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from app.messages import Shown
+from app.process import end_of
 from app.retry import Backoff, wait_of
 from app.sources import Part, said
 from app.store.posts import may_look_up, rest_from_lookups
@@ -213,8 +214,7 @@ class Lookups:
 
     async def close(self) -> None:
         if self.task:
-            self.task.cancel()
-            await asyncio.wait([self.task])
+            await end_of(self.task)
         if self.session:
             await self.session.close()
 
@@ -250,7 +250,7 @@ def read_answer(body: bytes) -> dict[str, Shown]:
 def shown_of(view: View) -> Shown | None:
     """None for what has a label, or is somebody else's."""
     labels = view.record.get("labels")
-    own = labels.get("values") if isinstance(labels, dict) else labels
+    own = labels.get("values", labels) if isinstance(labels, dict) else labels
     text, author = view.record.get("text"), view.author
     if own or is_labelled(view.labels) or is_labelled(author.labels) or not isinstance(text, str):
         return None

@@ -14,6 +14,7 @@ from random import random
 
 from app.messages import UNKNOWN_PEOPLE, BySource, Tick, parse_id
 from app.pace import Pace
+from app.process import end_if_cancelled
 from app.retry import Backoff
 from app.store import keys
 from app.store.store import Store, StoreLost
@@ -194,6 +195,7 @@ class Feed(Watching):
         while True:
             news = self.news
             await self.extras.look(store, self.clock(), self.ticks, self.watched, self.untold)
+            end_if_cancelled()
             await news.wait()
 
     async def repeat(self) -> None:

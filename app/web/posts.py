@@ -14,6 +14,7 @@ from urllib.parse import quote
 from quart import Quart, Response, request
 
 from app.messages import Shown, dumps
+from app.process import end_of
 from app.settings import Settings
 from app.store.posts import ALL, StoredPost
 from app.store.store import Store
@@ -282,10 +283,7 @@ class PostEvents:
         return b"".join([*reversed(events), *told])
 
     async def close(self) -> None:
-        for task in self.looking:
-            task.cancel()
-        if self.looking:
-            await asyncio.wait(self.looking)
+        await asyncio.gather(*map(end_of, self.looking))
 
 
 def shares(some: Iterable[str], others: Collection[str]) -> bool:

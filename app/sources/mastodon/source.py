@@ -34,7 +34,9 @@ from app.sources.mastodon.timelines import (
     Windows,
 )
 from app.sources.mastodon.wire import (
+    PAGE_BYTES,
     Event,
+    TooLong,
     as_line,
     body,
     deletion_of,
@@ -276,7 +278,13 @@ class Mastodon(Source):
                 raise self.sent_to(self.elsewhere(response))
             if response.status != 200:
                 raise self.refused(response)
-            return self.read_page(await body(response))
+            try:
+                return self.read_page(await body(response))
+            except TooLong as error:
+                if query["limit"] > 1 or not error.first:
+                    raise
+                self.skip(f"a status of more than {PAGE_BYTES} bytes")
+                return Page([], error.first, 1)
 
     def read_page(self, text: bytes) -> Page:
         """What an answer brings; statuses that cannot be read are skipped and counted."""

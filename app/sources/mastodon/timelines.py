@@ -10,14 +10,16 @@ import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from app.messages import Post, dumps
 from app.retry import WAIT_AT_MOST, reset_in
-from app.sources.mastodon.wire import checked_id, order
+from app.sources.mastodon.wire import TooLong, checked_id, order
 
 PAGE = 40
 """Posts on a page; servers give no more, whatever one asks for."""
+FEWER = 10
+"""By so much a page is made shorter that has more bytes than are read: some posts on it are very
+long, and none of them may hide the others."""
 LATE_SECONDS = 600.0
 LATE_POSTS = 30
 """How late a post may appear and still be counted: ten minutes, or below so many others."""
@@ -170,6 +172,8 @@ class Timelines:
         """turn: the hashtags in the order in which they are asked for."""
         self.turn, self.windows, self.get, self.clock = turn, windows, get, clock
         self.after = ""
+        self.limit = PAGE
+        """Posts on the next page."""
         self.first_round = len(turn)
 
     @property
@@ -181,35 +185,48 @@ class Timelines:
         """One request; the new posts that it brought, the oldest first."""
         tag = self.turn[0]
         window = self.windows.of.get(tag)
+        limit = self.limit if window else 1
+        page = await self.ask(tag, limit, window)
+        if page is None:
+            return
         if window is None:
-            page = await self.ask(tag, limit=1)
             if page.newest or not page.length:
                 self.windows.of[tag] = Window(page.newest or "0")
             self.next_turn()
             return
-        since = {"min_id": self.after} if self.after else {"since_id": window.since}
-        page = await self.ask(tag, limit=PAGE, **since)
-        if not self.after and page.length >= PAGE:
+        is_full = page.length >= limit
+        if not self.after and is_full:
             self.after = window.since  # these are the newest: go upwards, lest some are left out
             return
         now = self.clock()
         for post in page.posts:
             if self.windows.is_new(post, now, asked=tag):
                 yield post
-        self.finish(window, page, now)
+        if page.newest and not page.posts:
+            window.add(page.newest, now)  # nothing of it could be read, and that is done, too
+        self.finish(window, page, is_full, now)
 
-    async def ask(self, tag: str, **query: Any) -> Page:
-        """One that cannot be had leaves its turn to the next one."""
+    async def ask(self, tag: str, limit: int, window: Window | None) -> Page | None:
+        """A page; None where it is to be asked for again, with fewer posts. One that cannot be had
+        leaves its turn to the next one."""
+        since: dict[str, str] = {}
+        if window:
+            since = {"min_id": self.after} if self.after else {"since_id": window.since}
         try:
-            return await self.get(tag, **query)
-        except BaseException:
+            page = await self.get(tag, limit=limit, **since)
+        except BaseException as error:
+            if isinstance(error, TooLong) and limit > 1:
+                self.limit = max(1, limit // FEWER)
+                return None
             self.after = ""
             self.turn.rotate(-1)
             raise
+        self.limit = min(PAGE, self.limit * FEWER)
+        return page
 
-    def finish(self, window: Window, page: Page, now: float) -> None:
+    def finish(self, window: Window, page: Page, is_full: bool, now: float) -> None:
         """The page is counted; the next one is of this timeline, if there may be more of it."""
-        if page.length >= PAGE and order(page.newest) > order(self.after):
+        if is_full and order(page.newest) > order(self.after):
             self.after = page.newest
             window.trim(now, read_to=page.newest)
         else:

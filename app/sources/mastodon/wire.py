@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -17,9 +18,24 @@ from app.texts import LONGEST_NAME, clean, domains, links, plain, web_address
 LINE_BYTES = 2**20
 """Of a line of the stream, what is read of it: ten times as long as a long post."""
 PAGE_BYTES = 2**22
-"""Of an answer: ten times as much as forty long posts take."""
+"""Of an answer: ten times as much as forty long posts take, and four of the longest, which servers
+take from each other (1 MiB)."""
 LONGEST_ID = 40
 """Characters; ids are numbers of 64 bits, on some servers words or UUIDs."""
+LONGEST_LOOKED_AT = 200
+"""Bytes at the beginning of an answer that is too long."""
+FIRST_ID = re.compile(rb'\s*\[\s*\{\s*"id"\s*:\s*"([\w-]{1,40})"')
+"""Where Mastodon has a status's id: before all else of it."""
+
+
+class TooLong(SourceLost):
+    """An answer has more bytes than are read of one; first: the id of the first status in it, ""
+    where that is not known."""
+
+    def __init__(self, begin: bytes) -> None:
+        super().__init__(f"it answered with more than {PAGE_BYTES} bytes")
+        found = FIRST_ID.match(begin)
+        self.first = found[1].decode() if found else ""
 
 
 class Event(Part):
@@ -220,12 +236,12 @@ async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def body(response: aiohttp.ClientResponse) -> bytes:
-    """What a server has answered; raises SourceLost for more than PAGE_BYTES."""
+    """What a server has answered; raises TooLong for more than PAGE_BYTES."""
     found = bytearray()
     async for chunk in response.content.iter_any():
         found += chunk
         if len(found) > PAGE_BYTES:
-            raise SourceLost(f"it answered with more than {PAGE_BYTES} bytes")
+            raise TooLong(bytes(found[:LONGEST_LOOKED_AT]))
     return bytes(found)
 
 
