@@ -84,7 +84,7 @@ def metric_of(name: str, value: Value | Durations) -> Metric:
     return metric
 
 
-class Part(Collector):
+class PartCollector(Collector):
     """A part of the process that tells its figures."""
 
     def __init__(self, tell: Callable[[], Iterable[tuple[str, Value | Durations]]]) -> None:
@@ -103,7 +103,7 @@ class Metrics:
         self.add(lambda: [("pulse_info", {(version,): 1.0})])
 
     def add(self, tell: Callable[[], Iterable[tuple[str, Value | Durations]]]) -> None:
-        self.registry.register(Part(tell))
+        self.registry.register(PartCollector(tell))
 
     async def text(self) -> bytes:
         return generate_latest(self.registry)

@@ -20,7 +20,7 @@ from app.web.bluesky_posts import (
     KEPT_SECONDS,
     MOST_WANTED,
     Lookups,
-    Refusal,
+    NoAnswer,
     address_of,
     read_answer,
 )
@@ -244,7 +244,7 @@ def test_an_answer_is_bounded() -> None:
     api = BlueskyApi()
     posts = [api.post(address_of(f"{DID}/{n}")) for n in range(99)]
     assert len(read_answer(json.dumps({"posts": posts, "x": 1}).encode())) == AT_ONCE
-    with pytest.raises(Refusal):
+    with pytest.raises(NoAnswer):
         read_answer(b"null")
 
 

@@ -24,7 +24,7 @@ from app.messages import Checkpoint, Message
 from app.settings import read
 from app.sources import Source
 from app.sources.demo import Demo
-from app.sources.mastodon.timelines import Pace
+from app.sources.mastodon.timelines import RequestPace
 from app.store.embedded import find_server
 from app.store.keys import LOG, STATES
 from app.store.store import Store, connect
@@ -158,7 +158,7 @@ def test_by_another_clock_nothing_was_counted_yet(hours: int) -> None:
 def test_no_source_waits_for_an_hour_that_its_clock_was_set_by(hours: int) -> None:
     """Mastodon's timelines are asked for as often as before; only the limit's end is by it."""
     own = Own()
-    pace = Pace(own)
+    pace = RequestPace(own)
     for _ in range(3):
         now = NOW / 1000 + hours * 3600
         pace.sent(3.2, {"X-RateLimit-Remaining": "300", "X-RateLimit-Reset": f"{now:.0f}"}, now)

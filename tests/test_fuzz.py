@@ -19,7 +19,7 @@ from app.sources.mastodon import wire as mastodon
 from app.sources.replay import Parser, Replay
 from app.sources.x.stream import X
 from app.texts import LONGEST_NAME, LONGEST_TEXT, web_address
-from app.web.bluesky_posts import Refusal, read_answer
+from app.web.bluesky_posts import NoAnswer, read_answer
 
 MUTANTS = 100_000
 FOLDERS = {
@@ -249,7 +249,7 @@ def test_no_mutant_of_what_bluesky_shows_shows_more() -> None:
     for mutant in mutants(pool, MUTANTS, seed=3):
         try:
             found = read_answer(mutant)
-        except Refusal:
+        except NoAnswer:
             refused += 1
             continue
         told = {view["uri"]: view for view in json.loads(mutant)["posts"] if is_unlabelled(view)}

@@ -20,8 +20,8 @@ from app.sources.mastodon.timelines import (
     LATE_SECONDS,
     PAGE,
     SEEN_AT_MOST,
-    Pace,
     Page,
+    RequestPace,
     Timelines,
     Window,
     Windows,
@@ -251,7 +251,7 @@ def test_any_text_is_a_cursor_or_none(text: str) -> None:
 def test_requests_are_spread_over_what_the_limit_leaves() -> None:
     """Ten requests left for a minute: one every six seconds; nothing said: the plain pace."""
     clock = Clock()
-    pace = Pace(clock)
+    pace = RequestPace(clock)
     assert pace.wait() == 0
     pace.sent(3.0, {}, clock.now)
     assert pace.wait() == 3.0

@@ -21,7 +21,7 @@ from app.store import keys
 from app.store.past import (
     HashtagPast,
     Running,
-    places,
+    periods,
     read_past,
 )
 from app.store.source_log import complete_since, read_states
@@ -144,7 +144,7 @@ def test_a_request_reads_a_bounded_number_of_keys() -> None:
         (720, True, 79),
     ):
         begin = NOW - hours * HOUR
-        assert len(places(begin, NOW, by_hours)) <= most
+        assert len(periods(begin, NOW, by_hours)) <= most
         stored = Stored({}, ["a", "b"])
         read(stored, "x", "y", hours=hours, by_hours=by_hours, a=STREAM, b=ASKED)
         [asked] = stored.asked
@@ -154,7 +154,7 @@ def test_a_request_reads_a_bounded_number_of_keys() -> None:
 def test_places_follow_each_other() -> None:
     """Without a hole and without an overlap, up to the present hour."""
     for hours, by_hours in ((1, False), (24, False), (168, False), (720, True)):
-        found = places(NOW - hours * HOUR, NOW, by_hours)
+        found = periods(NOW - hours * HOUR, NOW, by_hours)
         assert found[0].begin <= NOW - hours * HOUR
         assert all(before.end == after.begin for before, after in pairwise(found))
         assert found[-1].begin <= NOW < found[-1].end

@@ -17,7 +17,7 @@ from app.store.posts import may_look_up
 from app.store.refusals import READ_ONLY, evicts, trouble_of
 from app.store.state import SEVERAL, Commit, State
 from app.store.store import LeaseLost, Store, StoreLost
-from app.web.bluesky_posts import PACE_MILLISECONDS, Lookups, Refusal, read_answer
+from app.web.bluesky_posts import PACE_MILLISECONDS, Lookups, NoAnswer, read_answer
 
 FIRST_POSTS_SECONDS = 10.0
 OLDEST_REDIS = (6, 2)
@@ -94,7 +94,7 @@ async def check_lookups(url: str, store: Store) -> Finding:
         if wait := await may_look_up(store, PACE_MILLISECONDS):
             await asyncio.sleep(min(wait, 2 * PACE_MILLISECONDS) / 1000)
         read_answer(await lookups.get([NOBODYS_POST]) or b"")
-    except (Refusal, StoreLost) as trouble:
+    except (NoAnswer, StoreLost) as trouble:
         text = f"bluesky: posts cannot be looked up at {where}: {str(trouble).rstrip('.')}."
         return Finding(True, text, fine=False)
     finally:

@@ -2,7 +2,7 @@
 
     keys.py          every key: its name, type, life and form
     refusals.py      what Redis refuses, and what is missing
-    places.py        where the primary is, of a Redis that moves
+    primary.py       where the primary is, of a Redis that moves
     connection.py    a connection that gives up soon, and what it raises
     state.py         what a commit leaves, and what it writes
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription

@@ -20,7 +20,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from app.store.places import Place
+from app.store.primary import Primary
 from app.store.refusals import Elsewhere, explained, is_elsewhere
 
 ANSWER_SECONDS = 5.0
@@ -50,9 +50,9 @@ class LeaseLost(StoreLost):
 
 def connect(url: str, **options: Any) -> Redis:
     """A client that gives up at once: whoever calls the store decides about trying again."""
-    place = Place(url, partial(connect, **options)) if "+" in url.partition(":")[0] else None
+    primary = Primary(url, partial(connect, **options)) if "+" in url.partition(":")[0] else None
     redis = Redis.from_url(
-        place.first if place else url,
+        primary.first if primary else url,
         socket_timeout=ANSWER_SECONDS,
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
@@ -62,7 +62,7 @@ def connect(url: str, **options: Any) -> Redis:
         **options,
     )
     pool = redis.connection_pool
-    kinds, about = ((Following, Packing), {"place": place}) if place else ((Packing,), {})
+    kinds, about = ((Following, Packing), {"primary": primary}) if primary else ((Packing,), {})
     pool.connection_class = type("Packing", (*kinds, pool.connection_class), about)
     return redis
 
@@ -87,15 +87,15 @@ class Following(Connection):
     """A connection to where the primary is when it is opened. Once that is told, or found, to be
     elsewhere, each is opened anew before it is used again."""
 
-    place: ClassVar[Place]
+    primary: ClassVar[Primary]
 
     async def connect(self) -> None:
-        if self.is_connected and (self.host, self.port) != self.place.found:
+        if self.is_connected and (self.host, self.port) != self.primary.found:
             await self.disconnect()
         await super().connect()  # type: ignore[no-untyped-call]
 
     async def _connect(self) -> None:
-        self.host, self.port = await self.place.find()
+        self.host, self.port = await self.primary.find()
         await super()._connect()  # type: ignore[no-untyped-call]
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
@@ -103,16 +103,16 @@ class Following(Connection):
             return await super().read_response(*args, **options)
         except ResponseError as error:
             if why := is_elsewhere(error):
-                self.place.doubt()
+                self.primary.doubt()
                 raise Elsewhere(why) from error
             raise
 
 
-async def check_place(connection: AbstractConnection | None) -> None:
+async def check_primary(connection: AbstractConnection | None) -> None:
     """Raises StoreLost where the primary is elsewhere by now than where this goes."""
     if not isinstance(connection, Following):
         return
-    if await connection.place.find() != (connection.host, connection.port):
+    if await connection.primary.find() != (connection.host, connection.port):
         raise StoreLost("Redis: its primary is another one now.")
 
 

@@ -19,12 +19,12 @@ from app.store.lines import (
     MARKS_A_LINE,
     Day,
     End,
-    Head,
+    ExportHead,
+    ExportLine,
     Hour,
-    Kept,
-    Line,
+    KeptHour,
     Marks,
-    People,
+    PeopleLine,
     Sources,
     Spent,
     Total,
@@ -35,15 +35,15 @@ from app.store.store import Store
 
 PAGE = 1000
 """Fields that are read at once, some 5 milliseconds."""
-Kind = type[Day] | type[Kept] | type[Hour]
+Kind = type[Day] | type[KeptHour] | type[Hour]
 
 
-async def export(store: Store, page: int = PAGE) -> AsyncIterator[Line]:
+async def export(store: Store, page: int = PAGE) -> AsyncIterator[ExportLine]:
     """Every line, the first to the last. Raises StoreLost, also where nothing was ever counted."""
     begun = await store.load()
     if not begun.version:
         raise StoreLost("Redis: nothing was ever counted in it, so there is nothing to export.")
-    yield Head(keys.SCHEMA, VERSION, secrets.token_hex(8), begun.time)
+    yield ExportHead(keys.SCHEMA, VERSION, secrets.token_hex(8), begun.time)
     lines = 1
     for part in (over, present, beside):
         async for line in part(store, begun, page):
@@ -52,13 +52,13 @@ async def export(store: Store, page: int = PAGE) -> AsyncIterator[Line]:
     yield await end(store, begun, lines)
 
 
-async def over(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+async def over(store: Store, begun: State, page: int) -> AsyncIterator[ExportLine]:
     """The hours and days of the past, and the days' numbers of people."""
     hour = keys.hour_of(begun.time)
     today = hour // 24
     places: dict[Kind, range] = {
         Day: range(today - keys.DAY_DAYS - 1, today + 1),
-        Kept: range(hour - keys.KEPT_HOURS - 1, hour + 1),
+        KeptHour: range(hour - keys.KEPT_HOURS - 1, hour + 1),
         Hour: range(hour - keys.HOUR_HOURS - 1, hour),
     }
     for source in begun.networks:
@@ -70,10 +70,10 @@ async def over(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
     days = {keys.people_kept(number): number for number in places[Day]}
     async for key, tag, value in fields_of_all(store, days, page):
         with skipping(store, tag):
-            yield People(tag, days[key] * DAY, int(value))
+            yield PeopleLine(tag, days[key] * DAY, int(value))
 
 
-async def present(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+async def present(store: Store, begun: State, page: int) -> AsyncIterator[ExportLine]:
     """Totals, each with what its hashtag has in the present hour, and in one that begins now."""
     first = keys.hour_of(begun.time)
     last = begun
@@ -97,7 +97,7 @@ async def present(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
                         yield part_of(Hour, source, tag, hours[key], value)
 
 
-async def beside(store: Store, begun: State, page: int) -> AsyncIterator[Line]:
+async def beside(store: Store, begun: State, page: int) -> AsyncIterator[ExportLine]:
     """What the sources did, what they would bring again, and what was paid for."""
     for at, sources in read_states(await store.states_since(0)):
         yield Sources(at, sources)
@@ -168,7 +168,7 @@ async def pages_of(store: Store, key: str, page: int) -> AsyncIterator[list[str]
         yield names
 
 
-def part_of(kind: Kind, source: str, tag: str, number: int, value: bytes) -> Line:
+def part_of(kind: Kind, source: str, tag: str, number: int, value: bytes) -> ExportLine:
     """Raises ValueError for a value that is none of ours."""
     past = keys.Past.read(value)
     return kind(source, tag, number * kind.lasts, past.total, sorted(past.slots.items()))

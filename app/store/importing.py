@@ -18,12 +18,12 @@ from app.store.lines import (
     AnyLine,
     Day,
     End,
-    Head,
+    ExportHead,
     Hour,
-    Kept,
+    KeptHour,
     Marks,
     NotAnExport,
-    People,
+    PeopleLine,
     Sources,
     Spent,
     Total,
@@ -40,7 +40,9 @@ SPENT_LIFE = 3 * DAY // 1000
 class Import:
     """Takes the lines of one export; what is not written yet is bounded by FIELDS_AT_ONCE."""
 
-    def __init__(self, store: Store, writer: str, lease: float, head: Head, state: State) -> None:
+    def __init__(
+        self, store: Store, writer: str, lease: float, head: ExportHead, state: State
+    ) -> None:
         self.store, self.writer, self.lease, self.head = store, writer, lease, head
         self.state = state
         """What is stored."""
@@ -55,7 +57,7 @@ class Import:
         """How many fields, marks and states wait to be written."""
 
     @classmethod
-    async def begin(cls, store: Store, writer: str, lease: float, head: Head) -> "Import":
+    async def begin(cls, store: Store, writer: str, lease: float, head: ExportHead) -> "Import":
         """Raises StoreLost where there are counts, or half of another import."""
         with store_lost(keys.STATE):
             seconds, _ = await store.redis.time()
@@ -73,11 +75,11 @@ class Import:
             case Total():
                 value = keys.written_posts(line.posts, line.hour // HOUR).encode()
                 self.put(keys.totals(line.source), 0, line.tag, value)
-            case Hour() | Kept() | Day():
+            case Hour() | KeptHour() | Day():
                 number, packed = line.begin // line.lasts, keys.Past(line.total, dict(line.posts))
                 key, ends = line.where.key(number, line.source), line.where.ends(number)
                 self.put(key, ends, line.tag, packed.pack())
-            case People():
+            case PeopleLine():
                 number = line.begin // DAY
                 key, ends = keys.people_kept(number), keys.end_of_day(number)
                 self.put(key, ends, line.tag, b"%d" % line.people)
@@ -90,7 +92,7 @@ class Import:
                 self.states.append(line)
             case End():
                 await self.end(line)
-            case Head():
+            case ExportHead():
                 raise NotAnExport(f"Line {self.lines + 1} begins another export.")
         self.lines += 1
         if self.waiting >= FIELDS_AT_ONCE:

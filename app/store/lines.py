@@ -33,11 +33,11 @@ class NotAnExport(Exception):
     """A line, or the whole of it; the message is one sentence, for the owner."""
 
 
-class Line(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
+class ExportLine(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
     """One line of an export."""
 
 
-class Head(Line, frozen=True, tag="export"):
+class ExportHead(ExportLine, frozen=True, tag="export"):
     schema: int
     """Of the data (keys.SCHEMA)."""
     version: str
@@ -48,7 +48,7 @@ class Head(Line, frozen=True, tag="export"):
     """When it began, by Redis's clock."""
 
 
-class Total(Line, frozen=True, tag="total"):
+class Total(ExportLine, frozen=True, tag="total"):
     """A hashtag in one source."""
 
     source: Name
@@ -66,7 +66,7 @@ class Where(NamedTuple):
     """When that is forgotten, in seconds since 1970."""
 
 
-class Part(Line, frozen=True):
+class PastLine(ExportLine, frozen=True):
     """A hashtag in one source in an hour or a day; of the one with the empty name, the posts are
     1 in each part in which the source was being counted."""
 
@@ -96,26 +96,26 @@ class Part(Line, frozen=True):
             raise ValueError("the same time twice")
 
 
-class Hour(Part, frozen=True, tag="hour"):
+class Hour(PastLine, frozen=True, tag="hour"):
     """The minutes of an hour, as every hashtag has them for 48 hours."""
 
     where = Where(keys.hour, keys.end_of_hour)
 
 
-class Kept(Part, frozen=True, tag="kept"):
+class KeptHour(PastLine, frozen=True, tag="kept"):
     """The same of an hour's most used hashtags, which have them for 8 days."""
 
     where = Where(keys.kept, keys.end_of_kept)
 
 
-class Day(Part, frozen=True, tag="day"):
+class Day(PastLine, frozen=True, tag="day"):
     """The hours of a day of those, which have them for 400 days."""
 
     where = Where(keys.day, keys.end_of_day)
     lasts, slots = DAY, 24
 
 
-class People(Line, frozen=True, tag="people"):
+class PeopleLine(ExportLine, frozen=True, tag="people"):
     """How many authors used a hashtag on a day that is over."""
 
     tag: Used
@@ -123,7 +123,7 @@ class People(Line, frozen=True, tag="people"):
     people: Number
 
 
-class Spent(Line, frozen=True, tag="spent"):
+class Spent(ExportLine, frozen=True, tag="spent"):
     """How many posts were read that day of a network that charges for each."""
 
     source: Name
@@ -131,14 +131,14 @@ class Spent(Line, frozen=True, tag="spent"):
     posts: Number
 
 
-class Sources(Line, frozen=True, tag="sources"):
+class Sources(ExportLine, frozen=True, tag="sources"):
     """What the sources did from a moment on."""
 
     at: Number
     sources: dict[Name, SourceState]
 
 
-class Marks(Line, frozen=True, tag="marks"):
+class Marks(ExportLine, frozen=True, tag="marks"):
     """Hashes of what was counted in a minute, of a source that may bring it again."""
 
     source: Name
@@ -150,7 +150,7 @@ class Marks(Line, frozen=True, tag="marks"):
             raise ValueError("no such time")
 
 
-class End(Line, frozen=True, tag="end"):
+class End(ExportLine, frozen=True, tag="end"):
     lines: int
     """How many there are before this one."""
     networks: list[Name]
@@ -167,17 +167,17 @@ class End(Line, frozen=True, tag="end"):
     """The days whose authors were counted, and are not in the export."""
 
 
-AnyLine = Head | Total | Hour | Kept | Day | People | Spent | Sources | Marks | End
+AnyLine = ExportHead | Total | Hour | KeptHour | Day | PeopleLine | Spent | Sources | Marks | End
 
-decode_head = msgspec.json.Decoder(Head).decode
+decode_head = msgspec.json.Decoder(ExportHead).decode
 decode_line: Callable[[bytes], AnyLine] = msgspec.json.Decoder(AnyLine).decode
 
 
-def write_line(line: Line) -> bytes:
+def write_line(line: ExportLine) -> bytes:
     return msgspec.json.encode(line, enc_hook=str) + b"\n"  # a Typed hashtag is a text, too
 
 
-def read_head(line: bytes, schema: int) -> Head:
+def read_head(line: bytes, schema: int) -> ExportHead:
     """The first line. Raises NotAnExport for what is none, and for data of another schema."""
     try:
         head = decode_head(line)

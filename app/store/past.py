@@ -22,7 +22,7 @@ from app.store.store import StatesLog, Store, Values
 
 VALUES_AT_ONCE = 3000
 """That are read in one go, some 5 milliseconds' work: others want Redis, and their turn, too."""
-PLACES_AT_ONCE = 25
+PERIODS_AT_ONCE = 25
 """Hours or days of a hashtag that are worked out in one go, in all sources."""
 COUNTED_KEPT, USUAL_BYTES = 1000, 256
 """Hours and days of which is remembered when a source was counted: a week of five sources; and
@@ -30,7 +30,7 @@ how long what is stored of one may be for that."""
 
 
 @dataclass(frozen=True)
-class Place:
+class Period:
     """An hour or a day that is one hash in Redis for each source."""
 
     key: Callable[[int, str], str]
@@ -38,7 +38,7 @@ class Place:
     """Since 1970."""
     begin: int
     end: int
-    """What comes later is read from other places."""
+    """What comes later is read from other periods."""
 
     @property
     def is_whole(self) -> bool:
@@ -100,7 +100,7 @@ async def read_past(
     A few hashtags are read at a time, each at one moment, and worked out one by one, so that
     others get a turn.
     """
-    where = places(begin, now, by_hours)
+    where = periods(begin, now, by_hours)
     names = [*dict.fromkeys([*networks, *newest])]
     pasts: dict[str, HashtagPast] = {}
     seen: SourceLog = []
@@ -125,7 +125,7 @@ async def read_past(
 async def read_values(
     store: Store,
     tags: Sequence[str],
-    where: Sequence[Place],
+    where: Sequence[Period],
     names: Iterable[str],
     begin: int | None,
 ) -> tuple[list[str], Values, StatesLog]:
@@ -135,7 +135,7 @@ async def read_values(
     names = list(names)
     while True:
         fields = {keys.totals(name): tags for name in names} | {
-            place.key(place.number, name): [*tags, ""] for place in where for name in names
+            period.key(period.number, name): [*tags, ""] for period in where for name in names
         }
         state, values, states = await store.read_with_states(fields, begin)
         if set(state.networks) <= set(names):
@@ -143,19 +143,19 @@ async def read_values(
         names = list(dict.fromkeys([*state.networks, *names]))
 
 
-def places(begin: int, now: int, by_hours: bool) -> list[Place]:
+def periods(begin: int, now: int, by_hours: bool) -> list[Period]:
     """Where the time from `begin` to now is to be read, in order."""
     newest = keys.hour_of(now)
     oldest = newest - keys.HOUR_HOURS + 1
     border = oldest * HOUR
     if by_hours:
         days = range(begin // DAY, -(-border // DAY))
-        older = [Place(keys.day, n, n * DAY, min((n + 1) * DAY, border)) for n in days]
+        older = [Period(keys.day, n, n * DAY, min((n + 1) * DAY, border)) for n in days]
     else:
         hours = range(keys.hour_of(begin), oldest)
-        older = [Place(keys.kept, n, n * HOUR, (n + 1) * HOUR) for n in hours]
+        older = [Period(keys.kept, n, n * HOUR, (n + 1) * HOUR) for n in hours]
     recent = range(max(oldest, keys.hour_of(begin)), newest + 1)
-    return [*older, *(Place(keys.hour, n, n * HOUR, (n + 1) * HOUR) for n in recent)]
+    return [*older, *(Period(keys.hour, n, n * HOUR, (n + 1) * HOUR) for n in recent)]
 
 
 class FoundFields:
@@ -164,8 +164,8 @@ class FoundFields:
     def __init__(self, store: Store, values: Values) -> None:
         self.store, self.values = store, values
 
-    def past(self, place: Place, source: str, tag: str) -> Slots | None:
-        key = place.key(place.number, source)
+    def past(self, period: Period, source: str, tag: str) -> Slots | None:
+        key = period.key(period.number, source)
         value = self.values.get(key, {}).get(tag)
         try:
             return None if value is None else Slots.read(value)
@@ -182,53 +182,54 @@ class FoundFields:
             self.store.skip(f"the field {tag[:100]!r} of {key}: {error}")
             return None
 
-    async def counted(self, where: Sequence[Place], source: str) -> list[Spans]:
-        """When the source was being counted, at each place: what all hashtags have in common."""
+    async def counted(self, where: Sequence[Period], source: str) -> list[Spans]:
+        """When the source was being counted, in each period: what all hashtags have in common."""
         await asyncio.sleep(0)
-        return [self.counted_at(place, source) for place in where]
+        return [self.counted_in(period, source) for period in where]
 
-    def counted_at(self, place: Place, source: str) -> Spans:
-        key = place.key(place.number, source)
+    def counted_in(self, period: Period, source: str) -> Spans:
+        key = period.key(period.number, source)
         if (value := self.values.get(key, {}).get("")) is None:
             return []
         times = usual_times if len(value) <= USUAL_BYTES else counted_times
         try:
-            return [*times(place, value)]
+            return [*times(period, value)]
         except ValueError as error:
             self.store.skip(f"the field '' of {key}: {error}")
             return []
 
-    async def pasts(self, where: Sequence[Place], source: str, tag: str) -> list[Slots | None]:
+    async def pasts(self, where: Sequence[Period], source: str, tag: str) -> list[Slots | None]:
         await asyncio.sleep(0)
-        return [self.past(place, source, tag) for place in where]
+        return [self.past(period, source, tag) for period in where]
 
 
-def counted_times(place: Place, packed: bytes) -> Spans:
-    """When a source was counted at a place. Raises ValueError for what is not packed so."""
-    return runs(place, Slots.read(packed).numbers)
+def counted_times(period: Period, packed: bytes) -> Spans:
+    """When a source was counted in a period. Raises ValueError for what is not packed so."""
+    return runs(period, Slots.read(packed).numbers)
 
 
 usual_times = lru_cache(maxsize=COUNTED_KEPT)(counted_times)
 """The same; each request for another hashtag's past asks for the same hours."""
 
 
-def runs(place: Place, slots: Iterable[int]) -> Spans:
-    """The time that these slots of a place make up."""
+def runs(period: Period, slots: Iterable[int]) -> Spans:
+    """The time that these slots of a period make up."""
     numbers = sorted(set(slots))
     if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:  # in one piece, as nearly always
         spans = [(numbers[0], numbers[-1] + 1)]
     else:
         spans = joined((number, number + 1) for number in numbers)
     times = (
-        (place.begin + first * place.slot, place.begin + last * place.slot) for first, last in spans
+        (period.begin + first * period.slot, period.begin + last * period.slot)
+        for first, last in spans
     )
-    return [(begin, min(end, place.end)) for begin, end in times if begin < place.end]
+    return [(begin, min(end, period.end)) for begin, end in times if begin < period.end]
 
 
 async def of_hashtag(
     found: FoundFields,
     tag: str,
-    where: Sequence[Place],
+    where: Sequence[Period],
     counted: Mapping[str, Sequence[Spans]],
     whole_since: Mapping[str, float],
     is_tracked: bool,
@@ -241,7 +242,7 @@ async def of_hashtag(
 
 
 async def together(
-    where: Sequence[Place],
+    where: Sequence[Period],
     parts: Mapping[str, Sequence[Slots | None]],
     counted: Mapping[str, Sequence[Spans]],
     totals: Mapping[str, int | None],
@@ -249,7 +250,7 @@ async def together(
     is_tracked: bool,
     step: int,
 ) -> HashtagPast:
-    """The past of one hashtag, from what its sources have at each place, in their order.
+    """The past of one hashtag, from what its sources have of each period, in their order.
 
     counted: when they were being counted; totals: the present ones; whole_since: since when
     they have every hashtag. A source that has not, and no field, was not asked.
@@ -257,17 +258,17 @@ async def together(
     pieces: dict[str, list[Piece]] = {name: [] for name in parts}
     known: dict[str, Spans] = {name: [] for name in parts}
     all_lost: Spans = []
-    for n, place in enumerate(where):
-        if n % PLACES_AT_ONCE == 0:
+    for n, period in enumerate(where):
+        if n % PERIODS_AT_ONCE == 0:
             await asyncio.sleep(0)
         here = {name: past for name, of in parts.items() if (past := of[n])}
-        whole = {name for name in parts if whole_since.get(name, math.inf) < place.end}
-        lost = not_kept(place, here.values(), [counted[name][n] for name in whole], is_tracked)
+        whole = {name for name in parts if whole_since.get(name, math.inf) < period.end}
+        lost = not_kept(period, here.values(), [counted[name][n] for name in whole], is_tracked)
         all_lost += lost
         for name in parts:
-            pieces[name].append(Piece.of(place, here.get(name), step, is_kept=not lost))
+            pieces[name].append(Piece.of(period, here.get(name), step, is_kept=not lost))
             if past := here.get(name):
-                known[name] += without(counted_with(place, past, counted[name][n]), lost)
+                known[name] += without(counted_with(period, past, counted[name][n]), lost)
             elif name in whole:
                 known[name] += without(counted[name][n], lost)
     return HashtagPast(
@@ -279,16 +280,16 @@ async def together(
     )
 
 
-def counted_with(place: Place, past: Slots, counted: Spans) -> Spans:
+def counted_with(period: Period, past: Slots, counted: Spans) -> Spans:
     """When it was counted: a minute with posts was, whatever else is known."""
-    ends = [place.begin + slot * place.slot for slot in past.numbers[:1] + past.numbers[-1:]]
+    ends = [period.begin + slot * period.slot for slot in past.numbers[:1] + past.numbers[-1:]]
     if any(all(begin <= at < end for at in ends) for begin, end in counted):
         return counted
-    return [*counted, *runs(place, past.numbers)]
+    return [*counted, *runs(period, past.numbers)]
 
 
 def not_kept(
-    place: Place, found: Iterable[Slots], counted: Sequence[Spans], is_tracked: bool
+    period: Period, found: Iterable[Slots], counted: Sequence[Spans], is_tracked: bool
 ) -> Spans:
     """When a hashtag was counted, but is not kept; found: what is, of all sources.
 
@@ -296,14 +297,14 @@ def not_kept(
     one that is tracked, all.
     """
     kept = list(found)
-    if place.is_whole or (kept and (place.slot == MINUTE or is_tracked)):
+    if period.is_whole or (kept and (period.slot == MINUTE or is_tracked)):
         return []
-    hours = runs(place, b"".join(past.numbers for past in kept))
+    hours = runs(period, b"".join(past.numbers for past in kept))
     return without(joined(span for spans in counted for span in spans), hours)
 
 
 class Piece(NamedTuple):
-    """What one place has of a hashtag in one source."""
+    """What is kept of one period, of a hashtag in one source."""
 
     begin: int
     end: int
@@ -315,14 +316,14 @@ class Piece(NamedTuple):
     """Whether there were no others."""
 
     @classmethod
-    def of(cls, place: Place, past: Slots | None, step: int, is_kept: bool) -> "Piece":
+    def of(cls, period: Period, past: Slots | None, step: int, is_kept: bool) -> "Piece":
         if past is None:
-            return cls(place.begin, place.end, None, [], is_kept)
-        end, steps = (place.end - place.begin) // place.slot, max(1, step // place.slot)
-        found = past.by_steps(end, steps, place.begin // place.slot)
-        posts = [(place.begin + slot * place.slot, n) for slot, n in found]
+            return cls(period.begin, period.end, None, [], is_kept)
+        end, steps = (period.end - period.begin) // period.slot, max(1, step // period.slot)
+        found = past.by_steps(end, steps, period.begin // period.slot)
+        posts = [(period.begin + slot * period.slot, n) for slot, n in found]
         later = past.posts(bisect_left(past.numbers, end), len(past.numbers))
-        return cls(place.begin, place.end, max(0, past.total - later), posts, is_kept)
+        return cls(period.begin, period.end, max(0, past.total - later), posts, is_kept)
 
 
 def running(pieces: Sequence[Piece], present: int | None) -> tuple[int, list[tuple[int, int]]]:

@@ -14,7 +14,7 @@ from app.messages import Tick, is_after
 from app.store import keys
 from app.store.connection import LeaseLost as LeaseLost
 from app.store.connection import StoreLost as StoreLost
-from app.store.connection import TooLong, check_place, store_lost
+from app.store.connection import TooLong, check_primary, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
 from app.store.refusals import evicts
 from app.store.state import Commit, State, is_id
@@ -296,7 +296,7 @@ class Store:
         try:
             with store_lost():
                 if (message := await pubsub.get_message(timeout=silence)) is None:
-                    await check_place(pubsub.connection)
+                    await check_primary(pubsub.connection)
                 return message
         except StoreLost as lost:
             if isinstance(lost.__cause__, TooLong):

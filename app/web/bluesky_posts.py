@@ -65,7 +65,7 @@ class View(Part):
     labels: list[Any] | None = None
 
 
-class Refusal(Exception):
+class NoAnswer(Exception):
     """Bluesky does not answer, or not now; the message is for the owner.
 
     wait: seconds until it wants to see us again; None where it does not say.
@@ -151,8 +151,8 @@ class Lookups:
                     await self.ask(ids)
         except StoreLost:  # without the account in it nothing is asked
             self.rests_until = self.clock() + WAIT_SECONDS
-        except Refusal as refusal:
-            await self.rest(store, refusal)
+        except NoAnswer as failed:
+            await self.rest(store, failed)
         finally:
             self.wanted.clear()
             self.ring()
@@ -164,7 +164,7 @@ class Lookups:
         return list(self.wanted)[-self.at_once :]
 
     async def ask(self, ids: Collection[str]) -> None:
-        """One request. Raises Refusal."""
+        """One request. Raises NoAnswer."""
         uris = {address_of(id): id for id in ids}
         body = await self.get(list(uris))
         if body is None and len(uris) > 1:
@@ -180,30 +180,30 @@ class Lookups:
         self.ring()
 
     async def get(self, uris: Iterable[str]) -> bytes | None:
-        """The answer; None where it is too long. Raises Refusal."""
+        """The answer; None where it is too long. Raises NoAnswer."""
         self.session = self.session or opened()
         url, query = f"{self.url}/xrpc/app.bsky.feed.getPosts", [("uris", uri) for uri in uris]
         try:
             async with self.session.get(url, params=query, allow_redirects=False) as response:
                 if response.status != 200:
                     wait = wait_of(response.headers, self.wall())
-                    raise Refusal(f"it answered {response.status}", wait)
+                    raise NoAnswer(f"it answered {response.status}", wait)
                 body = bytearray()
                 async for part in response.content.iter_any():
                     body += part
                     if len(body) > ANSWER_BYTES:
                         return None
                 return bytes(body)
-        except Refusal:
+        except NoAnswer:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is shown
-            raise Refusal(said(error)) from None
+            raise NoAnswer(said(error)) from None
 
-    async def rest(self, store: Store, refusal: Refusal) -> None:
+    async def rest(self, store: Store, failed: NoAnswer) -> None:
         """Leave it alone for a while, in all processes."""
-        seconds = min(REST_AT_MOST, max(refusal.wait or 0.0, self.backoff.next()))
+        seconds = min(REST_AT_MOST, max(failed.wait or 0.0, self.backoff.next()))
         self.rests_until = self.clock() + seconds
-        self.complain(f"posts of Bluesky cannot be looked up: {refusal}")
+        self.complain(f"posts of Bluesky cannot be looked up: {failed}")
         with suppress(StoreLost):  # then the others find out by themselves
             await rest_from_lookups(store, max(1, int(seconds * 1000)))
 
@@ -229,13 +229,13 @@ def opened() -> "aiohttp.ClientSession":
 
 
 def read_answer(body: bytes) -> dict[str, Shown]:
-    """What may be shown, by the posts' addresses. Raises Refusal for what is no answer."""
+    """What may be shown, by the posts' addresses. Raises NoAnswer for what is no answer."""
     try:
         posts = json.loads(body)["posts"]
     except (ValueError, TypeError, KeyError, RecursionError):
         posts = None
     if not isinstance(posts, list):
-        raise Refusal("it answered with what is no list of posts")
+        raise NoAnswer("it answered with what is no list of posts")
     found = {}
     for post in posts[:AT_ONCE]:
         try:

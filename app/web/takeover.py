@@ -54,13 +54,13 @@ class Takeover:
             return
         behind = Behind(send)
         takes = self.taken is not None and behind.is_plain and not has_body(scope)
-        answer = scope[KEY] = Answer(receive, send, behind, takes)
+        exchange = scope[KEY] = Exchange(receive, send, behind, takes)
         try:
-            await self.app(scope, answer.hear, answer.pass_on)
+            await self.app(scope, exchange.hear, exchange.pass_on)
         finally:
             del scope[KEY]
-        viewer, answer.viewer = answer.viewer, None  # each has the other: it would outlive this
-        if self.taken and viewer and answer.is_kept and not answer.is_gone:
+        viewer, exchange.viewer = exchange.viewer, None  # each has the other: it would outlive this
+        if self.taken and viewer and exchange.is_kept and not exchange.is_gone:
             await take(viewer, behind, scope, self.taken)
 
 
@@ -161,7 +161,7 @@ class Behind:
             self.transport.abort()
 
 
-class Answer:
+class Exchange:
     """One answer on its way: what Quart sends, and what it hears of the client."""
 
     def __init__(self, receive: Any, send: Any, behind: Behind, takes: bool) -> None:
@@ -219,8 +219,8 @@ class Answer:
 
 def note_viewer(scope: Any, viewer: Viewer) -> bool:
     """Note whose stream the answer is; whether its connection will be taken after the head."""
-    answer: Answer | None = scope.get(KEY)
-    if answer is None:
+    exchange: Exchange | None = scope.get(KEY)
+    if exchange is None:
         return False
-    answer.viewer, viewer.way = viewer, answer
-    return answer.takes
+    exchange.viewer, viewer.way = viewer, exchange
+    return exchange.takes

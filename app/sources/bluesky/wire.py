@@ -46,7 +46,7 @@ class Record(Part):
     embed: Any = None
 
 
-class Commit(Part):
+class RepoCommit(Part):
     """A change to somebody's repository; only one that deletes has no record."""
 
     operation: str
@@ -61,7 +61,7 @@ class Event(Part):
 
     did: str
     time_us: int
-    commit: Commit | None = None
+    commit: RepoCommit | None = None
     account: Any = None
 
 

@@ -28,15 +28,15 @@ from app.sources.mastodon.timelines import (
     PAGE,
     SECONDS_A_PLAIN_REQUEST,
     SECONDS_A_REQUEST,
-    Pace,
     Page,
+    RequestPace,
     Timelines,
     Windows,
 )
 from app.sources.mastodon.wire import (
     PAGE_BYTES,
     Event,
-    TooLong,
+    PageTooLong,
     as_line,
     body,
     deletion_of,
@@ -85,7 +85,7 @@ class Mastodon(Source):
             self.server = self.server.with_user(None)
         self.complete = self.misses_deletions = bool(self.token)
         self.tracked = frozenset(self.settings.hashtags)
-        self.pace = Pace(elapsed)
+        self.pace = RequestPace(elapsed)
         self.windows = self.open_windows("")
         self.turn = deque(self.settings.hashtags)
         """Whose timeline is asked for next: it goes on where a lost connection left it, lest the
@@ -280,7 +280,7 @@ class Mastodon(Source):
                 raise self.refused(response)
             try:
                 return self.read_page(await body(response))
-            except TooLong as error:
+            except PageTooLong as error:
                 if query["limit"] > 1 or not error.first:
                     raise
                 self.skip(f"a status of more than {PAGE_BYTES} bytes")

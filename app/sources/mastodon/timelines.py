@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.messages import Post, dumps
 from app.retry import WAIT_AT_MOST, reset_in
-from app.sources.mastodon.wire import TooLong, checked_id, order
+from app.sources.mastodon.wire import PageTooLong, checked_id, order
 
 PAGE = 40
 """Posts on a page; servers give no more, whatever one asks for."""
@@ -134,7 +134,7 @@ def stored(server: str, cursor: str, now: float) -> tuple[int, dict[str, Window]
         return 0, {}
 
 
-class Pace:
+class RequestPace:
     """When the next request may go; by a clock that is never set."""
 
     def __init__(self, elapsed: Callable[[], float]) -> None:
@@ -215,7 +215,7 @@ class Timelines:
         try:
             page = await self.get(tag, limit=limit, **since)
         except BaseException as error:
-            if isinstance(error, TooLong) and limit > 1:
+            if isinstance(error, PageTooLong) and limit > 1:
                 self.limit = max(1, limit // FEWER)
                 return None
             self.after = ""

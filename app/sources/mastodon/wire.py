@@ -28,7 +28,7 @@ FIRST_ID = re.compile(rb'\s*\[\s*\{\s*"id"\s*:\s*"([\w-]{1,40})"')
 """Where Mastodon has a status's id: before all else of it."""
 
 
-class TooLong(SourceLost):
+class PageTooLong(SourceLost):
     """An answer has more bytes than are read of one; first: the id of the first status in it, ""
     where that is not known."""
 
@@ -236,12 +236,12 @@ async def lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def body(response: aiohttp.ClientResponse) -> bytes:
-    """What a server has answered; raises TooLong for more than PAGE_BYTES."""
+    """What a server has answered; raises PageTooLong for more than PAGE_BYTES."""
     found = bytearray()
     async for chunk in response.content.iter_any():
         found += chunk
         if len(found) > PAGE_BYTES:
-            raise TooLong(bytes(found[:LONGEST_LOOKED_AT]))
+            raise PageTooLong(bytes(found[:LONGEST_LOOKED_AT]))
     return bytes(found)
 
 

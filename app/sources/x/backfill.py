@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from app.messages import Checkpoint, Message, Post
 from app.sources import SourceLost, said
 from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS, ROUND_SECONDS
-from app.sources.x.connection import Answer, Line, OneConnection
+from app.sources.x.connection import CountsAnswer, Line, OneConnection
 from app.sources.x.counts import handed_over
 from app.sources.x.coverage import Coverage
 from app.sources.x.minutes import MINUTE, Asking
@@ -56,7 +56,7 @@ class XBackfill(X):
             await asyncio.wait([asking])
 
     def counted(self, line: Line, new: Post | None) -> Sequence[Message]:
-        if isinstance(line, Answer):
+        if isinstance(line, CountsAnswer):
             return self.filled(line)
         now = self.clock()
         if not self.stands.is_set():
@@ -80,7 +80,7 @@ class XBackfill(X):
         kept = {tag: post.hashtags[tag] for tag in sorted(tags) if self.coverage.add(tag, second)}
         return replace(post, hashtags=kept, cursor=self.coverage.cursor())
 
-    def filled(self, answer: Answer) -> Sequence[Message]:
+    def filled(self, answer: CountsAnswer) -> Sequence[Message]:
         """The minutes that were missed. With the last of them nothing is missing any more since
         the first of them."""
         missed = self.coverage.fill(answer.hashtag, answer.minutes, self.clock())
@@ -112,7 +112,7 @@ class XBackfill(X):
 
     async def ask_all(self, asking: Asking, client: OneConnection) -> None:
         while hole := self.coverage.next_hole(self.clock()):
-            answer = Answer(hole[0], await asking.minutes(*hole), asyncio.Event())
+            answer = CountsAnswer(hole[0], await asking.minutes(*hole), asyncio.Event())
             client.received.put_nowait(answer)
             await answer.heeded.wait()
 

@@ -36,7 +36,7 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
-class Answer:
+class CountsAnswer:
     """X's answer to a question that was asked beside the stream, in its place among the lines.
 
     heeded: set when it was counted.
@@ -47,7 +47,7 @@ class Answer:
     heeded: asyncio.Event
 
 
-Line = bytes | Answer | None
+Line = bytes | CountsAnswer | None
 """A line of the stream; None for a keep-alive and for the connect."""
 
 

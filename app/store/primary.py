@@ -42,7 +42,7 @@ class Claim:
     """Who else may be asked from now on."""
 
 
-class Place:
+class Primary:
     """Where the primary is, as it was last told.
 
     open_url: makes a client that asks one of them.

@@ -12,12 +12,12 @@ from servers import RedisServer, free_port
 from app.settings import SettingsError, read, showable
 from app.store.connection import connect
 from app.store.embedded import find_server, named
-from app.store.places import Claim, Place, cluster_claim
+from app.store.primary import Claim, Primary, cluster_claim
 from app.store.store import Store, StoreLost
 
 
-def place(url: str) -> Place:
-    return Place(url, connect)
+def primary(url: str) -> Primary:
+    return Primary(url, connect)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def place(url: str) -> Place:
 )
 def test_a_url_names_several(url: str, asked: list[Any], first: str) -> None:
     """And what is shown of it has no secret; what is wrong in one of them is said."""
-    found = place(url)
+    found = primary(url)
     assert (found.named, found.first) == (asked, first)
     settings = read({"REDIS_URL": url})
     assert settings.redis_url == url
@@ -44,10 +44,10 @@ def test_a_url_names_several(url: str, asked: list[Any], first: str) -> None:
 
 def test_sentinels_have_a_password_of_their_own() -> None:
     """Never the one of Redis."""
-    both = place("redis+sentinel://who:pa55@h/pulse?sentinel_username=me&sentinel_password=o/o")
+    both = primary("redis+sentinel://who:pa55@h/pulse?sentinel_username=me&sentinel_password=o/o")
     assert both.user == "me:o%2Fo@"
-    assert place("redis+sentinel://who:pa55@h/pulse").user == ""
-    assert place("redis+cluster://who:pa55@h").user == "who:pa55@"
+    assert primary("redis+sentinel://who:pa55@h/pulse").user == ""
+    assert primary("redis+cluster://who:pa55@h").user == "who:pa55@"
 
 
 @pytest.mark.parametrize(
@@ -98,17 +98,17 @@ async def answers(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
     """What the one at each port says."""
     said: dict[int, Any] = {}
 
-    async def ask(self: Place, address: tuple[str, int]) -> Any:
+    async def ask(self: Primary, address: tuple[str, int]) -> Any:
         return said.get(address[1], "it is away")
 
-    monkeypatch.setattr(Place, "ask", ask)
+    monkeypatch.setattr(Primary, "ask", ask)
     return said
 
 
 async def test_the_newest_answer_is_believed(answers: dict[int, Any]) -> None:
     """One that is cut off from the others misleads nobody; who had our keys is asked from then
     on, too; where nobody answers any more, nothing has changed that we know of."""
-    asked = place("redis+sentinel://h:1,h:2,h:3/pulse")
+    asked = primary("redis+sentinel://h:1,h:2,h:3/pulse")
     with pytest.raises(ConnectionError, match="no Sentinel says where pulse is: it is away"):
         await asked.find()
     answers |= {1: Claim(3, ("old", 1)), 2: Claim(4, ("new", 2), (("new", 4),))}
