@@ -28,6 +28,17 @@ async def total(store: Store, tag: str) -> int:
     return (await totals(store)).get(tag, 0)
 
 
+async def people(store: Store) -> dict[int, dict[str, int]]:
+    """Day since 1970 to hashtag to people."""
+    found: dict[int, dict[str, int]] = {}
+    for key in await store.redis.keys("[{]hashtag[}]:people:*"):
+        _, _, day, *crowd = key.decode().split(":")
+        if not crowd:
+            values: Any = await store.redis.hgetall(key)
+            found[int(day)] = {tag.decode(): keys.read_people(of) for tag, of in values.items()}
+    return found
+
+
 async def minutes(store: Store, tag: str, kind: str = "hour") -> dict[int, int]:
     """Minute since 1970 to posts, of all sources, as the hours have them."""
     found: dict[int, int] = {}

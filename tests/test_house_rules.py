@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from collections import Counter
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -85,6 +86,19 @@ def undescribed(node: ast.ClassDef) -> list[ast.AnnAssign]:
         if isinstance(two, ast.Expr) and isinstance(two.value, ast.Constant)
     ]
     return [each for each in fields if each not in followed] if len(fields) > 5 else []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """But for what networks call so in their messages: each has a file of its own for these."""
+    names = Counter(
+        node.name
+        for file in tracked("app/**/*.py", "app/*.py")
+        if file.name != "wire.py"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert names.total() > 100
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 PACKAGES = (

@@ -7,15 +7,16 @@ from random import Random
 from typing import Any
 
 import pytest
+import stored
 from servers import RedisServer
 from test_model import Group, Still
-from writing import BEGIN, HOUR, DatedStore
+from writing import BEGIN, DatedStore
 
 from app.ingest.counter import Counter, Cut, joined
 from app.ingest.day_keys import DayKeys
 from app.ingest.ingester import Ingester
-from app.ingest.people import People
 from app.messages import DAY, MINUTE, MinuteCount, Post, Tick
+from app.sources.replay import Parser
 from app.store import keys
 from app.store.state import SEVERAL
 from app.store.store import connect
@@ -101,6 +102,38 @@ async def test_people_are_those_of_sets_of_authors(store: DatedStore, tmp_path: 
     assert max(map(len, values.values())) <= 100 * keys.AUTHOR_BYTES
     for key in await store.redis.keys("*people*"):
         assert await store.redis.expiretime(key) == (TODAY + 4) * DAY // 1000
+
+
+async def test_people_of_the_recordings_are_those_of_sets(
+    recordings: Path, store: DatedStore, tmp_path: Path
+) -> None:
+    """Their authors, hashed as they are; then each post again by an author of its own, which makes
+    a crowd of the busiest."""
+    desk, parser = await Desk(store, tmp_path / "keys").open(), Parser()
+    lines = [
+        line
+        for file in sorted(recordings.glob("*/wire_reduced.jsonl"))
+        for line in file.read_bytes().splitlines()
+    ]
+    expected: dict[str, set[str]] = {}
+    for again in (False, True):
+        for n, line in enumerate(lines):
+            if found := parser.parse(line):
+                author = f"{n}" if again else found.author
+                desk.post(author, *found.hashtags)
+                for tag in found.hashtags:
+                    expected.setdefault(tag, set()).update([author] if author else ())
+            if n % 1000 == 0:
+                await desk.tick()
+        for _ in range(3):
+            await desk.tick()
+        assert not desk.ingester.counter.entries
+        counted = (await stored.people(store))[TODAY]
+        for tag, authors in expected.items():
+            error = abs(counted.get(tag, 0) - len(authors))
+            assert error <= (0.02 * len(authors) if len(authors) > 100 else 0), tag
+    assert max(counted.values()) > 100
+    assert sum(counted.values()) > 5000
 
 
 async def test_an_author_of_two_networks_is_two(store: DatedStore, tmp_path: Path) -> None:
@@ -359,66 +392,3 @@ async def test_after_two_days_a_number_is_kept(store: DatedStore, tmp_path: Path
     assert await store.redis.expiretime(kept) == (TODAY + 401) * DAY // 1000
     assert f"{TODAY} " not in file.read_text()
     assert TODAY not in desk.ingester.people.day_keys.keys
-
-
-def test_the_keys_are_in_a_file_of_their_owner(tmp_path: Path) -> None:
-    """The same after a restart; of today and yesterday alone."""
-    file = tmp_path / "new" / "keys"
-    first = DayKeys(file)
-    first.begin(20_000)
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert [line.split()[0] for line in file.read_text().splitlines()] == ["19999", "20000"]
-    again = DayKeys(file)
-    again.begin(20_000)
-    assert again.keys == first.keys and len(set(first.keys.values())) == 2
-    first.begin(20_001)
-    assert first.keys.keys() == {20_000, 20_001} and first.keys[20_000] == again.keys[20_000]
-    assert "19999" not in file.read_text()
-    assert [path.name for path in file.parent.iterdir()] == ["keys"]
-    again.begin(20_001)
-    assert again.keys == first.keys, "another process has made today's"
-    first.begin(20_000)
-    assert first.keys[20_001] == again.keys[20_001], (
-        "a clock that goes back destroys no key of today"
-    )
-
-
-def test_a_file_that_others_may_read_is_made_private(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """And what is no key of ours in it is passed over."""
-    file = tmp_path / "keys"
-    file.write_text(f"19999 {'ab' * 32}\nx {'ab' * 32}\n20000 abc\n20000 abcd\n{'x' * 9000}\n")
-    file.chmod(0o644)
-    keys_of = DayKeys(file)
-    keys_of.begin(20_000)
-    assert keys_of.keys[19_999] == b"\xab" * 32 and len(keys_of.keys[20_000]) == 32
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert "could be read by others" in caplog.text
-    assert "abab" not in caplog.text
-
-
-def test_without_a_file_keys_are_the_process_s(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """One that cannot be written is said once a day, and counting goes on."""
-    (tmp_path / "file").write_text("")
-    for file in (None, tmp_path / "file" / "keys"):
-        keys_of = DayKeys(file)
-        keys_of.begin(20_000)
-        before = keys_of.keys[20_000]
-        keys_of.read_again()
-        keys_of.begin(20_000)
-        assert keys_of.keys[20_000] == before
-    assert "cannot be written (File exists)" in caplog.text
-
-
-def test_the_hashes_of_two_days_have_nothing_in_common() -> None:
-    """An author cannot be followed from one day to the next."""
-    people_of = People(DayKeys())
-    signed = [(TODAY - n, ("a", f"{m}", ["x"])) for n in (0, 1) for m in range(100)]
-    days = people_of.hashed(signed, TODAY)["a"]
-    split = [{of["x"][n : n + 8] for n in range(0, 800, 8)} for of in days.values()]
-    assert [len(found) for found in split] == [100, 100]
-    assert not split[0] & split[1]
-    assert HOUR // 24 == TODAY

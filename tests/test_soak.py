@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import stored
 from judge import Judge
 from network import truth
 from redis.exceptions import RedisError
@@ -23,6 +24,7 @@ from world import TICK, WEBS, World
 
 from app.hashtags import extract, key
 from app.messages import MINUTE
+from app.sources.replay import Parser
 from app.store.embedded import find_server
 from app.store.keys import Past
 from app.web.fanout import REPEAT_SECONDS
@@ -81,9 +83,10 @@ def typed(counts: dict[str, int]) -> list[str]:
 
 
 async def test_no_fault_loses_or_repeats_anything(recordings: Path, tmp_path: Path) -> None:
-    """After a seeded schedule of faults, each with a proof: exact totals of every hashtag, and
-    as many posts in its minutes; no viewer with a gap or a repeat (judge.Judge says what that
-    is), whatever it asks for; no process that grew, no traceback."""
+    """After a seeded schedule of faults, each with a proof: exact totals of every hashtag, as many
+    posts in its minutes, and as many people as there are authors; no viewer with a gap or a
+    repeat (judge.Judge says what that is), whatever it asks for; no process that grew, no
+    traceback."""
     seconds = write(recordings, tmp_path / "recording.jsonl")
     expected = truth(recordings, *FOLDERS)
     tags = typed(expected)
@@ -94,6 +97,7 @@ async def test_no_fault_loses_or_repeats_anything(recordings: Path, tmp_path: Pa
         REPLAY_FILE=tmp_path / "recording.jsonl",
         REPLAY_SPEED=seconds / (0.4 * SECONDS_A_FAULT * FAULTS),
         HASHTAGS=",".join(tags[:TRACKED]),
+        PEOPLE_KEY_FILE=tmp_path / "people.key",
     )
     say(
         f"\nseed {SEED}, {FAULTS} faults, {sum(expected.values())} uses of {len(expected)} hashtags\n"
@@ -112,6 +116,7 @@ async def test_no_fault_loses_or_repeats_anything(recordings: Path, tmp_path: Pa
                         lanes.create_task(suffer(world, faults))
                 await settled(world, viewers, expected)
                 await check_past(world, expected)
+                await check_people(world, tmp_path / "recording.jsonl")
                 for name in WEBS:
                     await check_answers(f"http://127.0.0.1:{world.ports[name]}", world, expected)
             finally:
@@ -177,6 +182,29 @@ async def check_past(world: World, expected: dict[str, int]) -> None:
         assert posts == {tag: expected[tag] for tag in tags}, kind
         ends = {tag: past[tag][max(past[tag])].total for tag in tags}
         assert ends == {tag: expected[tag] for tag in tags}, kind
+
+
+async def check_people(world: World, recording: Path) -> None:
+    """Each hashtag has as many as the recordings have authors: to the last one up to 100, and within
+    2 % above that, whatever was killed, was counted again or came back older."""
+    authors, parser = dict[str, set[str]](), Parser()
+    for line in recording.read_bytes().splitlines():
+        if (post := parser.parse(line)) and post.author:
+            for tag in post.hashtags:
+                authors.setdefault(tag, set()).add(post.author)
+    async with world.store() as store:
+        days = await stored.people(store)
+    if len(days) > 1:
+        return  # it was midnight: some are of both days
+    [found] = days.values()
+    wrong = {
+        tag: (found.get(tag), len(of))
+        for tag, of in authors.items()
+        if abs(found.get(tag, 0) - len(of)) > (0.02 * len(of) if len(of) > 100 else 0)
+    }
+    assert wrong == {}
+    assert sum(found.values()) > 1000
+    say(f"{len(authors)} hashtags with people, the most {max(found.values())}\n")
 
 
 def tracked(world: World) -> set[str]:
