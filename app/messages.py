@@ -162,6 +162,8 @@ class Tick(msgspec.Struct, frozen=True):
     """Hashtags that are forgotten: their totals begin again at 0."""
     sources: dict[str, SourceState] = {}
     """Source name to what it is doing."""
+    taken_back: bool = False
+    """Whether posts were taken back since the tick before: which, is in `posts`."""
 
     @classmethod
     def from_json(cls, text: bytes | str, id: str = "") -> "Tick":

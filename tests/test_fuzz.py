@@ -242,9 +242,9 @@ def test_no_mutant_of_a_problem_breaks_the_live_x(recordings: Path) -> None:
 
 def test_no_mutant_of_what_bluesky_shows_shows_more() -> None:
     """An answer to getPosts: what is shown of it is there, fit to be shown, and has no label."""
-    pool = [json.dumps({"posts": VIEWS[n:] + VIEWS[:n]}).encode() for n in range(len(VIEWS))]
-    truth = read_answer(pool[0])
-    assert sorted(uri[-1] for uri in truth) == ["0", "4"]
+    pool = [json.dumps({"posts": [view, VIEWS[0]]}).encode() for view in VIEWS[1:]]
+    truth = [[uri[-1] for uri in read_answer(line)] for line in pool]
+    assert truth == [["0"], ["0"], ["0"], ["4", "0"]]
     asked, shown, refused = {view["uri"] for view in VIEWS}, 0, 0
     for mutant in mutants(pool, MUTANTS, seed=3):
         try:
@@ -252,14 +252,14 @@ def test_no_mutant_of_what_bluesky_shows_shows_more() -> None:
         except NoAnswer:
             refused += 1
             continue
-        told = {view["uri"]: view for view in json.loads(mutant)["posts"] if is_unlabelled(view)}
+        posts = json.loads(mutant)["posts"] if found else []
+        told = {view["uri"]: view for view in posts if is_unlabelled(view)}
         for uri in found.keys() & asked:
             assert told[uri]["author"]["did"] == "did:plc:a"
             check_shown(found[uri])
             shown += 1
-    assert read_answer(pool[0]) == truth
     assert refused > MUTANTS / 4, "most mutants of bytes are no answer"
-    assert MUTANTS / 2 < shown < 2 * MUTANTS
+    assert MUTANTS / 4 < shown < MUTANTS
 
 
 def is_unlabelled(view: Any) -> bool:

@@ -85,4 +85,5 @@ async def test_what_bluesky_is_asked(
     task = lookups.task
     await asyncio.wait_for(lookups.close(), 5)
     assert task and task.cancelled()
-    await asking
+    asking.cancel()
+    await asyncio.wait([asking])

@@ -1,8 +1,6 @@
 """Where the posts are, in a real Redis: each once, gone when it is deleted, forgotten in time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,12 +8,8 @@ from servers import eventually
 from test_costs import Turns
 
 import app.ingest.posts as module
-from app.ingest.ingester import Ingester
 from app.ingest.posts import LIFE, MOST_NEW, PostPlaces
-from app.messages import Deletion, Message, Post, Shown
-from app.settings import read
-from app.sources import Source, SourceLost
-from app.sources.demo.posts import posts_in
+from app.messages import Deletion, Post, Shown
 from app.store import keys
 from app.store.posts import Entry, StoredPost, newest, recent
 from app.store.store import LeaseLost, Store, StoreLost
@@ -268,139 +262,3 @@ async def test_what_is_not_ours_is_skipped(store: Store) -> None:
     await store.redis.set(keys.POSTS, "x")
     with pytest.raises(StoreLost, match="posts is of another type"):
         await entries(store)
-
-
-class Told(Source):
-    """A source that hands over what a test puts in."""
-
-    complete = True
-
-    def __init__(self, name: str, misses: bool = False) -> None:
-        super().__init__(read({}))
-        self.name, self.misses_deletions = name, misses  # type: ignore[misc]
-        self.waiting: asyncio.Queue[Message | SourceLost] = asyncio.Queue()
-
-    async def posts(self, cursor: str) -> AsyncIterator[Message]:
-        self.say("live")
-        while True:
-            message = await self.waiting.get()
-            if isinstance(message, SourceLost):
-                raise message
-            yield message
-
-
-@asynccontextmanager
-async def ingesting(store: Store, *sources: Told, shows: bool = True) -> AsyncIterator[Ingester]:
-    ingester = Ingester(sources, store, ["science"], 0.02, shows_posts=shows)
-    task = asyncio.create_task(ingester.run())
-    try:
-        yield ingester
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def reach(store: Store, *expected: str) -> None:
-    async def reached() -> bool:
-        return await ids(store) == list(expected)
-
-    await eventually(reached, f"{expected} are there")
-
-
-async def test_the_ingester_writes_posts_and_deletions(store: Store) -> None:
-    """From the stream to Redis, over a restart, and a source that hears no deletions while it is
-    away is believed no more."""
-    one, two = Told("bluesky"), Told("mastodon", misses=True)
-    async with ingesting(store, one, two):
-        for id in ("a/1", "a/2", "b/1"):
-            one.waiting.put_nowait(post(id))
-        await reach(store, "a/1", "a/2", "b/1")
-        two.waiting.put_nowait(post("7", "mastodon", shown=SHOWN))
-        await reach(store, "a/1", "a/2", "b/1", "7")
-        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
-        await reach(store, "a/2", "b/1", "7")
-    async with ingesting(store, one, two):
-        await reach(store, "a/2", "b/1")
-        two.waiting.put_nowait(post("8", "mastodon", shown=SHOWN))
-        await reach(store, "a/2", "b/1", "8")
-        two.waiting.put_nowait(SourceLost("cut", wait=0))
-        one.waiting.put_nowait(Deletion("bluesky", "b/"))
-        await reach(store, "a/2")
-
-
-async def test_redis_of_another_moment_loses_its_posts(store: Store) -> None:
-    """It came back from an older copy: what was deleted since is in there."""
-    one = Told("bluesky")
-    async with ingesting(store, one):
-        one.waiting.put_nowait(post("a/1"))
-        await reach(store, "a/1")
-        names = await store.redis.keys()
-        copied = {name: await store.redis.dump(name) for name in names}
-        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
-        await reach(store)
-        async with store.redis.pipeline(transaction=True) as pipe:
-            pipe.flushall()
-            for name, value in copied.items():
-                pipe.restore(name, 0, value)
-            await pipe.execute()
-        await eventually(lambda: all_gone(store), "all of it was taken back")
-        assert await ids(store) == []
-
-
-async def all_gone(store: Store) -> bool:
-    return "*" in await gone(store)
-
-
-async def test_counting_goes_on_without_posts(
-    store: Store, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Where they cannot be written, or are not wanted; said once."""
-    await store.redis.set(keys.POSTS, "somebody's")
-    one = Told("bluesky")
-    async with ingesting(store, one):
-        one.waiting.put_nowait(post("a/1"))
-        before = (await store.load()).number
-        await eventually(lambda: is_past(store, before + 5), "some ticks")
-    assert caplog.text.count("posts cannot be shown") == 1
-    await store.redis.delete(keys.POSTS)
-    async with ingesting(store, one, shows=False):
-        one.waiting.put_nowait(post("a/1"))
-        one.waiting.put_nowait(Deletion("bluesky", "a/1"))
-        before = (await store.load()).number
-        await eventually(lambda: is_past(store, before + 5), "some ticks")
-    assert await store.redis.exists(keys.POSTS) == 0
-
-
-async def is_past(store: Store, number: int) -> bool:
-    return (await store.load()).number >= number
-
-
-async def test_the_demos_posts_are_written_down(store: Store) -> None:
-    """Also those of its hashtags that somebody typed."""
-    posts, now = PostPlaces(), await clock(store)
-    tags = read({"HASHTAGS": "science,#Art"}).hashtags
-    for one in (each for slot in range(50) for each in posts_in(slot, tags, 1)):
-        posts.add(one, list(one.hashtags), now, now)
-    await posts.write(store, "us", now)
-    found = {tag for entry in await entries(store) if entry.post for tag in entry.post.tags}
-    assert {"science", "art"} < found
-
-
-async def test_an_end_in_the_middle_of_a_write_takes_nothing_away(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The last commit leaves alone what it may not know: whoever comes next reads what is there."""
-    posts, now = PostPlaces(), await clock(store)
-    add(posts, "a/1", at=now)
-    await posts.write(store, "us", now)
-
-    async def cut(*arguments: Any) -> list[str]:
-        raise asyncio.CancelledError
-
-    monkeypatch.setattr(module, "write_posts", cut)
-    add(posts, "a/2", at=now)
-    with pytest.raises(asyncio.CancelledError):
-        await posts.write(store, "us", now)
-    monkeypatch.undo()
-    await posts.write(store, "us", now)
-    assert await ids(store) == ["a/1"]

@@ -282,6 +282,21 @@ async def test_what_is_taken_back_is_told(site: Site, api: BlueskyApi) -> None:
         await until_told(site, other, b"\\*.*\\*")
 
 
+async def test_what_is_taken_back_goes_with_the_tick_that_says_so(site: Site) -> None:
+    """It would be on open pages until the one behind it; of others nothing is read before they are
+    told."""
+    with connecting(site) as connect:
+        one = await connect().send(get("front door", "tags=science&posts=1"))
+        await begun(site, one)
+        ids = await put(site, mastodon(1), mastodon(2))
+        await until_told(site, one, b"event: post")
+        for n, id in enumerate(ids):
+            await take_back(site, id)
+            await site.publish(1, taken_back=True)
+            await one.until(b"event: gone.*" * (n + 1) + id.encode())
+            assert one.received.rpartition(b"\nid: ")[2].startswith(site.writer.state.tick.encode())
+
+
 async def test_what_was_taken_back_is_not_told_late(site: Site, api: BlueskyApi) -> None:
     """While Bluesky is asked it goes: it is not told; nor to a viewer that was behind."""
     posts: ShownPosts = site.app.extensions["posts"]

@@ -233,7 +233,8 @@ class Ingester:
     async def write_posts(self) -> None:
         """Write down where the new posts are, and what is deleted, before the tick tells of it."""
         try:
-            await self.posts.write(self.store, self.name, self.clock.now())
+            took_back = await self.posts.write(self.store, self.name, self.clock.now())
+            self.writer.taken_back |= took_back
         except StoreLost as lost:
             self.lose_posts(lost)
 

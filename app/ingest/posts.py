@@ -151,15 +151,15 @@ class PostPlaces:
         self.taken_back |= self.writing.keys()
         return is_news
 
-    async def write(self, store: Store, writer: str, now: int) -> None:
+    async def write(self, store: Store, writer: str, now: int) -> bool:
         """Bring Redis up to date, if there is anything to tell; now: by its clock, in milliseconds
-        since 1970. Raises StoreLost."""
+        since 1970. Whether something was taken back. Raises StoreLost."""
         if self.accounts:
             await self.remove_accounts()
         oldest = self.trim(now)
         waits = self.new or self.gone or self.anew or now >= self.due
         if not (self.wanted and waits):
-            return
+            return False
         new, gone, anew = self.new, [id_of(place) for place in self.gone], self.anew
         self.new, self.gone, self.writing, self.taken_back = {}, [], new, set()
         self.anew = True  # until Redis says that it has them
@@ -174,6 +174,7 @@ class PostPlaces:
         finally:
             self.writing = {}
         self.due = now + TRIM_MILLISECONDS
+        return anew or bool(gone)
 
     def note(self, new: Mapping[int, New], places: Sequence[int]) -> None:
         """Redis has these now."""

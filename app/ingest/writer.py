@@ -73,6 +73,8 @@ class Writer:
         self.logged = Logged()
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
+        self.taken_back = False
+        """Whether the next tick is to say that posts were taken back."""
 
     def begin(self, state: State, since: Mapping[str, int] | None = None) -> None:
         """Redis is as this says, by whomever.
@@ -201,6 +203,7 @@ class Writer:
             "day": day,
             "gone": gone,
             "sources": plan.sources,
+            "taken_back": self.taken_back,
         }
         return msgspec.json.encode({name: part for name, part in tick.items() if part}).decode()
 
@@ -209,6 +212,7 @@ class Writer:
         if self.log_anew:
             self.logged = Logged()
         self.logged.add(stored.tick, size)
+        self.taken_back = False
         self.counted.stored(plan.spans)
         self.popular.count(plan.cut)
         if plan.freeze:

@@ -240,7 +240,7 @@ def read_answer(body: bytes) -> dict[str, Shown]:
     for post in posts[:AT_ONCE]:
         try:
             view = msgspec.convert(post, View)
-        except msgspec.ValidationError:
+        except (msgspec.ValidationError, UnicodeError):  # half an emoji in the place of a post
             continue
         if shown := shown_of(view):
             found[view.uri] = shown

@@ -8,8 +8,8 @@ each tick becomes bytes once. A tick costs by what changed in it and by who watc
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
 from random import random
 
 from app.messages import UNKNOWN_PEOPLE, BySource, Tick, parse_id
@@ -58,6 +58,8 @@ class Feed(Watching):
         """How often the log began anew."""
         self.news, self.unknown = asyncio.Event(), asyncio.Event()
         """Set, and replaced, when a tick came; set while something watched is to be read."""
+        self.take_back: Callable[[Store], Awaitable[None]] | None = None
+        """Where posts are shown, learns which were taken back. Raises StoreLost."""
         self.hearing = Hearing(seconds, clock)
         self.complain, self.why_not_ready = self.hearing.complain, self.hearing.why_not_ready
 
@@ -81,6 +83,9 @@ class Feed(Watching):
                     async for tick in ticks:
                         backoff.reset()
                         self.complain("")
+                        if tick and tick.taken_back and self.loaded and self.take_back:
+                            with suppress(StoreLost):  # then it goes with a later one
+                                await self.take_back(store)
                         if not self.hear(tick):
                             break  # and all of the log is read again
                         if tick is None:

@@ -176,6 +176,17 @@ class PostEvents:
             task.add_done_callback(self.looking.discard)
         return bool(self.ready or self.gone)
 
+    async def take_back(self, store: Store) -> None:
+        """What was taken back goes with the very tick that says so, the next one; after it, and
+        with the one behind it, it would be on open pages for longer. Raises StoreLost."""
+        if self.recent.listens:
+            feed = self.posts.feed
+            await self.recent.read(store, feed.time())
+            self.gone |= self.recent.take_gone()
+            feed.untold |= feed.extras.concerned(
+                "posts", self.take(feed.ticks.last + 1), feed.watched
+            )
+
     def chosen(self) -> dict[Any, FanOut]:
         """The fan-outs of those who chose this."""
         refs = self.posts.feed.extras.chosen["posts"]
@@ -304,4 +315,5 @@ def add_posts(app: Quart, settings: Settings, feed: Feed) -> None:
     if posts:
         app.extensions["posts"] = posts
         feed.extras.add("posts", posts.events)
+        feed.take_back = posts.events.take_back
         app.after_serving(posts.close)

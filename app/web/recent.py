@@ -75,9 +75,13 @@ class Recent:
 
     def take_news(self) -> tuple[dict[str, StoredPost], dict[str, Sequence[str] | None]]:
         """What is new since the last time: posts, and what was taken back."""
-        new, gone = self.new, self.gone
-        self.new, self.gone = {}, {}
-        return new, gone
+        new, self.new = self.new, {}
+        return new, self.take_gone()
+
+    def take_gone(self) -> dict[str, Sequence[str] | None]:
+        """What was taken back since the last time."""
+        gone, self.gone = self.gone, {}
+        return gone
 
     def take_back(self, entry: Entry) -> None:
         if ALL in entry.gone:
