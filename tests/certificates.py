@@ -24,11 +24,14 @@ def authority(folder: Path, name: str = "ca") -> Path:
     return folder / f"{name}.pem"
 
 
-def certificate(folder: Path, name: str, ca: str = "ca") -> tuple[Path, Path]:
-    """The certificate of 127.0.0.1 and localhost, and its key, by this authority."""
+EVERY = "IP:127.0.0.1,DNS:localhost"
+
+
+def certificate(folder: Path, name: str, ca: str = "ca", hosts: str = EVERY) -> tuple[Path, Path]:
+    """The certificate of 127.0.0.1 and localhost, or of these, and its key, by this authority."""
     openssl(
         folder, *NEW, "-days", "2", "-subj", f"/CN={name}", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key",
-        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext", "basicConstraints=CA:FALSE",
+        "-addext", f"subjectAltName={hosts}", "-addext", "basicConstraints=CA:FALSE",
         "-keyout", f"{name}.key", "-out", f"{name}.pem",
     )  # fmt: skip
     return folder / f"{name}.pem", folder / f"{name}.key"

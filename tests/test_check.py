@@ -4,6 +4,7 @@ import signal
 import socket
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ from app.store import keys
 from app.store.embedded import find_server
 from app.store.refusals import FULL
 from app.store.store import Store, connect
+
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+"""A replica waits for no second one."""
 
 
 async def test_check_says_what_works_and_what_it_costs(
@@ -143,6 +147,36 @@ async def test_warnings_about_a_forgetful_redis(
         await redis.aclose()
     assert len(warnings) == bool(said)
     assert all(said in warning for warning in warnings)
+
+
+async def test_a_primary_that_goes_on_without_its_replicas_is_warned_of(
+    redis_binary: str, tmp_path: Path, ending: ExitStack
+) -> None:
+    """By the check, and at the start of the ingester; one that stands alone is not."""
+    primary = ending.enter_context(RedisServer(redis_binary, tmp_path / "one", *AT_ONCE))
+    redis = connect(primary.url)
+
+    async def said() -> list[check.Finding]:
+        found = await check_redis(Store(redis))
+        return [each for each in found if "min-replicas" in each.sentence]
+
+    assert await said() == []
+    of = ("--replicaof", f"127.0.0.1 {primary.port}")
+    ending.enter_context(RedisServer(redis_binary, tmp_path / "two", *of))
+    [found] = await eventually(said, "the replica is known")
+    assert (found.mark, found.sentence) == (
+        "WARN",
+        "Redis: it has a replica, and min-replicas-to-write is 0: cut off from them it goes on "
+        "taking commits that a failover throws away.",
+    )
+    assert found.sentence in await redis_warnings(Store(redis))
+    await redis.config_set("min-replicas-to-write", "1")
+
+    async def is_fine() -> bool:
+        return [each.mark for each in await said()] == ["ok  "]
+
+    await eventually(is_fine, "the replica is near enough")
+    await redis.aclose()
 
 
 async def test_a_redis_that_will_not_do_fails(

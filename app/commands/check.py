@@ -148,7 +148,7 @@ async def check_redis(store: Store) -> list[Finding]:
         found.append(Finding(False, f"Redis: {READ_ONLY}, unless only pages are served."))
     elif trouble := trouble_of(about, store.may_evict):
         found.append(Finding(False, f"Redis: {trouble}."))
-    return [*found, *eviction(store, about), await persistence(store, about)]
+    return [*found, *eviction(store, about), *replication(about), await persistence(store, about)]
 
 
 async def refusals(store: Store) -> list[str]:
@@ -183,12 +183,13 @@ async def followed(store: Store) -> None:
 
 
 async def redis_warnings(store: Store) -> list[str]:
-    """What this Redis may do to the totals: throw them away, or forget them in a restart."""
+    """What this Redis may do to the totals: throw them away, or forget them in a failover or a
+    restart."""
     try:
         about = await store.about()
     except StoreLost:
         return []
-    found = [*eviction(store, about), await persistence(store, about)]
+    found = [*eviction(store, about), *replication(about), await persistence(store, about)]
     return [finding.sentence for finding in found if not finding.fine]
 
 
@@ -203,6 +204,24 @@ def eviction(store: Store, about: Mapping[str, Any]) -> list[Finding]:
         return [Finding(True, "Redis: it has no maxmemory, so it throws no totals away.")]
     text = f"Redis: maxmemory-policy is {policy}, as ALLOW_EVICTION allows: totals may be wrong."
     return [Finding(True, text, fine=False)]
+
+
+def replication(about: Mapping[str, Any]) -> list[Finding]:
+    """Whether a primary goes on alone when it is cut off from who may take its place; nothing of
+    a server that has no replicas.
+
+    INFO says how many are near enough only where some must be (both min-replicas settings).
+    """
+    replicas = int(about.get("connected_slaves", 0))
+    if about.get("role") != "master" or not replicas:
+        return []
+    if "min_slaves_good_slaves" in about:
+        return [Finding(True, "Redis: it takes nothing without a replica (min-replicas-to-write).")]
+    have = "a replica" if replicas == 1 else f"{replicas} replicas"
+    text = (
+        f"Redis: it has {have}, and min-replicas-to-write is 0: cut off from them it goes on taking"
+    )
+    return [Finding(True, f"{text} commits that a failover throws away.", fine=False)]
 
 
 async def persistence(store: Store, about: Mapping[str, Any]) -> Finding:

@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError, RedisError
 
 from app.settings import each_host
 from app.store import keys
+from app.store.refusals import certificate_error
 
 Address = tuple[str, int]
 """Host and port."""
@@ -93,7 +94,7 @@ class Primary:
                 nodes: Any = await redis.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
                 return cluster_claim(nodes, address[0], by_name=self.scheme == "rediss")
         except (RedisError, OSError, TimeoutError) as error:
-            return str(error).rstrip(".") or "it does not answer"
+            return certificate_error(error) or str(error).rstrip(".") or "it does not answer"
         finally:
             await redis.aclose()
 

@@ -62,7 +62,7 @@ def explained(error: Exception) -> str:
     for a command's name."""
     text = str(error)
     if refused := certificate_error(error):
-        return f"its certificate is not believed ({refused}): REDIS_CA is whose word is taken"
+        return refused
     if isinstance(error, Elsewhere):
         return error.why
     if isinstance(error, AskError):  # or MovedError, which is one
@@ -98,8 +98,9 @@ def explained(error: Exception) -> str:
 def certificate_error(error: BaseException | None) -> str:
     """Why TLS did not believe the server, wherever redis-py has put it; "" for another error."""
     while error:
-        if isinstance(error, ssl.SSLCertVerificationError):  # after the comma stands a host's name
-            return error.verify_message.partition(",")[0]
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = error.verify_message.partition(",")[0]  # after the comma stands a host's name
+            return f"its certificate is not believed ({why}): REDIS_CA is whose word is taken"
         error = error.__cause__ or error.__context__
     return ""
 
