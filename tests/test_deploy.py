@@ -1,5 +1,6 @@
 """The image and the compose file, as far as they can be judged without an engine to run them."""
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 from conftest import missing
+from deployed import NGINX
+from proxies import bundled
+from served import Site
 from servers import ROOT
 from test_packages import instructions
 
@@ -36,19 +40,37 @@ def test_what_the_image_installs_is_pinned() -> None:
         assert "--require-hashes --only-binary :all:" in run or "--no-deps --no-index" in run
 
 
-def test_the_health_check_tells_one_from_the_other(tmp_path: Path) -> None:
-    """Where nothing answers, it fails."""
+async def test_the_health_check_tells_one_from_the_other(site: Site) -> None:
+    """What is well, and where nothing answers."""
     [[_, check]] = [each for each in instructions() if each[0] == "HEALTHCHECK"]
     script = re.search(r'"(import .*)"\]', check)
-    assert script
-    ended = subprocess.run(
-        [sys.executable, "-c", script[1].replace(":8000", ":1")], capture_output=True
-    )
-    assert ended.returncode == 1 and b"Connection refused" in ended.stderr
+    assert script and ":8000/" in script[1]
+    for port, status in ((site.port, 0), (1, 1)):
+        asks = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script[1].replace(":8000", f":{port}"), stderr=asyncio.subprocess.PIPE
+        )  # fmt: skip
+        _, said = await asks.communicate()
+        assert asks.returncode == status and (b"Connection refused" in said) == bool(status)
+
+
+def test_the_proxy_of_the_compose_file_takes_its_configuration(tmp_path: Path) -> None:
+    """What its own command makes of nginx.conf names both web processes, and nginx takes it."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    changes = re.findall(r"^ +sed '(.*)'$", text, re.M)
+    command = ("sed", *changes, str(DEPLOY / "nginx.conf"))
+    made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    addresses = re.findall(r"ipv4_address: (\S+)", text)
+    assert re.findall(r"server (\S+):8000 max_fails=0;", made) == addresses[:2]
+    whole = NGINX.format(connections=100, conf=made)
+    for conf, status in ((whole, 0), (whole.replace("max_fails=0", "max_fails=none"), 1)):
+        (tmp_path / "nginx.conf").write_text(conf)
+        tries = (bundled(), "-t", "-p", f"{tmp_path}/", "-c", "nginx.conf", "-e", "stderr")
+        done = subprocess.run(tries, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
 
 
 def test_the_compose_file_is_one(tmp_path: Path) -> None:
-    """By its schema; what it mounts is there, and nginx takes what it is made of."""
+    """By its schema; what it mounts is there."""
     compose = shutil.which("docker-compose") or missing("docker-compose")
     command = (compose, "-f", str(DEPLOY / "compose.yaml"), "config")
     done = subprocess.run(command, capture_output=True, text=True)

@@ -5,10 +5,11 @@ it one of them stands for all, and nobody looks at the time."""
 import asyncio
 import os
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 from deployed import NAMES, Proxy, Shown, Way, streaming, tls_folder, version_of
 from served import Site
@@ -20,7 +21,7 @@ from app.process import beside
 LONG = os.environ.get("PROXIES") == "all"
 EVENTS = 40 if LONG else 5
 LATEST = 100
-"""Milliseconds that an event may come later than to a direct client."""
+"""Milliseconds that an event may come later than to a direct client, beside what the machine does."""
 TRIES = 3 if LONG else 1
 """The machine does other things, too; a proxy that keeps events back would do so each time."""
 IDLE, WATCHED = 6, 10 if LONG else 7
@@ -32,16 +33,29 @@ TABLE = """# Behind proxies
 
 Written by `make proxies` on {date}, with the files in [deploy/](../deploy/README.md): curl beside the
 proxy and the app on one machine, the proxy's gzip on. "Late" is how much later than to a direct client
-the latest of {events} events came, and the machine had a load of {load:.0f} on {cores} cores (of up to
-three tries the best); "idle": a stream without a change outlived {watched} s of a proxy that cuts a
-silent one after {idle} s (Caddy never does); "left": when its client went away, the app had let go
-of it after that time; "restart": that of the proxy was missed by no page. Two web processes restarted one
-after the other, under {streams} streams behind each proxy: tests/test_rolling.py.
+an event came: half of {events} within the first figure, the latest after the second (of up to three
+tries the best). "Direct" is the same of a second direct client, the latest: so much is the doing of the
+machine, which had a load of {load:.0f} on {cores} cores. "Idle": a stream without a change outlived
+{watched} s of a proxy that cuts a silent one after {idle} s (Caddy never does); "left": when its client
+went away, the app had let go of it after that time; "restart": that of the proxy was missed by no page.
+Two web processes restarted one after the other, under {streams} streams behind each proxy:
+tests/test_rolling.py.
 
-| proxy | path | HTTP | page and files | late | idle | left | restart |
-|---|---|---|---|---|---|---|---|
+| proxy | path | HTTP | page and files | late: half, latest | direct | idle | left | restart |
+|---|---|---|---|---|---|---|---|---|
 {rows}
 """
+
+
+@dataclass(order=True)
+class Late:
+    """How much later events came than to a direct client, in milliseconds."""
+
+    latest: float
+    half: float
+    """Of them came within this time."""
+    direct: float
+    """The latest of a second direct client: what is not the proxy's doing."""
 
 
 @dataclass
@@ -55,15 +69,15 @@ class Row:
     """Of HTTP; 2 is with TLS."""
     files: int
     """How many came, beside the page."""
-    late: float
-    """Milliseconds, of the latest event."""
+    late: Late
     left: float
     """Milliseconds until a client was let go of."""
 
     def __str__(self) -> str:
         secure = "2, TLS" if self.version == "2" else self.version
         return (
-            f"| {self.name} | `{self.path}` | {secure} | all {self.files} | {self.late:.1f} ms | "
+            f"| {self.name} | `{self.path}` | {secure} | all {self.files} | "
+            f"{self.late.half:.1f}, {self.late.latest:.1f} ms | {self.late.direct:.1f} ms | "
             f"outlived | {self.left:.0f} ms | none missed |"
         )
 
@@ -78,7 +92,8 @@ async def test_the_whole_matrix(ending: ExitStack, tmp_path: Path, site: Site) -
         rows.append(await tried(proxy, version, site))
     if LONG:
         write(rows)
-        assert max(row.late for row in rows) <= LATEST
+        for row in rows:
+            assert row.late.latest <= LATEST + row.late.direct, row
 
 
 def write(rows: list[Row]) -> None:
@@ -101,7 +116,7 @@ async def tried(proxy: Proxy, version: str, site: Site) -> Row:
     files = await check_page(way)
     late = await lateness(way, site)
     for _ in range(TRIES - 1):
-        if late > LATEST:
+        if late.latest > LATEST:
             late = min(late, await lateness(way, site))
     left = await outlive(way, site)
     await restart(proxy, way, site)
@@ -110,20 +125,25 @@ async def tried(proxy: Proxy, version: str, site: Site) -> Row:
     return Row(name, proxy.shown.path, version, files, late, left)
 
 
-async def lateness(way: Way, site: Site) -> float:
-    """How much later the latest event came than to a direct client, in milliseconds."""
-    direct, behind = dict[int, float](), dict[int, float]()
+async def lateness(way: Way, site: Site) -> Late:
+    """How much later than to a direct client events came this way."""
     straight = Way(f"http://127.0.0.1:{site.port}")
-    async with beside(read(straight, direct), "direct"), beside(read(way, behind), "behind"):
-        await eventually(lambda: direct and behind, "both see")
+    ways = {"direct": straight, "direct, too": straight, "behind": way}
+    came: dict[str, dict[int, float]] = {name: {} for name in ways}
+    async with AsyncExitStack() as reading:
+        for name, one in ways.items():
+            await reading.enter_async_context(beside(read(one, came[name]), name))
+        await eventually(lambda: all(came.values()), "all see")
         for _ in range(EVENTS):
             await site.publish()
             await asyncio.sleep(0.1)
         last = site.writer.totals["science"]
-        await eventually(lambda: last in direct and last in behind, "both have all")
-    both = direct.keys() & behind.keys()
+        await eventually(lambda: all(last in one for one in came.values()), "all have all")
+    first, again, behind = came.values()
+    both = first.keys() & again.keys() & behind.keys()
     assert len(both) > EVENTS
-    return 1000 * max(behind[total] - direct[total] for total in both)
+    late = [1000 * (behind[total] - first[total]) for total in both]
+    return Late(max(late), median(late), max(1000 * abs(again[n] - first[n]) for n in both))
 
 
 async def read(way: Way, came: dict[int, float]) -> None:
