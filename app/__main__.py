@@ -159,7 +159,7 @@ async def backed_up(settings: Settings, command: str) -> None:
 
 def picked(settings: Settings, opened: Store, name: str) -> Source:
     """The source, only to be looked at: the past is not asked for."""
-    return pick(name, replace(settings, x_backfill=False), opened)
+    return pick(name, replace(settings, x_backfill=False, demo_past_hours=0), opened)
 
 
 async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> None:

@@ -165,15 +165,18 @@ async def test_without_max_fails_nginx_locks_them_out(
         await eventually(lambda: nginx.statuses[502] > STREAMS, f"refused: {nginx.statuses}")
 
 
-async def test_a_version_beside_a_newer_one(site: Site) -> None:
-    """What a later version adds to ticks and to the state is passed over; of another schema nothing
-    is read, and why is said."""
+async def test_a_version_beside_another_one(site: Site) -> None:
+    """What a later version adds to ticks and to the state is passed over; what an earlier one did not
+    tell yet is not there; of another schema nothing is read, and why is said."""
     async with viewing(f"http://127.0.0.1:{site.port}/events?tags=science") as events:
         await anext(events)
         await anext(events)
         await site.store.redis.hset(STATE, "later", "of a version to come")
         await site.publish(later={"science": {"a": [1, 2]}})
         assert (await anext(events)).data["counts"] == {"science": 2}
+        await site.publish(sources={})  # people, spellings and what is late are in none of these
+        told = (await anext(events)).data
+        assert told["counts"] == {"science": 3} and told["sources"] == {}
         await site.store.redis.hset(STATE, "schema", str(SCHEMA + 1))
         with pytest.raises(StoreLost, match="update this program"):
             await site.writer.open()
