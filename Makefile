@@ -2,8 +2,9 @@
 # make live   the same with all of Bluesky instead of the demo: no key needed
 # make test   set everything up, then all tests
 # make soak   100 faults against all processes, then strangers for an hour, as a network and as
-#             visitors, slow ones by the thousand; ten primaries of Redis that are killed;
-#             others with FAULTS=200 SEED=7 STRANGE_SECONDS=600 ATTEMPTS=20000
+#             visitors, slow ones by the thousand; ten primaries of Redis that are killed; a page
+#             that stays open for ten minutes; others with FAULTS=200 SEED=7 STRANGE_SECONDS=600
+#             ATTEMPTS=20000 PAGE_SECONDS=3600
 # make proxies  every proxy in every way, and 500 streams behind each; writes docs/proxies.md
 # make bench  how fast it is, beside others; parts of it with ONLY=frames,connect
 # make audit  what is known against the packages that are installed, where that can be asked
@@ -40,10 +41,11 @@ test: setup $(VENV)/.test
 soak: setup $(VENV)/.test
 	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \
 		STRANGE_SECONDS=$${STRANGE_SECONDS:-3600} ATTEMPTS=$${ATTEMPTS:-100000} \
-		SLOW_CLIENTS=1 FAILOVERS=$${FAILOVERS:-10} \
+		SLOW_CLIENTS=1 FAILOVERS=$${FAILOVERS:-10} PAGE_SECONDS=$${PAGE_SECONDS:-600} \
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/test_soak.py tests/test_primaries.py tests/test_hostile_source.py \
-		tests/test_hostile_timelines.py tests/test_hostile_visitor.py tests/test_slow_clients.py
+		tests/test_hostile_timelines.py tests/test_hostile_visitor.py tests/test_slow_clients.py \
+		tests/test_page_soak.py
 
 proxies: setup $(VENV)/.test
 	@PROXIES=all STREAMS=$${STREAMS:-500} $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
