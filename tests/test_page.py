@@ -59,12 +59,18 @@ def test_canvas_moves(page: Page) -> None:
 
 
 def test_table_shows_the_totals_of_the_api(page: Page, app: App) -> None:
-    """Name, total and posts per minute of each hashtag; the totals as /api/counts has them."""
+    """Name, total, people of today and posts per minute of each hashtag, as /api/counts has them."""
 
     def agree() -> bool:
-        told = page.request.get(f"{app.url}/api/counts").json()["counts"]
-        shown = {tag: row["total"].replace(",", "") for tag, row in rows(page).items()}
-        return shown == {f"#{tag}": str(total) for tag, total in told.items()}
+        told = page.request.get(f"{app.url}/api/counts").json()
+        shown = {
+            tag: [row[name].replace(",", "") for name in ("total", "people")]
+            for tag, row in rows(page).items()
+        }
+        return shown == {
+            f"#{tag}": [str(told[name][tag]) for name in ("counts", "people")]
+            for tag in told["counts"]
+        }
 
     wait_until(agree, "the table agrees with /api/counts")
     page.wait_for_function(
@@ -83,13 +89,16 @@ def test_demo_data_says_that_it_is(page: Page) -> None:
 
 
 def test_each_hashtag_has_one_colour(page: Page) -> None:
-    """The line's colour is the one of its swatch in the table, and no other line's."""
+    """The line's colour is the one of its swatch in the table and of its chip, and no other line's."""
     pens = page.evaluate("() => ['science', 'football'].map(tag => hashtagPulse.pen(tag).colour)")
     assert len(set(pens)) == 2
     for tag, pen in zip(["science", "football"], pens, strict=True):
-        swatch = page.locator("tr", has_text=f"#{tag}").locator("path")
-        drawn = swatch.evaluate("path => getComputedStyle(path).stroke")
-        assert drawn == "rgb({}, {}, {})".format(*bytes.fromhex(pen[1:]))
+        for place in ("#rows tr", "#chips li"):
+            swatch = page.locator(place, has_text=f"#{tag}").locator(
+                "> svg path, button > svg path"
+            )
+            drawn = swatch.first.evaluate("path => getComputedStyle(path).stroke")
+            assert drawn == "rgb({}, {}, {})".format(*bytes.fromhex(pen[1:])), place
 
 
 def test_page_goes_on_when_the_web_process_comes_back(

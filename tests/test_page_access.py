@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browser import DESKTOP, PHONE, opened
+from browser import DESKTOP, PHONE, READY, opened
 from conftest import missing
 from playwright.sync_api import Browser
 from servers import ROOT, App
@@ -32,6 +32,19 @@ CASES = [("", size, scheme) for size in ("phone", "desktop") for scheme in ("lig
     for path in ("?tags=!&hide=science", "?wall", "embed?tags=science")
     for size, scheme in (("phone", "dark"), ("desktop", "light"))
 ]
+
+
+@pytest.mark.parametrize("path", ["", "?wall", "embed?tags=science", "embed/board?list=used"])
+def test_axe_finds_nothing_where_the_system_chooses_the_colours(
+    browser: Browser, app: App, axe: str, path: str
+) -> None:
+    """Forced colours, on the page, the wall and in both frames."""
+    ready = "() => document.querySelector('#board li')" if "board" in path else READY
+    with opened(browser, f"{app.url}/{path}", ready, forced_colors="active") as page:
+        page.evaluate(axe)
+        found = page.evaluate(AXE)
+    assert found["passes"]
+    assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found["violations"]] == []
 
 
 @pytest.mark.parametrize(("path", "size", "scheme"), CASES)

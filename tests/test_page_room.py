@@ -8,6 +8,14 @@ from playwright.sync_api import Browser
 from servers import App
 from yesterday import app_with_past
 
+FILLED = """() => {
+    const boxes = [...document.querySelectorAll('.chart, .list, #board, #posts')].map(one => one.getBoundingClientRect());
+    const most = (...values) => Math.max(...values);
+    return [
+        (most(...boxes.map(box => box.right)) + most(...boxes.map(box => -box.left))) / innerWidth,
+        most(...boxes.map(box => box.bottom)) / innerHeight,
+    ];
+}"""
 CUT = """selector => [...document.querySelectorAll(selector)]
     .filter(one => one.offsetParent && (one.scrollWidth > one.clientWidth || one.clientWidth < 20)).map(one => one.textContent)"""
 
@@ -50,3 +58,13 @@ def test_names_and_totals_are_read_whole(
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         shown = page.locator("thead .change").is_visible()
         assert shown == (width > 992)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (2560, 1440)])
+def test_a_large_screen_is_filled(browser: Browser, app: App, width: int, height: int) -> None:
+    """With two hashtags, too: chart, table, board and posts reach nearly to its edges."""
+    size = {"width": width, "height": height}
+    with opened(browser, app.url, viewport=size) as page:
+        across, down = page.evaluate(FILLED)
+        assert 0.9 < across <= 1
+        assert 0.9 < down < 1.1

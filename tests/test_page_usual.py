@@ -93,8 +93,12 @@ def test_what_is_unusual_is_said_until_it_is_read_or_over(
         found = page.evaluate("() => axe.run()")
         assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in found["violations"]] == []
         page.evaluate("""() => {
-            Notification.requestPermission = async () => 'granted';
-            Object.defineProperty(Notification, 'permission', {value: 'granted'});
+            window.told = [];
+            window.Notification = class {
+                static permission = 'default';
+                static requestPermission = async () => Notification.permission = 'granted';
+                constructor(title, {body}) { told.push(body) }
+            };
         }""")
         notices.first.get_by_role("button", name="tell me").click()
         page.wait_for_function("() => localStorage.getItem('notify') === 'true'")
@@ -106,3 +110,44 @@ def test_what_is_unusual_is_said_until_it_is_read_or_over(
             )
         )
         wait_until(lambda: notices.count() == 0, "it is over")
+        assert page.evaluate("() => window.told") == [], "the page is seen"
+        page.evaluate("() => Object.defineProperty(document, 'hidden', {value: true})")
+        run(
+            tell(
+                file_redis.url,
+                Alert("4", "start", "football", "football", now, now, 1, 1.0, 7.0, ""),
+            )
+        )
+        [told] = wait_until(lambda: page.evaluate("() => window.told"), "the browser says it")
+        assert told.startswith(
+            "#\u2068football\u2069 is unusual: 1 person in ten minutes, where 1 post is usual"
+        )
+
+
+MARKED = """() => {
+    const {axes: {context}, chart} = hashtagPulse, arc = context.arc.bind(context);
+    let marks = 0;
+    context.arc = (x, y, radius, ...turn) => { marks += radius === 7; arc(x, y, radius, ...turn) };
+    chart.drawNow();
+    delete context.arc;
+    return marks;
+}"""
+
+
+def test_where_it_became_unusual_is_marked_on_the_line(
+    browser: Browser, web: App, file_redis: RedisServer
+) -> None:
+    """As long as that moment is in sight, and the line is not hidden."""
+    with opened(browser, f"{web.url}/?tags=science") as page:
+        page.wait_for_function("() => hashtagPulse.chart.endOf('science') !== null")
+        assert page.evaluate(MARKED) == 0
+        now = round(page.evaluate("() => hashtagPulse.chart.edge"))
+        run(
+            tell(
+                file_redis.url,
+                Alert("5", "start", "science", "science", now, now, 99, 9.0, 9.0, ""),
+            )
+        )
+        wait_until(lambda: page.evaluate(MARKED) == 1, "it is marked")
+        page.locator("#rows button").click(modifiers=["Control"])
+        assert page.evaluate(MARKED) == 0
