@@ -95,7 +95,7 @@ export class Ask {
     word.textContent = `#${name}`;
     const about = document.createElement("span");
     const told = posts === null ? text("ask.exactly") : text("ask.posts", { posts: number(posts) });
-    about.textContent = this.shown.isRising(tag) ? `${told} · ${text("board.rising.one")}` : told;
+    about.textContent = this.shown.isRising(tag) ? `${told} · ${text("ask.rising")}` : told;
     item.append(word, about);
     return item;
   }

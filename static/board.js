@@ -3,7 +3,8 @@
 
 import { cameWith } from "./hashtags_api.js";
 import { arrange, isInHand } from "./moving.js";
-import { decimal, number, text } from "./texts.js";
+import { number, text } from "./texts.js";
+import { counted, decimal } from "./wording.js";
 
 /** @typedef {{tag: string, name: string, posts: number, people: number, usual: number | null, hour: number[]}} Listed  posts and people of ten minutes; usual: posts; hour: posts in twelve parts */
 /** @typedef {{at: number, since: number, rising: Listed[], used: Listed[], hidden?: Record<string, number>}} Board  hidden: how many are not listed, by why */
@@ -119,7 +120,7 @@ export class BoardPanel {
     const hidden = this.list === "with" ? {} : (this.board?.hidden ?? {});
     const out = Object.values(hidden).reduce((sum, n) => sum + n, 0);
     const parts = this.board && !listed ? [text("board.none")] : [];
-    if (out) parts.push(text("board.out", { hashtags: number(out) }));
+    if (out) parts.push(counted("board.out", out));
     const words = parts.join(" ");
     const place = /** @type {HTMLElement} */ (this.panel.querySelector(".about"));
     if (place.textContent !== words) place.textContent = words;
@@ -159,14 +160,14 @@ export class BoardPanel {
 
 /** @param {Listed} listed @returns {Entry} */
 function comparedInWords({ tag, name, posts, people, usual, hour }) {
-  const about = text("board.about", { people: number(people), posts: number(posts) });
-  const title = usual === null ? "" : text("board.usual", { posts: number(posts), usual: decimal(usual) });
+  const about = text("board.about", { people: counted("counted.people", people), posts: counted("counted.posts", posts) });
+  const title = usual === null ? "" : text("board.usual", { posts: counted("counted.posts", posts), usual: decimal(usual) });
   return { tag, name, about, times: times(posts, usual), title, hour };
 }
 
 /** @param {import("./hashtags_api.js").With} other @returns {Entry} */
 function inWords({ tag, name, people, lift }) {
-  const about = text("board.both", { people: number(people) });
+  const about = counted("board.both", people);
   return { tag, name, about, times: times(lift, 1), title: text("board.lift", { times: times(lift, 1) }), hour: [] };
 }
 

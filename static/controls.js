@@ -31,7 +31,9 @@ export class Controls {
       $(id).addEventListener("click", actions[id]);
     }
     const menu = /** @type {HTMLSelectElement | null} */ ($("language")); // not in a frame
-    menu?.addEventListener("change", () => actions.speak(menu.value));
+    const speak = () => menu && actions.speak(menu.value);
+    menu?.addEventListener("change", speak);
+    if (menu && menu.value !== document.documentElement.lang) speak(); // somebody was quicker than we
     document.addEventListener("keydown", (event) => this.key(event, actions));
     /** Whether the table is summed up for those who hear the page. */
     this.spoken = kept("spoken") !== "false";

@@ -1,7 +1,8 @@
 // @ts-check
 // Reading the chart at one moment: by pointer, finger or arrow keys. The chart goes on meanwhile.
 
-import { instant, instants, text } from "./texts.js";
+import { instant, text } from "./texts.js";
+import { instants } from "./wording.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */

@@ -1,7 +1,8 @@
 // @ts-check
 // What is on screen, to take away: as a table or a picture.
 
-import { dated, text } from "./texts.js";
+import { text } from "./texts.js";
+import { dated } from "./wording.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./page.js").Page} Page */

@@ -44,8 +44,8 @@ export class Page {
     this.visitor = undefined;
     /** @type {Promise<void> | undefined} */
     this.loading = undefined;
-    /** @type {HTMLElement | null | undefined} the button that was pressed before it could do anything */
-    this.early = undefined;
+    /** @type {Event[]} clicks and keys before anything could be done; the last 50 until then */
+    this.early = [];
     this.link = new Link(new URL("events", document.baseURI).href, {
       history: (history) => this.history(history),
       past: (past) => this.past(past),
@@ -60,7 +60,9 @@ export class Page {
     notice(this.config.problem);
     this.choose();
     if (this.choice.kiosk) this.load();
-    document.addEventListener("click", ({ target }) => this.visitor || (this.early = earlyOf(/** @type {Element} */ (target))));
+    for (const kind of ["click", "keydown"]) {
+      addEventListener(kind, (event) => (this.early = this.visitor?.isWhole ? [] : [...this.early, event].slice(-50)));
+    }
     document.addEventListener("visibilitychange", () => this.shownOrHidden());
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
@@ -208,7 +210,7 @@ export class Page {
     this.loading ??= import("./visitor.js").then(({ prepared }) => prepared()).then(
       (Visitor) => {
         this.visitor = new Visitor(this);
-        this.early?.click();
+        this.visitor.catchUp();
       },
       () => (this.loading = undefined),
     );
@@ -294,9 +296,6 @@ export class Page {
     document.dispatchEvent(new CustomEvent(`pulse:${name}`, { detail }));
   }
 }
-
-/** @param {Element} target @returns {HTMLElement | null} the button that was meant */
-const earlyOf = (target) => target.closest("button");
 
 const config = /** @type {Config} */ (JSON.parse($("config").textContent ?? ""));
 speak(config.texts);

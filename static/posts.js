@@ -4,7 +4,8 @@
 import { keep, kept } from "./address.js";
 import { sentence } from "./history_api.js";
 import { arrange, isInHand } from "./moving.js";
-import { locale, number, text } from "./texts.js";
+import { locale, text } from "./texts.js";
+import { counted } from "./wording.js";
 
 /** @typedef {{id: string, source: string, at: number, tags: string[], text: string, name: string, handle: string, url: string}} Post  text: empty where only the address may be told */
 /** @typedef {{posts: Post[], x: {posts: number, urls: Record<string, string>} | null, left_out: number}} Answer  the newest first; x: how many of X there are, and where */
@@ -189,11 +190,12 @@ export class PostsPanel {
     this.shown = performance.now();
   }
 
-  /** @private @param {string} words @param {Answer["x"] | undefined} x  undefined: as before */
-  say(words, x) {
-    if (this.about.textContent !== words) this.about.textContent = words;
+  /** @private @param {string} about @param {Answer["x"] | undefined} x  undefined: as before */
+  say(about, x) {
+    if (this.about.textContent !== about) this.about.textContent = about;
     if (x === undefined) return;
-    const link = x && linkTo(x.urls[this.selected], text("posts.x", { posts: number(x.posts) }), text("posts.x", { posts: number(x.posts) }));
+    const words = x ? counted("posts.x", x.posts) : "";
+    const link = x && linkTo(x.urls[this.selected], words, words);
     this.there.replaceChildren(...(link ? [link] : []));
   }
 }

@@ -3,7 +3,8 @@
 
 import { living, WORKING } from "./feed.js";
 import { said } from "./gaps.js";
-import { decimal, number, text } from "./texts.js";
+import { number, text } from "./texts.js";
+import { decimal } from "./wording.js";
 
 /** @typedef {import("./feed.js").Link} Link */
 /** @typedef {import("./feed.js").Tick} Tick */

@@ -11,6 +11,9 @@ export function speak(given) {
   texts = given;
 }
 
+/** @param {string} key */
+export const has = (key) => key in texts;
+
 /**
  * @param {string} key
  * @param {Record<string, string | number>} values  for the {places} in it
@@ -33,18 +36,14 @@ const habits = new RegExp(`^${language}(-\\w+)*$`);
 export const locale =
   language && new Intl.Locale(navigator.languages.find((one) => habits.test(one)) ?? language, { calendar: "gregory", numberingSystem: "latn" });
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const signed = new Intl.NumberFormat(locale, { maximumFractionDigits: 0, signDisplay: "exceptZero" });
 const part = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat(locale, { notation: "compact", maximumSignificantDigits: 4 });
 const hours = new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit" });
-const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const dayAndClock = /** @type {const} */ ({ weekday: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+export const clock = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", second: "2-digit" });
+export const dayAndClock = /** @type {const} */ ({ weekday: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 const seconds = new Intl.DateTimeFormat(locale, clock);
 const days = new Intl.DateTimeFormat(locale, { weekday: "short", day: "numeric" });
-const secondsUtc = new Intl.DateTimeFormat(locale, { ...clock, timeZone: "UTC" });
-const momentUtc = new Intl.DateTimeFormat(locale, { ...dayAndClock, timeZone: "UTC" });
-const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
 const moment = new Intl.DateTimeFormat(locale, dayAndClock);
 
 const NONE = "–";
@@ -55,8 +54,6 @@ export const number = (n) => (n === null ? NONE : whole.format(n + 0.000_001));
 export const inShort = (n) => short.format(n);
 /** @param {number | null} n */
 export const change = (n) => (n === null ? NONE : signed.format(Math.round(n) || 0).replace("-", "−"));
-/** @param {number} n */
-export const decimal = (n) => tenths.format(n);
 /** @param {number} n */
 export const percent = (n) => part.format(n);
 
@@ -70,12 +67,6 @@ export function time(at, step) {
   return (step < 60_000 ? seconds : hours).format(at);
 }
 
-/** @param {string[]} names  of the hashtags that are shown @returns {string} for the browser's tab */
-export function titled(names) {
-  const words = names.map((name) => `#${name}`).join(", ");
-  return `${words.length > 80 ? `${words.slice(0, 79)}…` : words} · ${text("name")}`;
-}
-
 /** @param {number} length  milliseconds @returns {string} hours, where there are any, minutes and seconds */
 export function span(length) {
   const all = Math.round(length / 1000);
@@ -83,20 +74,10 @@ export function span(length) {
   return parts.slice(all < 3600 ? 1 : 0).join(":");
 }
 
-/** @param {number} at @returns {string} with its day and its time zone */
-export const dated = (at) => exact.format(at);
-
 /** @param {number} at @param {number} range  that it is one moment of */
 export const instant = (at, range) => (range > 86_000_000 ? moment : seconds).format(at);
 
 /** @param {number} at @param {number} now @returns {string} to the minute, with the day where it was another one */
 export function minuteOf(at, now) {
   return (new Date(at).toDateString() === new Date(now).toDateString() ? hours : moment).format(at);
-}
-
-/** @param {number} at @param {number} range  that it is one moment of @returns {string} by the reader's clock and by UTC */
-export function instants(at, range) {
-  const local = instant(at, range);
-  const utc = (range > 86_000_000 ? momentUtc : secondsUtc).format(at);
-  return local === utc ? text("when.utc", { local }) : text("when.both", { local, utc });
 }

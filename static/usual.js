@@ -4,6 +4,7 @@
 import { keep, kept } from "./address.js";
 import { askHistory } from "./history_api.js";
 import { $, minuteOf, number, text } from "./texts.js";
+import { counted } from "./wording.js";
 
 /** @typedef {[at: number, low: number, high: number]} Point  posts a minute, between which nine of ten such minutes lie */
 /** @typedef {{id: string, state: "start" | "end", tag: string, name: string, since: number, people: number, usual: number}} Alert  usual: posts of ten minutes */
@@ -124,8 +125,8 @@ export class Usual {
     this.alerts.set(tag, alert);
     const words = text("usual.not", {
       tag: `\u2068${alert.name}\u2069`,
-      people: number(alert.people),
-      usual: number(Math.round(alert.usual)),
+      people: counted("counted.people", alert.people),
+      usual: counted("usual.posts", alert.usual),
       time: minuteOf(alert.since, this.page.clock.now()),
     });
     $("alerts").append(this.notice(alert, words));

@@ -9,8 +9,9 @@ import { Kiosk } from "./kiosk.js";
 import { Sorting } from "./sorting.js";
 import { show } from "./status.js";
 import { swatch } from "./table.js";
-import { $, notice, number, speak, text, titled } from "./texts.js";
+import { $, notice, number, speak, text } from "./texts.js";
 import { Usual } from "./usual.js";
+import { counted, titled } from "./wording.js";
 
 /** @typedef {import("./table.js").Reading} Reading */
 
@@ -47,10 +48,26 @@ export class Visitor {
     this.load();
   }
 
+  /** Do what was asked for before there was a visitor; what is for the field, the board or posts waits for them. */
+  catchUp() {
+    const { page } = this;
+    const early = page.early.filter((event) => !this.isWhole && isBeside(event));
+    for (const event of page.early) if (!early.includes(event)) again(event);
+    page.early = early;
+  }
+
+  /** Whether everything that can be pressed does something. */
+  get isWhole() {
+    return Boolean(this.beside) || !$("board");
+  }
+
   /** @private  Where that fails, it is tried again with the next tick. */
   load() {
     if ($("board")) this.loading ??= import("./beside.js").then(
-      ({ Beside }) => (this.beside = this.besideOf(Beside)),
+      ({ Beside }) => {
+        this.beside = this.besideOf(Beside);
+        this.page.early.filter(isBeside).forEach(again);
+      },
       () => (this.loading = undefined),
     );
   }
@@ -249,6 +266,21 @@ export async function prepared() {
   return Visitor;
 }
 
+/** @param {Event} event @returns {boolean} whether it is for what comes last: the field, the board, posts */
+function isBeside(event) {
+  const target = /** @type {Element} */ (event.target);
+  const key = event instanceof KeyboardEvent ? event.key.toLowerCase() : "";
+  return ["/", "k"].includes(key) || target.closest?.("#ask, #side") != null;
+}
+
+/** Do what could not be done when it was asked for; letters were typed and links were opened anyway. @param {Event} event */
+function again(event) {
+  const target = /** @type {Element} */ (event.target);
+  const isDone = event instanceof KeyboardEvent ? target === $("typed") && event.key !== "Enter" : !target.closest("button");
+  const Kind = /** @type {typeof Event} */ (event.constructor);
+  if (!isDone) target.dispatchEvent(new Kind(event.type, event));
+}
+
 /** @param {string} name @returns {string} the address of a file beside this one */
 const beside = (name) => new URL(name, import.meta.url).href;
 
@@ -266,6 +298,6 @@ function styled(href) {
 function summary(readings, named) {
   const known = readings.filter(({ rate }) => rate !== null);
   known.sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
-  const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => text("summary.one", { tag: named(tag), rate: number(Math.round(rate ?? 0)) }));
+  const parts = known.slice(0, SPOKEN).map(({ tag, rate }) => counted("summary", rate ?? 0, { tag: named(tag) }));
   return parts.join(", ");
 }

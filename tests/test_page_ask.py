@@ -108,7 +108,7 @@ def test_it_is_asked_and_taken_back_by_keyboard(page: Page, site: Site) -> None:
     page.keyboard.press("Enter")
     until_shown(page, "#science", "#football", "#eclipse")
     wait_until(lambda: rows(page).get("#eclipse", {}).get("total") == "0", "its row")
-    assert page.locator("#answer").text_content() == "#eclipse is shown, too."
+    assert page.locator("#answer").text_content() == "Shown from now on: #eclipse."
     field.press_sequentially("Curling,")
     until_shown(page, "#science", "#football", "#eclipse", "#curling")
     assert field.input_value() == ""

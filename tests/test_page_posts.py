@@ -93,7 +93,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
             "noopener noreferrer",
         )
         assert "Ada · mastodon · " in page.locator("#posts li").last.inner_text()
-        assert page.locator("#posts .there").inner_text() == "1 on X: read them there"
+        assert page.locator("#posts .there").inner_text() == "1 post on X: read it there"
         page.evaluate(HURRY)
         site.put("a new one")
         wait_until(lambda: page.evaluate(TEXTS)[0] == "a new one", "it came by the stream")
@@ -106,6 +106,13 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
         wait_until(lambda: page.evaluate(TEXTS) == before[:-1], "it is gone")
         page.mouse.move(5, 5)
         wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "the hand is away")
+        page.locator("#posts > button").focus()
+        page.keyboard.press("Tab")
+        page.evaluate(HURRY)
+        site.put("nor now")
+        page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
+        assert page.evaluate(TEXTS)[0] == "not yet", "the keyboard's focus is on a link"
+        page.keyboard.press("Shift+Tab")
         page.locator("#chips button").last.click()
         until_shown(page, "not yet")
         site.put("another's", "science")
@@ -193,3 +200,27 @@ def test_axe_finds_nothing(browser: Browser, site: Site, size: dict[str, int], s
             if size is DESKTOP:
                 assert page.evaluate("() => document.documentElement.scrollHeight") < 1000
             page.locator("#posts > button").click()
+
+
+SEEN = """() => {
+    const {top, bottom} = document.querySelector('#posts ol').getBoundingClientRect();
+    const rows = [...document.querySelectorAll('#posts li')].map(row => row.getBoundingClientRect());
+    return rows.filter(row => row.top >= top - 1 && row.bottom <= bottom + 1).map(row => row.bottom <= innerHeight);
+}"""
+"""Of each post that the panel shows whole: whether the window does, too."""
+
+
+@pytest.mark.parametrize("size", [(1366, 768), (1280, 800)])
+def test_a_laptop_shows_several_beside_two_hashtags(
+    browser: Browser, site: Site, size: tuple[int, int]
+) -> None:
+    """Three whole ones of two lines, two of them before anything is scrolled."""
+    for n in range(4):
+        site.put(f"{n} First light from the new mirror, and the raw frames, too", "luge")
+    viewport = {"width": size[0], "height": size[1]}
+    with opened(browser, f"{site.web.url}/?tags=science,luge", viewport=viewport) as page:
+        wait_until(lambda: page.locator("#posts li").count() >= 4, "they are there")
+        seen = page.evaluate(SEEN)
+        assert len(seen) >= 3
+        assert seen.count(True) >= 2
+        assert page.evaluate("() => document.documentElement.scrollHeight - innerHeight") < 200

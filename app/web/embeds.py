@@ -31,7 +31,7 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed, folder: Folder) -> No
         newest = folder.newest()
         lang = language(newest.texts)
         said = newest.texts[lang]
-        texts = {key: text for key, text in said.items() if key.startswith("board")}
+        texts = {key: text for key, text in said.items() if key.startswith(("board", "counted"))}
         config = {"tracked": settings.hashtags[0], "texts": texts}
         static = f"../static/{newest.name}"
         html = await render_template("board.html", t=said, lang=lang, config=config, static=static)

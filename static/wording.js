@@ -1,0 +1,40 @@
+// @ts-check
+// Words that no first line needs: numbers with what they count, in the form that their language has for it; moments as they are read.
+
+import { clock, dayAndClock, has, instant, locale, number, text } from "./texts.js";
+
+const rules = new Intl.PluralRules(locale);
+const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const secondsUtc = new Intl.DateTimeFormat(locale, { ...clock, timeZone: "UTC" });
+const momentUtc = new Intl.DateTimeFormat(locale, { ...dayAndClock, timeZone: "UTC" });
+const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
+
+/**
+ * @param {string} key  of a text that has a form for each kind of number: `key.one`, `key.other` and the like
+ * @param {number} count
+ * @param {Record<string, string>} values  for other places than {n}
+ */
+export function counted(key, count, values = {}) {
+  const whole = Math.round(count);
+  const form = `${key}.${rules.select(whole)}`; // a browser may know of kinds that we do not
+  return text(has(form) ? form : `${key}.other`, { n: number(whole), ...values });
+}
+
+/** @param {number} n */
+export const decimal = (n) => tenths.format(n);
+
+/** @param {string[]} names  of the hashtags that are shown @returns {string} for the browser's tab */
+export function titled(names) {
+  const words = names.map((name) => `#${name}`).join(", ");
+  return `${words.length > 80 ? `${words.slice(0, 79)}…` : words} · ${text("name")}`;
+}
+
+/** @param {number} at @returns {string} with its day and its time zone */
+export const dated = (at) => exact.format(at);
+
+/** @param {number} at @param {number} range  that it is one moment of @returns {string} by the reader's clock and by UTC */
+export function instants(at, range) {
+  const local = instant(at, range);
+  const utc = (range > 86_000_000 ? momentUtc : secondsUtc).format(at);
+  return local === utc ? text("when.utc", { local }) : text("when.both", { local, utc });
+}
