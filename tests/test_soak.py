@@ -45,7 +45,7 @@ FOLDERS = [
     "bsky_posts_wrapped",
 ]
 UNUSED = ["nobodyusesthis", "gibtesnicht", "誰も使わない"]
-TRACKED = 8
+TRACKED, AUTHORS = 8, 1999
 ASKED = 20
 """Hashtags of one question."""
 
@@ -59,6 +59,8 @@ def write(recordings: Path, file: Path) -> int:
     ]
     for n, line in enumerate(lines):
         set_time(line, datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=n // 10))
+        if "data" in line:  # of most of X's recordings the authors are gone
+            line["data"].setdefault("author_id", f"{n % AUTHORS}")
     file.write_text("\n".join(map(json.dumps, lines)))
     return len(lines) // 10
 
@@ -203,7 +205,7 @@ async def check_people(world: World, recording: Path) -> None:
         if abs(found.get(tag, 0) - len(of)) > (0.02 * len(of) if len(of) > 100 else 0)
     }
     assert wrong == {}
-    assert sum(found.values()) > 1000
+    assert sum(found.values()) > 5000 and max(found.values()) > 100
     say(f"{len(authors)} hashtags with people, the most {max(found.values())}\n")
 
 
