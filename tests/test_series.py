@@ -3,18 +3,21 @@
 import asyncio
 import json
 import random
+import tracemalloc
 from collections import Counter
 from typing import Any
 
 import pytest
+from raw import unchunked
 from test_costs import Turns as Counted
 from test_feed import Reader, feed_with, view
 
 from app.messages import SourceState, Tick, added_up
 from app.web import series
-from app.web.fanout import FanOut
+from app.web.fanout import Due, FanOut
 from app.web.feed import Feed
-from app.web.series import Series
+from app.web.series import BLOCK, Series
+from app.web.sse import PIECE
 from app.web.turns import A_TURN, Turns
 from app.web.viewer import TICKS_AT_ONCE, Start, Viewer
 
@@ -181,6 +184,27 @@ async def test_those_who_come_together_share_the_turns(monkeypatch: pytest.Monke
     assert [[event for event, _, _ in got] for got in told] == [["history", "counts"]] * 63
     assert len(joined) == len(sets)
     assert turns.most <= A_TURN + max(joined) // 1024 + 2 * len(tags) < sum(joined) // 1024
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_long_past_is_copied_once(chunked: bool) -> None:
+    """Whichever body it goes into: joining it takes no more memory than it has itself, but for the
+    texts of the first and the last points."""
+    tags = [f"tag{n:02}" for n in range(20)]
+    feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 1801)))
+    shown, head = feed.watch(tags, True), feed.newest
+    assert head
+    due = Due((head, 900, ()), None, None)
+    whole = shown.write(due, head, b"", False)
+    tracemalloc.start()
+    data = shown.write(due, head, b"", chunked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(data) > 50 * BLOCK * len(tags)
+    assert peak < 1.5 * len(data)
+    chunks, rest = unchunked(data + b"0\r\n\r\n") if chunked else ([data], b"")
+    assert b"".join(chunks) == whole and not rest
+    assert not chunked or {len(each) for each in chunks[:-1]} == {PIECE}
 
 
 async def test_what_is_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -428,6 +428,28 @@ def test_what_is_read_is_shared_and_counted_once(monkeypatch: pytest.MonkeyPatch
     assert ours.held == 2 * PIECE and gone[3:] == ["c", "e"], "the newest may stay"
 
 
+async def test_slow_readers_of_the_ordinary_way_are_bounded_in_sum(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them goes in a turn of its own, and the loop does not wait for that."""
+    monkeypatch.setattr(shared, "MOST_READ", 10**6)
+    counted: Counter[str] = Counter()
+    monkeypatch.setattr(Shared, "begin", counting(Shared.begin, counted, "begin"))
+    async with serving(redis_server.url, lane("ordinary")) as site:
+        while len(site.feed.ticks.heads) < 6000:
+            site.feed.ticks.hear(next_tick(site, 10**15), 0.5, site.clock())
+        slow = [Raw(site, receive_buffer=4096) for _ in range(20)]
+        for n, each in enumerate(slow):
+            await each.send(get("ordinary", f"tags=science&history={900 - n}"))
+            await eventually(lambda n=n: counted["begin"] == n + 1, "it is served")
+        feed, limits = site.feed.shared, site.app.extensions["limits"]
+        await eventually(lambda: 0 < limits.viewers == len(feed.reading) < 20, "the first are gone")
+        assert 0 < feed.held == sum(len(data) for data, _ in feed.reading.values()) <= 10**6
+        for each in slow:
+            each.close()
+        await eventually(lambda: not (feed.reading or feed.held), "nothing is left")
+
+
 async def test_a_stalled_viewer_that_is_let_go_writes_no_line(
     site: Site, raw: Any, way: str, caplog: pytest.LogCaptureFixture
 ) -> None:

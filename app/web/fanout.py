@@ -319,9 +319,9 @@ class FanOut:
         else:
             numbers = self.ticks.changes(self.tags, *due.ticks) or [last] * bool(beside)
             frames = [self.frame(each) for each in map(self.ticks.head, numbers) if each]
-        data = b"".join([*parts, *frames, beside])
+        data = sse.body_of([*parts, *frames, beside], chunked)
         self.shared.turns.spend(len(frames) * len(self.watched) + len(data) // 1024)
-        return sse.body(data, chunked) if data else b""
+        return data
 
     def beside(self, before: int | None, last: int) -> bytes:
         """What goes beside the ticks after one and up to another; for None, with the first."""

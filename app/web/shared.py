@@ -75,8 +75,9 @@ class Shared:
             self.held += len(data)
         self.reading[id(data)][1].add(reader)
         while self.held > MOST_READ and len(self.reading) > 1:
-            _, readers = next(iter(self.reading.values()))
-            for each in list(readers):
+            oldest, readers = self.reading.pop(next(iter(self.reading)))
+            self.held -= len(oldest)  # whose readers may need a turn of the loop to go
+            for each in readers:
                 each.let_go()
 
     def end(self, reader: Reader, data: bytes) -> None:

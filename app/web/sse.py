@@ -59,16 +59,32 @@ def pieces(data: bytes) -> Iterator[bytes]:
 
 def body(data: bytes, chunked: bool) -> bytes:
     """The data as a part of a body, which is chunked or not; not for no data."""
-    if not chunked:
-        return data
-    return chunk(data) if len(data) <= PIECE else b"".join(chunks(memoryview(data)))
+    return chunk(data) if chunked and len(data) <= PIECE else body_of([data], chunked)
 
 
-def chunks(data: memoryview) -> Iterator[bytes | memoryview]:
-    """Long data as chunks, of which nothing is copied."""
-    for begin in range(0, len(data), PIECE):
-        piece = data[begin : begin + PIECE]
-        yield from (b"%x\r\n" % len(piece), piece, b"\r\n")
+def body_of(parts: Iterable[Bytes], chunked: bool) -> bytes:
+    """The same of data in parts that may be long: each byte of it is copied once."""
+    return b"".join(chunks(parts) if chunked else parts)
+
+
+def chunks(parts: Iterable[Bytes]) -> Iterator[Bytes | memoryview]:
+    """Chunks as long as a piece, but for the last one, in parts of which nothing is copied."""
+    begun: list[memoryview] = []
+    room = PIECE
+    for part in parts:
+        rest = memoryview(part)
+        while len(rest) >= room:
+            yield b"%x\r\n" % PIECE
+            yield from (*begun, rest[:room])
+            yield b"\r\n"
+            begun, rest, room = [], rest[room:], PIECE
+        if rest:
+            begun.append(rest)
+            room -= len(rest)
+    if begun:
+        yield b"%x\r\n" % (PIECE - room)
+        yield from begun
+        yield b"\r\n"
 
 
 def retry(milliseconds: int) -> bytes:
