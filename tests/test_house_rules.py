@@ -101,6 +101,55 @@ def test_no_two_classes_have_one_name() -> None:
     assert [name for name, times in names.items() if times > 1] == []
 
 
+def test_large_classes_say_what_their_numbers_and_collections_are() -> None:
+    """Of a class that makes more than five in `__init__`, each that begins as a number, a text or
+    a collection has a line below: the others are called what they are."""
+    silent = [
+        f"{file.relative_to(ROOT)}: {node.name}: {name}"
+        for file in tracked("app/**/*.py", "app/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for method in node.body
+        if isinstance(method, ast.FunctionDef) and method.name == "__init__"
+        for name in undescribed_beginnings(method)
+    ]
+    assert silent == []
+
+
+COLLECTIONS = {"Counter", "OrderedDict", "defaultdict", "deque", "float", "set"}
+
+
+def undescribed_beginnings(method: ast.FunctionDef) -> list[str]:
+    """What is set to a number, a text or a collection without a text below, where much is set."""
+    made = [
+        (two, *each) for one, two in pairwise([*method.body, ast.Pass()]) for each in set_by(one)
+    ]
+    return [
+        ast.unparse(target)
+        for below, target, value in made
+        if len(made) > 5
+        and (
+            isinstance(value, ast.Constant | ast.Dict | ast.List | ast.Set | ast.UnaryOp)
+            or (isinstance(value, ast.Call) and ast.unparse(value.func) in COLLECTIONS)
+        )
+        and not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant))
+    ]
+
+
+def set_by(step: ast.stmt) -> list[tuple[ast.expr, ast.expr]]:
+    """The fields that an assignment sets, and to what."""
+    targets = step.targets if isinstance(step, ast.Assign) else []
+    targets = [step.target] if isinstance(step, ast.AnnAssign) else targets
+    found: list[tuple[ast.expr, ast.expr]] = []
+    for target in targets:
+        value: ast.expr = step.value  # type: ignore[attr-defined]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            found += zip(target.elts, value.elts, strict=True)
+        else:
+            found.append((target, value))
+    return [(target, value) for target, value in found if isinstance(target, ast.Attribute)]
+
+
 PACKAGES = (
     "store", "sources", "sources/bluesky", "sources/demo", "sources/mastodon", "sources/x", "ingest",
     "web", "commands",

@@ -83,6 +83,7 @@ class BoardMaker:
         self.name_of, self.blocked = name_of, frozenset(blocked)
         self.lately = RecentUses()
         self.usual: dict[str, Usual] = {}
+        """Hashtag to what is usual of it at this hour."""
         self.hour = 0
         """The one of which it is usual, numbered since 1970."""
         self.stale: set[str] = set()

@@ -143,8 +143,11 @@ class Counter:
         """Source name to spelling to posts, of the present; the cut finds out which are one
         hashtag's."""
         self.past: ByMinute = {}
+        """What belongs to minutes of its own."""
         self.cursors: dict[str, str] = {}
+        """Source name to where it goes on, with all before it counted."""
         self.marks: Marks = {}
+        """What was counted of sources that may bring it again."""
         self.signed: list[Signed] = []
         """Posts of the present whose author is known."""
         self.signed_past: list[tuple[int, Signed]] = []

@@ -108,9 +108,12 @@ class Forgetting:
         self.most = most
         """Hashtags that may be known, each once for every source."""
         self.turn = self.cursor = self.due = 0
+        """How many rounds through one source's hashtags are over; where in the present one we are
+        (HSCAN's cursor); and when we look again, in milliseconds since 1970."""
         self.known = 0
         """How many were known at the last look."""
         self.said = False
+        """Whether the log knows that there are too many."""
 
     async def look(self, store: Store, networks: tuple[str, ...], hour: int, now: int) -> Stale:
         """Look at the next few hashtags, when it is time. Raises StoreLost.

@@ -25,10 +25,13 @@ class Spellings:
         self.typed = {str(tag): spelling(tag) for tag in tracked}
         """How the tracked ones are typed in the settings."""
         self.now: dict[str, dict[str, int]] = {}
+        """The half that is not over."""
         self.before: dict[str, dict[str, int]] = {}
+        """The one before it."""
         self.plain: set[str] = set()
         """Those of both that are written as their key and in no other way, as most are."""
         self.half = self.bytes = 0
+        """The number of the half that is not over, since 1970; and what that takes, nearly."""
 
     def add(self, found: Mapping[str, Mapping[str, int]], minute: int) -> None:
         """What a cut has seen: hashtag to spelling to posts; the minute since 1970."""

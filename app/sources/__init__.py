@@ -89,16 +89,20 @@ class Source(ABC):
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
         self.state, self.reason, self.since = "connecting", "", clock()
+        """What it is doing, why, and since when, in seconds since 1970."""
         self.unbroken_since = self.since
+        """Since when none of its posts is missing, likewise."""
         self.catching_up = False
         """Whether what it hands over is of a time that it went back to: such posts count into
         the minute of their own time, and those that come as they happen into the present."""
         self.store: Store | None = None
+        """Where one that costs money keeps its account."""
         self.tap: Callable[[str | bytes], None] = lambda message: None
         """Handed every message as it was received; for `python -m app record`."""
         self.bad = 0
         """Messages that could not be read and were skipped."""
         self._said = 0.0
+        """When the log was told of them last, in seconds since 1970."""
 
     @abstractmethod
     def posts(self, cursor: str) -> AsyncIterator[Message]:

@@ -47,12 +47,15 @@ class Import:
         self.state = state
         """What is stored."""
         self.run, self.commits, self.lines = uuid4().hex[:12], 0, 1
+        """What its commits are named by, how many it made, and how many lines it was given."""
         self.hashes: dict[str, tuple[int, dict[str, bytes]]] = {}
         """Key to when it is forgotten, and fields."""
         self.marks: list[Write] = []
+        """Sets of `seen:...` that are to be written."""
         self.seen: dict[str, int] = {}
         """Source to the newest minute of which it has marks."""
         self.states: list[Sources] = []
+        """Entries of `states` that are."""
         self.waiting = 0
         """How many fields, marks and states wait to be written."""
 

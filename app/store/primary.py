@@ -68,7 +68,9 @@ class Primary:
             self.first += f"?{urlencode(query)}"
         self.open_url = open_url
         self.others: Sequence[Address] = ()
+        """Who may be asked besides, as we were told."""
         self.found: Address | None = None
+        """Where it was last; None until somebody told."""
 
     async def find(self) -> Address:
         """Where it is now. Raises ConnectionError where nobody knows, and nobody ever did."""

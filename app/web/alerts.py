@@ -62,6 +62,7 @@ class AlertEvents:
         self.new: list[Alert] = []
         """Those that belong to no tick yet."""
         self.sent: deque[AlertOfTick] = deque(maxlen=2 * LAST)
+        """Those that went with ticks, the newest last."""
 
     async def newest(self, store: Store, now: float) -> KnownAlerts:
         """What Redis has, as of a moment ago. Raises StoreLost."""

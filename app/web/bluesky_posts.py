@@ -91,15 +91,18 @@ class Lookups:
         self.wanted: dict[str, float] = {}
         """The ids of posts that somebody waits for, to when that began; by our clock."""
         self.task: asyncio.Task[None] | None = None
+        """What looks them up, while there are any."""
         self.news = asyncio.Event()
         """Set, and replaced, when something was answered, or is not to be expected."""
         self.session: aiohttp.ClientSession | None = None
+        """None until something is asked."""
         self.rests_until = 0.0
         """Until when nothing is asked, by our clock."""
         self.at_once = AT_ONCE
         """So many are asked for at once: fewer after an answer that was too long."""
         self.backoff = Backoff(first=1.0, longest=60.0)
         self.trouble = ""
+        """What the log was told last; empty where all is well."""
 
     async def shown(self, store: Store, ids: Collection[str]) -> dict[str, Shown]:
         """What is shown of these posts, by their ids; those that are not, or of which that is not

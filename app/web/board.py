@@ -104,6 +104,7 @@ class BoardEvents:
 
     def __init__(self, newest: NewestBoard) -> None:
         self.newest, self.due = newest, float("-inf")
+        """When it is looked at again, in seconds of the feed's clock."""
         self.made: Board | None = None
         """The newest board that was looked at."""
         self.lists: Sequence[Any] = ()

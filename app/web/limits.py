@@ -150,7 +150,9 @@ class Limited:
     def __init__(self, app: Any, settings: Settings, limits: Limits) -> None:
         self.app, self.trusted, self.limits = app, settings.trusted_proxies, limits
         self.turns, self.waiting = asyncio.Semaphore(PASTS), 0
+        """Of requests for the past, and how many wait for one."""
         self.refused, self.say_next = 0, -math.inf
+        """How many the log was not told of yet, and when it is, in seconds of the clock."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

@@ -42,6 +42,7 @@ class Line:
         self.before = before
         """The totals until the first point."""
         self.points: list[Point] = []
+        """Where the totals changed, the oldest first."""
         self.people: DayPeople = UNKNOWN_PEOPLE
         """As the last tick that changed the totals told them."""
         self.rewritten = 0

@@ -159,6 +159,7 @@ class PostEvents:
         )
         """What went with each tick, by its number: posts, and what was taken back."""
         self.looking: set[asyncio.Task[None]] = set()
+        """What looks up how posts are shown: LOOKING_AT_ONCE at most."""
 
     async def read(self, store: Store, now: float) -> bool:
         fanouts = self.chosen()

@@ -56,6 +56,7 @@ class Ticks:
 
     def __init__(self) -> None:
         self.heads: deque[Head] = deque()
+        """The oldest first."""
         self.numbers: dict[str, int] = {}
         """The number of each head, by its id."""
         self.for_all: deque[Head] = deque()
@@ -63,6 +64,7 @@ class Ticks:
         self.healed = 0
         """The number of the last tick by which a gap was known to be filled."""
         self.lines: dict[str, Line] = {}
+        """By their hashtags."""
         self.last = 0
         """The newest number given."""
         self.bytes = 0

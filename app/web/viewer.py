@@ -82,10 +82,9 @@ class Viewer:
         """Whose it is; none where that is not known."""
         self.visit: Any = None
         """What the access log is to have of it, if there is one (takeover.py)."""
-        self.owed = b""
+        self.owed, self.place = b"", 0
         """What it is being sent and has not taken whole, in bytes that are shared; and where in
         it the first byte is that it has not."""
-        self.place = 0
         self.unread = self.heard = 0
         """How many looks in a row found that it took nothing; bytes that it sent."""
         self.is_ending = False

@@ -43,6 +43,8 @@ class Place:
         self.ahead = 0
         """How far the posts' times are ahead of our own clock, where that is behind."""
         self.samples: deque[tuple[int, int]] = deque(maxlen=SAMPLES)
+        """Of each of the last messages, how far the server's time was after its own, and its own
+        ahead of our clock."""
         self.first = self.newest = 0
         """The own times of messages whose two times agree; 0 before there is one."""
         self.started = 0

@@ -91,6 +91,7 @@ class Mastodon(Source):
         """Whose timeline is asked for next: it goes on where a lost connection left it, lest the
         last ones never have their turn."""
         self.trouble = ""
+        """Why the timelines beside a stream cannot be read; viewers are told."""
         self.page_read: dict[str, bytes] = {}
         """The statuses of the last page as their JSON, by their ids: at most timelines.PAGE."""
 

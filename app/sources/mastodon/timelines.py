@@ -172,9 +172,11 @@ class Timelines:
         """turn: the hashtags in the order in which they are asked for."""
         self.turn, self.windows, self.get, self.clock = turn, windows, get, clock
         self.after = ""
+        """The newest id of the pages that were read of a timeline with more; empty between two."""
         self.limit = PAGE
         """Posts on the next page."""
         self.first_round = len(turn)
+        """How many of them were not asked for yet since we came."""
 
     @property
     def behind(self) -> bool:

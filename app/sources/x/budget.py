@@ -49,6 +49,7 @@ class Budget:
         self.ceiling, self.price = ceiling, price
         self.reader = uuid4().hex[:12]
         self.day = ""
+        """The name of its account, such as "x 2026-01-31"."""
         self.begin_day()
 
     def begin_day(self) -> None:
