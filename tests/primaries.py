@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from typing import Any, Self
@@ -49,7 +50,7 @@ async def command(port: int, *parts: Any) -> Any:
         return await redis.execute_command(*parts)
 
 
-class Moving(World):
+class Moving(World, ABC):
     """Two ingesters and two web processes before servers of which one is the primary."""
 
     url: str
@@ -64,13 +65,13 @@ class Moving(World):
             await self.start(name)
         return self
 
+    @abstractmethod
     async def begin(self) -> None:
         """Start all that is Redis."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def primary(self) -> int:
         """The port of the server that all agree on; 0 where they do not."""
-        raise NotImplementedError
 
     async def replicas(self, primary: int) -> list[int]:
         """The ports of those that follow it, and have all that it had."""
