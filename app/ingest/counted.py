@@ -23,7 +23,8 @@ Pieces = dict[str, tuple[int, int]]
 
 
 class CountedMinutes:
-    """What of that Redis has been told already; some numbers for each source."""
+    """What of that Redis has been told already. Bounds: written and since have an entry for each
+    source."""
 
     def __init__(self, tracked: Iterable[str]) -> None:
         self.tracked = frozenset(tracked)

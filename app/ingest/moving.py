@@ -93,7 +93,7 @@ class Search:
         """Source to posts and hashtag, the most used first."""
         self.kept: set[str] = set()
         """What is kept already: the tracked ones and, where Redis's clock went back and the hour is
-        over for the second time, those that were moved with it before."""
+        over for the second time, those that were moved with it before: so many of each source."""
 
     async def is_over(self, store: Store) -> bool:
         """Go on with it. Raises StoreLost, and goes on there with the next tick."""

@@ -71,6 +71,8 @@ class Stuck:
 
 
 class Bluesky(Source):
+    """All of Bluesky. Bounds: early and stuck have an entry for each of the servers."""
+
     name = "bluesky"
     complete = goes_back = repeats = True
     parse = staticmethod(parse)
