@@ -306,6 +306,8 @@ async def test_without_authors_there_are_no_people(store: DatedStore, tmp_path: 
     desk.ingester.take(desk.sources["a"], count)
     tick = await desk.tick()
     assert (tick.day, tick.people, tick.counts) == (0, {}, {"science": {"a": 3}})
+    wanted = desk.ingester.people.wanted(Cut(5, {"a": {"science": 3}}), TODAY)
+    assert not any(wanted.values()), "nor is Redis asked for any"
 
 
 async def test_another_key_ends_the_people_of_that_day(store: DatedStore, tmp_path: Path) -> None:

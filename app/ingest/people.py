@@ -76,8 +76,10 @@ class People:
 
     def wanted(self, cut: Cut, today: int) -> dict[str, set[str]]:
         """The fields that are read before the cut is entered: key to names."""
-        changed = set[str]().union(*cut.present.values())
-        changed.update(tag for by in cut.past.values() for tags in by.values() for tag in tags)
+        changed = set[str]()
+        if self.are_known:  # the tick is to have the people of what changed
+            changed.update(*cut.present.values())
+            changed.update(tag for by in cut.past.values() for tags in by.values() for tag in tags)
         wanted = {keys.people(today): changed}
         for day, tags in cut.authors_by_day():
             wanted.setdefault(keys.people(day), set()).update(tags)
