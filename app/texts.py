@@ -4,7 +4,7 @@ Bounds first, work after: each pattern goes over a text once, whatever stands in
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import unescape
 from typing import Any
 
@@ -49,7 +49,7 @@ def web_address(url: Any) -> str:
     return url if fits and url.isprintable() and " " not in url else ""
 
 
-def domains(urls: Iterator[Any]) -> tuple[str, ...]:
+def domains(urls: Iterable[Any]) -> tuple[str, ...]:
     """The hosts of these addresses, each once, without what is no web address."""
     found: dict[str, None] = {}
     for url in urls:

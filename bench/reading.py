@@ -36,7 +36,7 @@ def ours(
     def read(lines: Sequence[bytes]) -> Cut:
         for line in lines:
             if post := parse(line):
-                counter.add(post, everything=True, past=False)
+                counter.add(post, True, False)
         cut = counter.cut()
         counter.take_spellings()
         return cut

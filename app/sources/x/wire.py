@@ -3,7 +3,6 @@
 https://docs.x.com/x-api/posts/filtered-stream
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from app.hashtags import named
@@ -79,13 +78,14 @@ def parse(line: bytes | str) -> Post | None:
     if post is None:
         return None
     versions, tags = post.edit_history_tweet_ids, tags_of(post)
-    return Post(
-        source="x",
-        id=f"{versions[0] if versions else post.id}",
-        written=f"{post.created_at}",
-        author=f"{post.author_id or ''}",
-        hashtags=named(tags) if tags else {},
-        domains=domains(links_of(post)) if tags else (),
+    links = links_of(post) if tags else ()
+    return Post(  # by place: there are many, and names would take longer
+        "x",
+        f"{versions[0] if versions else post.id}",
+        f"{post.created_at}",
+        f"{post.author_id or ''}",
+        named(tags) if tags else {},
+        domains=domains(links) if links else (),
     )
 
 
@@ -97,11 +97,12 @@ def tags_of(post: PostData) -> list[str]:
     return found
 
 
-def links_of(post: PostData) -> Iterator[Any]:
+def links_of(post: PostData) -> list[Any]:
     short, note = post.entities, post.note_tweet
-    for entities in (short, note.entities if note else None):
-        for url in entities.urls or () if entities else ():
-            yield url.expanded_url
+    found = [url.expanded_url for url in short.urls or ()] if short else []
+    if note and note.entities:
+        found += [url.expanded_url for url in note.entities.urls or ()]
+    return found
 
 
 def is_message(line: bytes) -> bool:
