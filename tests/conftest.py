@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from bluesky_api import BlueskyApi
 from browser import launched
+from hypothesis import HealthCheck, settings
 from network import Counting
 from playwright.sync_api import Browser
 from raw import Raw, connecting
@@ -22,6 +23,10 @@ from servers import ROOT, App, RedisServer
 
 from app.store.embedded import find_server
 from app.store.store import Store, connect
+
+# how long a case takes says how busy the machine is; what is slow is found in bench/
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 

@@ -1,7 +1,6 @@
 """Where Bluesky goes on reading, without a network: two times of each message, and servers that
 differ."""
 
-import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,7 +162,6 @@ def test_a_post_of_before_all_that_is_remembered_was_counted() -> None:
         assert isinstance(near, Post), "whether it was counted is known by its id"
 
 
-@hypothesis.settings(deadline=None)
 @given(
     gaps=st.lists(st.integers(1, 20 * SECOND), min_size=40, max_size=120),
     cuts=st.lists(

@@ -192,7 +192,7 @@ async def test_the_last_minutes_are_made_in_turns(
     assert status == 503
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(posts_of_minutes, posts_of_minutes, some.sampled_from([("24h", 47), ("7d", 167)]))
 def test_totals_at_the_ends_of_steps_are_those_of_the_minutes(
     one: dict[int, int], other: dict[int, int], span: tuple[str, int]

@@ -68,7 +68,7 @@ def test_ids_compare_by_length_first() -> None:
     assert order("AKzeAv1") < order("AKzeAv2")
 
 
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(max_examples=60)
 @given(
     arrivals=st.lists(
         st.tuples(

@@ -572,7 +572,6 @@ def test_every_fault_against_the_model(
             settings=settings(
                 max_examples=EXAMPLES,
                 stateful_step_count=STEPS,
-                deadline=None,
                 database=None,
                 phases=PHASES,
                 suppress_health_check=list(HealthCheck),

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from yesterday import LIVE, Fields, Minutes, Posts, asked_of, fields_of, sources, write
 
@@ -84,7 +84,6 @@ posts_of_minutes = some.dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(
     some.dictionaries(some.sampled_from(["a", "b"]), posts_of_minutes, min_size=1),
     some.integers(1, 47),
@@ -108,7 +107,6 @@ def test_what_was_counted_is_read_back_exactly(
         assert line.counted[-1][1] > NOW
 
 
-@settings(deadline=None)
 @given(posts_of_minutes, some.sets(some.integers(0, 50)), some.booleans())
 def test_the_kept_hours_of_a_week_are_exact(
     found: dict[int, int], missing: set[int], is_tracked: bool

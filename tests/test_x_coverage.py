@@ -73,7 +73,7 @@ connections = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(-7200, 7200), st.integers(0, 40)), max_size=60), connections)
 def test_every_post_counts_once_and_in_its_minute(
     posts: list[tuple[int, int]], connections: list[tuple[int, int, bool, bool]]
