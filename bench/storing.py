@@ -21,7 +21,7 @@ from bench.day import Stream, name
 from bench.processes import Answering
 from bench.report import Report
 from bench.servers import redis_server
-from bench.ticks import NETWORK, Ticks
+from bench.ticks import Ticks
 
 SIZES = {10: (200, 3.0), 500: (60, 2.5), 5000: (10, 2.5)}
 """Hashtags that change in a tick, to how often it is stored in a round, and to how many times a
@@ -133,9 +133,6 @@ def cuts(ticks: Ticks, stream: Stream, size: int) -> list[Cut]:
 async def stored(ticks: Ticks, stream: Stream, size: int) -> float:
     """Seconds for reading and committing a tick."""
     waiting = cuts(ticks, stream, size)
-    for cut in waiting:  # as the ingester does when it cuts
-        written = {tag: {tag: 1} for tag in cut.present[NETWORK]}
-        ticks.writer.spellings.add(written, cut.minute)
     begun = time.perf_counter()
     for cut in waiting:
         await ticks.write(cut)

@@ -48,9 +48,10 @@ class Ticks:
         return cls(store, state, RedisClock(), state.time, has_people)
 
     def cut(self, hashtags: Sequence[str], posts: int = 1) -> Cut:
-        """With so many posts of each, by one author, in the present minute."""
+        """With so many posts of each, written as it is, by one author, in the present minute."""
         minute = self.clock.now() // MINUTE
         present = {NETWORK: dict.fromkeys(hashtags, posts)}
+        self.writer.spellings.add({tag: {tag: posts} for tag in hashtags}, minute)
         authors = authors_of(minute, hashtags) if self.people.are_known else {}
         return Cut(minute, present, authors=authors)
 
