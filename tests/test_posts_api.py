@@ -297,6 +297,22 @@ async def test_what_is_taken_back_goes_with_the_tick_that_says_so(site: Site) ->
             assert one.received.rpartition(b"\nid: ")[2].startswith(site.writer.state.tick.encode())
 
 
+async def test_no_tick_waits_for_the_first_look_at_all_posts(site: Site) -> None:
+    """It takes a second where there are many; what was taken back is found by it, too."""
+    posts: ShownPosts = site.app.extensions["posts"]
+    with connecting(site) as connect:
+        one = await connect().send(get("front door", "tags=science&posts=1"))
+        await begun(site, one)
+        (id,) = await put(site, mastodon(1))
+        await until_told(site, one, b"event: post")
+        async with posts.recent.reading:
+            await take_back(site, id)
+            await site.publish(1, taken_back=True)
+            await one.until(b"\nid: " + site.writer.state.tick.encode())
+        await until_told(site, one, b"event: gone.*event: gone")
+        assert events(one, "gone")[1]["ids"] == [id]
+
+
 async def test_what_was_taken_back_is_not_told_late(site: Site, api: BlueskyApi) -> None:
     """While Bluesky is asked it goes: it is not told; nor to a viewer that was behind."""
     posts: ShownPosts = site.app.extensions["posts"]

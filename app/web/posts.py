@@ -179,11 +179,13 @@ class PostEvents:
 
     async def take_back(self, store: Store) -> None:
         """What was taken back goes with the very tick that says so, the next one; after it, and
-        with the one behind it, it would be on open pages for longer. Raises StoreLost."""
-        if self.recent.listens:
+        with the one behind it, it would be on open pages for longer. No tick waits for the first
+        look at all that there is, which finds it, too. Raises StoreLost."""
+        recent = self.recent
+        if recent.listens and recent.is_read and not recent.reading.locked():
             feed = self.posts.feed
-            await self.recent.read(store, feed.time())
-            self.gone |= self.recent.take_gone()
+            await recent.read(store, feed.time())
+            self.gone |= recent.take_gone()
             feed.untold |= feed.extras.concerned(
                 "posts", self.take(feed.ticks.last + 1), feed.watched
             )
