@@ -16,11 +16,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from redis.asyncio import Redis
 from redis.crc import key_slot
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from app.settings import each_host
 from app.store import keys
-from app.store.refusals import certificate_error
+from app.store.refusals import certificate_error, explained
 
 Address = tuple[str, int]
 """Host and port."""
@@ -96,9 +96,15 @@ class Primary:
                 nodes: Any = await redis.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
                 return cluster_claim(nodes, address[0], by_name=self.scheme == "rediss")
         except (RedisError, OSError, TimeoutError) as error:
-            return certificate_error(error) or str(error).rstrip(".") or "it does not answer"
+            return self.why_not(error) or str(error).rstrip(".") or "it does not answer"
         finally:
             await redis.aclose()
+
+    def why_not(self, error: Exception) -> str:
+        """What one that refused would have liked; "" where that is not known."""
+        if self.kind == "sentinel" and isinstance(error, AuthenticationError):
+            return "it asks for a password, or for another one (?sentinel_password=… in REDIS_URL)"
+        return certificate_error(error) if self.kind == "sentinel" else explained(error)
 
     def doubt(self) -> None:
         """It is not there any more."""
