@@ -73,7 +73,7 @@ UNKNOWN = Usual(None, math.inf, math.inf)
 
 
 class BoardMaker:
-    """Made every few seconds from what came lately and what is usual.
+    """Makes the board, every few seconds, of what came lately and what is usual.
 
     Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
     RecentUses' uses; peaks has MOST_PEAKS; met the blocked hashtags at most.

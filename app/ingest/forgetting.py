@@ -101,7 +101,7 @@ def is_better_known(
 
 
 class Forgetting:
-    """Where the round of looking is."""
+    """Looks for hashtags that may be forgotten, some at a time, round and round."""
 
     def __init__(self, tracked: Iterable[str], most: int) -> None:
         self.tracked = frozenset(tracked)

@@ -46,7 +46,7 @@ class New(NamedTuple):
 
 
 class PostPlaces:
-    """Those that Redis has, and those that it is to have.
+    """Where the newest posts are: those that Redis has, and those that it is to have.
 
     Bounds: new has MOST_NEW entries, places MOST_POSTS all together, sizes one for each MEASURED
     of them, gone no more than places had, accounts MOST_ACCOUNTS.

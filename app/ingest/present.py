@@ -19,7 +19,7 @@ SHORT = 60_000
 
 
 class Present:
-    """Made every few seconds, and stored with the commit that follows."""
+    """Makes what is told of the last minutes, every few seconds, for the commit that follows."""
 
     def __init__(
         self, name_of: Callable[[str], str], blocked: Collection[str], delivered: Collection[str]

@@ -35,7 +35,7 @@ Pair = tuple[str, str]
 
 
 class Together:
-    """Counts now and then, and writes what it found with the commits that follow.
+    """Counts now and then which hashtags come together, for the commits that follow.
 
     Bounds: unwritten and written have MOST_TOLD entries at most, gone too.
     """

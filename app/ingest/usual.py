@@ -20,7 +20,7 @@ FIELDS_AT_ONCE = 300
 
 @dataclass(frozen=True)
 class Hours:
-    """What one source had of one hashtag."""
+    """The hours of one hashtag in one source."""
 
     counted: Mapping[int, int]
     """Hour to how many minutes of it were counted; an hour without any is not here."""

@@ -23,6 +23,8 @@ BEGINNING = 7
 
 
 class Replay(Source):
+    """The posts of a recording, at the pace in which they were written or another one."""
+
     name = "replay"
     needs = ("replay_file",)
     is_live = False

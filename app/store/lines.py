@@ -30,7 +30,8 @@ Hash = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{2}){1,32}\Z")]
 
 
 class NotAnExport(Exception):
-    """A line, or the whole of it; the message is one sentence, for the owner."""
+    """What is to be imported, or a line of it, is no export; the message is one sentence, for the
+    owner."""
 
 
 class ExportLine(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
@@ -38,6 +39,8 @@ class ExportLine(msgspec.Struct, frozen=True, gc=False, tag_field="kind"):
 
 
 class ExportHead(ExportLine, frozen=True, tag="export"):
+    """The first line."""
+
     schema: int
     """Of the data (keys.SCHEMA)."""
     version: str
@@ -60,6 +63,8 @@ class Total(ExportLine, frozen=True, tag="total"):
 
 
 class Where(NamedTuple):
+    """Where the hours or days of a kind of line are in Redis."""
+
     key: Callable[[int, str], str]
     """Of an hour or a day, numbered since 1970, and a source."""
     ends: Callable[[int], int]
@@ -151,6 +156,8 @@ class Marks(ExportLine, frozen=True, tag="marks"):
 
 
 class End(ExportLine, frozen=True, tag="end"):
+    """The last line: without it an export is not whole."""
+
     lines: int
     """How many there are before this one."""
     networks: list[Name]

@@ -64,6 +64,8 @@ class Running:
 
 @dataclass(frozen=True)
 class HashtagPast:
+    """The past of one hashtag in all sources."""
+
     sources: dict[str, Running]
     """Of each source that was asked for the hashtag."""
     lost: Spans

@@ -33,7 +33,7 @@ OF_SENTINELS = ("sentinel_username", "sentinel_password")
 
 @dataclass(frozen=True)
 class Claim:
-    """What one of them says."""
+    """What a Sentinel, or a node of a cluster, says of where the primary is."""
 
     epoch: int
     """The higher one is the newer one."""

@@ -39,6 +39,8 @@ read_known = msgspec.json.Decoder(KnownAlerts).decode
 
 
 class AlertOfTick(NamedTuple):
+    """An alert that went with a tick."""
+
     number: int
     """Of the tick that it goes with."""
     tag: str

@@ -77,7 +77,8 @@ class NoAnswer(Exception):
 
 
 class Lookups:
-    """Of one web process. Bounds: known MOST_KNOWN, wanted MOST_WANTED."""
+    """Asks Bluesky what is shown of posts, for all viewers of this process. Bounds: known has
+    MOST_KNOWN entries, wanted MOST_WANTED."""
 
     def __init__(
         self,

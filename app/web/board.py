@@ -49,6 +49,8 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Board(msgspec.Struct, frozen=True):
+    """The board as the ingester wrote it."""
+
     at: int
     """When it was made, in milliseconds since 1970."""
     since: int

@@ -28,7 +28,9 @@ who had it from another process."""
 
 
 class Recent:
-    """Bounds: posts and new have MOST entries, all together of MOST_WEIGHT, tags one for each
+    """The posts of the last ten minutes, as this process has read them.
+
+    Bounds: posts and new have MOST entries, all together of MOST_WEIGHT, tags one for each
     hashtag of each of them; gone has MOST_GONE."""
 
     def __init__(self, blocked: Collection[str] = ()) -> None:

@@ -9,7 +9,7 @@ kilobyte that is joined count as one each: some 1 ms, 2 where totals are told by
 
 
 class Waits(Protocol):
-    """Who has more to make than one turn is long."""
+    """A fan-out that has more to make than one turn is long."""
 
     def go_on(self) -> None: ...
 

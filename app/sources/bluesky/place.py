@@ -30,7 +30,7 @@ EARLIEST = 10**15
 
 
 class Place:
-    """Of one connection."""
+    """How far a connection has come, and by what its server's times differ from the posts' own."""
 
     def __init__(self, begun: int = 0, early: int = 0) -> None:
         self.begun = begun

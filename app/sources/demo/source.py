@@ -19,6 +19,8 @@ MINUTE_SLOTS = MINUTE // SLOT
 
 
 class Demo(Source):
+    """Posts that nobody wrote, as many as real networks might have."""
+
     name = "demo"
     is_live = False
     complete = goes_back = True

@@ -65,6 +65,8 @@ Found = TypeVar("Found")
 
 
 class Mastodon(Source):
+    """With a token the stream of a server; without one the timelines of the tracked hashtags."""
+
     name = "mastodon"
     needs = ("mastodon_url",)
     goes_back = True
