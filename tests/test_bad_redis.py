@@ -1,5 +1,6 @@
 """A Redis that is not there, or holds what is not ours: one sentence, and nothing lost."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -169,11 +170,13 @@ def total(client: "redis.Redis[bytes]") -> int:
 def test_foreign_cursor_and_ticks_are_passed_over(
     start_app: Callable[..., App], client: "redis.Redis[bytes]", redis_server: RedisServer
 ) -> None:
-    """A cursor that is none means from now on, and what is no tick in the log is skipped."""
+    """A cursor that is none means from now on, and what is no tick in the log is skipped, as is one
+    of the schema before."""
     fields = {"cursor:demo": "yesterday", "schema": "2", "version": "2.7", "commit": "a"}
     client.hset(STATE, mapping={**fields, "tick": "no id", "moved": "9" * 5000})
     client.xadd(LOG, {"colour": "red"})
-    client.xadd(LOG, {"tick": '{"at":1}'})
+    older = {"at": 1, "seconds": 0.5, "counts": {"science": 3}, "sources": {"x": "live"}}
+    client.xadd(LOG, {"tick": json.dumps(older)})
     app = start_app(REDIS_URL=redis_server.url).started()
     wait_until(lambda: ready(app), f"ticks arrive: {app.output}")
     assert "skipped 2 messages in Redis" in app.output
