@@ -7,7 +7,7 @@ import { instants } from "./wording.js";
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */
 
-/** @typedef {{number: (value: number | null) => string, named: (tag: string) => string, swatch: (tag: string) => Element}} Say */
+/** @typedef {{number: (value: number | null) => string, named: (tag: string) => string, swatch: (tag: string) => Element, earlier: (at: number) => [tag: string, words: string] | null}} Say  earlier: of a hashtag, what was a week before */
 /** @typedef {{tag: string, value: number | null}[]} Found  the highest first */
 
 const LINES = 10; // in a column, at most
@@ -112,7 +112,9 @@ export class Crosshair {
     this.part = null;
     const way = HUNDREDTHS[/** @type {keyof typeof HUNDREDTHS} */ (event.key)];
     const found = this.read((this.at ?? edge) + (way * shown.range) / 100);
-    const values = found.map(({ tag, value }) => `#${this.say.named(tag)} ${this.say.number(value)}`).join(", ");
+    const earlier = this.say.earlier(/** @type {number} */ (this.at));
+    const more = (/** @type {string} */ tag) => (tag === earlier?.[0] ? ` (${earlier[1]})` : "");
+    const values = found.map(({ tag, value }) => `#${this.say.named(tag)} ${this.say.number(value)}${more(tag)}`).join(", ");
     const at = /** @type {number} */ (this.at);
     const when = instant(at, shown.range);
     this.tell(Math.round((at - edge) / 1000), text("reading", { when, values, view: text(shown.view) }));
@@ -146,12 +148,14 @@ export class Crosshair {
     when.textContent = instants(/** @type {number} */ (this.at), this.chart.shown?.range ?? 1);
     const list = document.createElement("ul");
     const columns = Math.ceil(found.length / LINES);
+    const earlier = this.say.earlier(/** @type {number} */ (this.at));
     list.style.setProperty("--lines", String(Math.ceil(found.length / columns) || 1));
     for (const { tag, value } of found) {
       const name = document.createElement("bdi");
       name.textContent = `#${this.say.named(tag)}`;
       const item = list.appendChild(document.createElement("li"));
       item.append(this.say.swatch(tag), name, this.say.number(value));
+      if (tag === earlier?.[0]) item.appendChild(document.createElement("small")).textContent = earlier[1];
     }
     this.places.values.replaceChildren(when, list);
   }

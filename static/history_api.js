@@ -11,12 +11,12 @@ import { text } from "./texts.js";
 
 /**
  * @param {string[]} tags  none for all
- * @param {string} range
+ * @param {string} range  none: more has a time of the past
  * @param {Record<string, string>} more  that is asked
  * @returns {Promise<Answer>}  rejected with a sentence
  */
 export async function askHistory(tags, range, more = {}) {
-  const query = new URLSearchParams({ range, ...more });
+  const query = new URLSearchParams(range ? { range, ...more } : more);
   if (tags.length) query.set("tags", tags.join(","));
   const answer = await fetch(`api/history?${query}`).catch(() => null);
   if (answer?.ok) return answer.json();

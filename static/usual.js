@@ -1,8 +1,9 @@
 // @ts-check
-// What is usual at this hour: a band behind the line, a range in the table; and what is unusual, as a notice.
+// What is usual at this hour: a band behind the line, a range in the table; the week before; and what is unusual, as a notice.
 
 import { keep, kept } from "./address.js";
 import { askHistory } from "./history_api.js";
+import { LastWeek } from "./last_week.js";
 import { $, minuteOf, number, text } from "./texts.js";
 import { counted } from "./wording.js";
 
@@ -25,6 +26,7 @@ export class Usual {
     /** @type {Map<string, {asked: number, points: (Point | null)[]}>} by hashtag, of those that are shown; null where nobody knows */
     this.bands = new Map();
     this.isAsking = false;
+    this.lastWeek = new LastWeek(page, selected);
     /** @type {Map<string, Alert>} what is unusual now, by hashtag; of those that are shown */
     this.alerts = new Map();
     /** @type {Set<string>} the ids of those that were read */
@@ -44,6 +46,7 @@ export class Usual {
     const due = [selected, ...(isKnown ? tags.slice(0, MOST) : [])].find((tag) => performance.now() - (this.bands.get(tag)?.asked ?? -AGAIN) >= AGAIN);
     if (due && !this.isAsking) void this.ask(due, range);
     for (const tag of tags) this.write(tag);
+    this.lastWeek.update();
   }
 
   /** @private  One after the other: each has hundreds of points. @param {string} tag @param {string} range */
@@ -72,7 +75,8 @@ export class Usual {
     const tag = this.selected();
     const { shown, edge } = chart;
     const band = this.bands.get(tag)?.points ?? [];
-    if (shown?.view !== "rate" || shown.hidden.has(tag) || (!band.length && !this.alerts.size)) return;
+    const hasWeek = this.lastWeek.draw(axes);
+    if (shown?.view !== "rate" || shown.hidden.has(tag) || (!band.length && !this.alerts.size && !hasWeek)) return;
     const { box, context, look } = axes;
     context.save();
     context.beginPath();
@@ -90,17 +94,18 @@ export class Usual {
       context.fill();
     }
     context.globalAlpha = 1;
-    if (band.some((point) => point)) this.name(context, look, box, text("usual.shaded", { tag: `\u2068${this.page.named(tag)}\u2069` }));
+    const keys = [...(band.some((point) => point) ? ["usual.shaded"] : []), ...(hasWeek ? ["usual.earlier"] : [])];
+    keys.forEach((key, row) => this.name(context, look, box, row, text(key, { tag: `\u2068${this.page.named(tag)}\u2069` })));
     context.restore();
     for (const alert of this.alerts.values()) this.mark(axes, alert, x, y);
   }
 
-  /** @private @param {CanvasRenderingContext2D} context @param {import("./axes.js").Look} look @param {import("./axes.js").Box} box @param {string} words */
-  name(context, look, box, words) {
+  /** @private @param {CanvasRenderingContext2D} context @param {import("./axes.js").Look} look @param {import("./axes.js").Box} box @param {number} row  below the upper edge @param {string} words */
+  name(context, look, box, row, words) {
     context.font = `${look.size * 0.85}px ${look.font}`;
     context.fillStyle = look.muted;
     context.textAlign = "left";
-    context.fillText(words, box.left + look.size * 0.5, box.top + look.size * 1.2, box.width - look.size);
+    context.fillText(words, box.left + look.size * 0.5, box.top + look.size * 1.2 * (row + 1), box.width - look.size);
   }
 
   /** @private  Where it began on its line. @param {import("./axes.js").Axes} axes @param {Alert} alert

@@ -30,7 +30,12 @@ export class Visitor {
     this.controls = new Controls(this.actions());
     this.kiosk = new Kiosk((kiosk) => this.kioskChanged(kiosk));
     const places = { plot: $("plot"), cross: $("cross"), values: $("values") };
-    const say = { number, named: page.named, swatch: (/** @type {string} */ tag) => swatch(page.stroke(tag)) };
+    const say = {
+      number,
+      named: page.named,
+      swatch: (/** @type {string} */ tag) => swatch(page.stroke(tag)),
+      earlier: (/** @type {number} */ at) => this.usual?.lastWeek.told(at) ?? null,
+    };
     this.crosshair = new Crosshair(places, page.chart, say, (tag) => page.mark(tag));
     /** @type {import("./beside.js").Beside | undefined} once it is loaded; never in another site's frame */
     this.beside = undefined;
