@@ -22,6 +22,15 @@ LINES = "tag => hashtagPulse.chart.lines.get(tag).map(({data}) => data)"
 NEWEST = "() => Math.max(...[...hashtagPulse.chart.lines.values()].flat().map(({data}) => data.at(-1)[0]))"
 AT = "() => hashtagPulse.state.live.at"
 GAPS = "() => hashtagPulse.state.shownGaps('5m').filter(({kind}) => kind !== 'start')"
+OPAQUE = """() => {
+    const {axes} = hashtagPulse, dot = axes.dot.bind(axes);
+    let opaque = 0;
+    axes.dot = (...place) => { opaque = axes.context.globalAlpha; dot(...place) };
+    axes.paint();
+    delete axes.dot;
+    return opaque;
+}"""
+"""How opaque the dot at a line's end is."""
 LATER = "at => hashtagPulse.state.live.at > at"
 
 
@@ -115,12 +124,14 @@ def test_a_quiet_hashtag_has_no_gap_after_a_cut(
         assert gap["reason"] == "no connection", "as long as it lasts, it is said"
         assert page.evaluate(NEWEST) <= gap["from"], "where nothing is known nothing is drawn"
         assert page.evaluate("() => rows.classList.contains('stale')")
+        assert page.evaluate(OPAQUE) < 1, "the end of the line is not of now"
         line.up()
         page.wait_for_function(LIVE, timeout=60_000)
         page.wait_for_function(LATER, arg=cut + CUT_SECONDS * 1000)
         assert line.streams > streams
         assert page.evaluate("() => told") == 0, "it was resumed"
         assert not page.evaluate("() => rows.classList.contains('stale')")
+        assert page.evaluate(OPAQUE) == 1
         assert page.evaluate("() => hashtagPulse.state.live.holes()") == []
         assert page.evaluate(GAPS) == []
         [data] = page.evaluate(LINES, "kabaddi")

@@ -104,6 +104,21 @@ def test_what_rises_is_listed_and_shown_by_a_click(page: Page) -> None:
     assert row.count() == 20
 
 
+def test_fingers_show_and_take_away_too(browser: Browser, web: App) -> None:
+    """On a phone: a list, a row, its second tap, and the cross of its chip."""
+    with opened(browser, web.url, viewport=PHONE, has_touch=True, is_mobile=True) as page:
+        page.locator("#board [value=used]").tap()
+        row = page.locator("#board li button", has_text="#t0")
+        row.tap()
+        wait_until(lambda: "#t0" in rows(page), "it is shown")
+        row.tap()
+        wait_until(lambda: "#t0" not in rows(page), "it is not")
+        row.tap()
+        wait_until(lambda: "#t0" in rows(page), "it is shown")
+        page.locator("#chips button").last.tap()
+        wait_until(lambda: "#t0" not in rows(page), "it is not")
+
+
 def test_rows_move_but_not_under_a_hand(page: Page) -> None:
     """While the pointer or the keyboard's focus is on them their numbers change, not their places."""
     other = [listed("地震", "地震", 900, 1.0), listed("eclipse", "Eclipse", 403, 16.8)]

@@ -224,3 +224,19 @@ def test_a_laptop_shows_several_beside_two_hashtags(
         assert len(seen) >= 3
         assert seen.count(True) >= 2
         assert page.evaluate("() => document.documentElement.scrollHeight - innerHeight") < 200
+
+
+def test_a_list_that_fingers_have_scrolled_is_held(browser: Browser, site: Site) -> None:
+    """They leave nothing on it: where it was scrolled, new posts wait until it is at its top again."""
+    for n in range(12):
+        site.put(f"{n} First light from the new mirror, and the raw frames, too", "biathlon")
+    size = {"viewport": DESKTOP, "has_touch": True, "is_mobile": True}
+    with opened(browser, f"{site.web.url}/?tags=biathlon", **size) as page:
+        wait_until(lambda: page.locator("#posts li").count() == 12, "they are there")
+        page.locator("#posts-list").evaluate("list => list.scrollTo(0, 150)")
+        page.evaluate(HURRY)
+        site.put("not yet", "biathlon")
+        page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
+        assert page.locator("#posts li").count() == 12
+        page.locator("#posts-list").evaluate("list => list.scrollTo(0, 0)")
+        wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "at its top again")
