@@ -11,6 +11,7 @@ import { $, text } from "./texts.js";
  * @property {() => void} pause   or go on
  * @property {() => void} live    back to it
  * @property {() => void} share
+ * @property {() => void} moment  share the shown time
  * @property {() => void} csv
  * @property {() => void} png
  * @property {() => void} kiosk
@@ -27,6 +28,7 @@ export class Controls {
       actions.live();
       $("pause").focus({ preventScroll: true }); // the one that had the focus is gone
     });
+    this.past(actions);
     for (const id of /** @type {const} */ (["share", "csv", "png", "kiosk"])) {
       $(id).addEventListener("click", actions[id]);
     }
@@ -42,6 +44,20 @@ export class Controls {
       keep("spoken", String(this.spoken));
     });
     this.speak(this.spoken);
+  }
+
+  /** @private  Over the chart while it stands still; and for those who hear it, which keys there are. @param {Actions} actions */
+  past({ moment }) {
+    const [past, link, keys] = ["div", "button", "p"].map((name) => document.createElement(name));
+    past.className = "past";
+    Object.assign(link, { type: "button", id: "moment", className: "pill", textContent: text("moment.link"), hidden: true });
+    link.addEventListener("click", moment);
+    const back = $("back");
+    back.replaceWith(past);
+    past.append(back, link);
+    Object.assign(keys, { id: "keys", textContent: text("moment.keys"), hidden: true });
+    $("plot").after(keys);
+    $("plot").setAttribute("aria-describedby", keys.id);
   }
 
   /** @private  Only with the focus on the chart. @param {KeyboardEvent} event @param {Actions} actions */
@@ -64,14 +80,14 @@ export class Controls {
   /** @param {Choice} choice */
   show(choice) {
     press($("views"), choice.view);
-    press($("ranges"), choice.range);
+    press($("ranges"), choice.moment ? "" : choice.range);
   }
 
   /** @param {boolean} paused */
   paused(paused) {
     $("pause").setAttribute("aria-pressed", String(paused));
     /** @type {Element} */ ($("pause").lastElementChild).textContent = text(paused ? "resume" : "pause");
-    $("back").hidden = !paused;
+    $("back").hidden = $("moment").hidden = !paused;
   }
 }
 
@@ -89,9 +105,8 @@ function press(group, value) {
   }
 }
 
-/** Hand the page's address to others, as this browser can. @returns {Promise<string>} what to tell its reader */
-export async function share() {
-  const url = location.href;
+/** Hand an address to others, as this browser can. @param {string} url @returns {Promise<string>} what to tell its reader */
+export async function share(url) {
   try {
     if (navigator.share) {
       await navigator.share({ title: document.title, url });

@@ -1,8 +1,8 @@
 // @ts-check
 // Reading the chart at one moment: by pointer, finger or arrow keys. The chart goes on meanwhile.
 
-import { instant, text } from "./texts.js";
-import { instants } from "./wording.js";
+import { text } from "./texts.js";
+import { instant, instants } from "./wording.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {{plot: HTMLElement, cross: HTMLElement, values: HTMLElement}} Places */
@@ -23,9 +23,13 @@ export class Crosshair {
    * @param {Chart} chart
    * @param {Say} say
    * @param {(tag: string | null) => void} onnear  a pointer is near this hashtag's line, or near none
+   * @param {(before: number | null, at: number) => string} onkey  with Shift: from one moment to another; the words to say, if any
    */
-  constructor(places, chart, say, onnear) {
+  constructor(places, chart, say, onnear, onkey) {
     this.onnear = onnear;
+    this.onkey = onkey;
+    /** What is said while no moment is read. */
+    this.rest = text("now");
     this.places = places;
     this.chart = chart;
     this.say = say;
@@ -64,7 +68,13 @@ export class Crosshair {
     this.at = this.part = null;
     this.places.cross.hidden = this.places.values.hidden = true;
     this.onnear(null);
-    this.tell(0, text("now"));
+    this.tell(0, this.rest);
+  }
+
+  /** @param {string} words  what is said while no moment is read */
+  restAt(words) {
+    this.rest = words;
+    if (this.at === null) this.tell(0, words);
   }
 
   /** The lines have moved on. @param {import("./axes.js").Axes} axes  newly painted */
@@ -72,7 +82,7 @@ export class Crosshair {
     const { edge, shown } = this.chart;
     if (this.at === null || !shown) return;
     const oldest = edge - shown.range;
-    this.at = this.part === null ? Math.max(oldest, this.at) : oldest + shown.range * this.part;
+    this.at = this.part === null ? Math.min(edge, Math.max(oldest, this.at)) : oldest + shown.range * this.part;
     if (performance.now() - this.listed > LIST_EVERY) this.list(this.found());
     if (this.part !== null) this.onnear(this.near());
     const part = 1 - (edge - this.at) / shown.range;
@@ -107,17 +117,19 @@ export class Crosshair {
   /** @private @param {KeyboardEvent} event */
   key(event) {
     const { edge, shown } = this.chart;
-    if (!shown || !Object.hasOwn(HUNDREDTHS, event.key)) return;
+    if (!shown || event.altKey || event.ctrlKey || event.metaKey || !Object.hasOwn(HUNDREDTHS, event.key)) return;
     event.preventDefault();
     this.part = null;
     const way = HUNDREDTHS[/** @type {keyof typeof HUNDREDTHS} */ (event.key)];
-    const found = this.read((this.at ?? edge) + (way * shown.range) / 100);
+    const before = this.at ?? edge;
+    const found = this.read(before + (way * shown.range) / 100);
     const earlier = this.say.earlier(/** @type {number} */ (this.at));
     const more = (/** @type {string} */ tag) => (tag === earlier?.[0] ? ` (${earlier[1]})` : "");
     const values = found.map(({ tag, value }) => `#${this.say.named(tag)} ${this.say.number(value)}${more(tag)}`).join(", ");
     const at = /** @type {number} */ (this.at);
     const when = instant(at, shown.range);
-    this.tell(Math.round((at - edge) / 1000), text("reading", { when, values, view: text(shown.view) }));
+    const chosen = this.onkey(event.shiftKey ? before : null, at);
+    this.tell(Math.round((at - edge) / 1000), chosen || text("reading", { when, values, view: text(shown.view) }));
   }
 
   /** @private @param {number} at @returns {Found} */

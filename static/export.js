@@ -2,7 +2,7 @@
 // What is on screen, to take away: as a table or a picture.
 
 import { text } from "./texts.js";
-import { dated } from "./wording.js";
+import { between, dated } from "./wording.js";
 
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./page.js").Page} Page */
@@ -18,7 +18,7 @@ export function saveTable({ chart, named }) {
 
 /** @param {Page} page */
 export async function savePicture({ axes, axesCanvas, canvas, chart, choice }) {
-  const title = `${text("name")} · ${text(choice.view)} · ${dated(chart.edge)}`;
+  const title = `${text("name")} · ${text(choice.view)} · ${choice.moment ? between(choice.moment) : dated(chart.edge)}`;
   const { frozen, edge } = chart;
   chart.frozen = edge; // a picture has a time at its right edge and no "now"
   axes.ratio = Math.max(SHARP, devicePixelRatio);

@@ -58,6 +58,7 @@ export class Page {
   start() {
     this.laidOut();
     notice(this.config.problem);
+    this.chart.frozen = this.choice.moment && this.choice.moment[1];
     this.choose();
     if (this.choice.kiosk) this.load();
     for (const kind of ["click", "keydown"]) {
@@ -89,7 +90,7 @@ export class Page {
 
   /** Where something of them is not known. */
   get gaps() {
-    const gaps = this.state.shownGaps(this.choice.range);
+    const gaps = this.visitor?.moment.gaps ?? this.state.shownGaps(this.choice.range);
     return this.choice.view === "people" ? this.state.peopleGaps(this.tags, gaps) : gaps;
   }
 
@@ -162,7 +163,7 @@ export class Page {
     if (!tick || document.hidden) return;
     const { series } = this;
     const { range } = this.choice;
-    const readings = this.tags.map((tag) => ({
+    const readings = this.visitor?.moment.readings() ?? this.tags.map((tag) => ({
       tag,
       total: tick.counts[tag] ?? this.state.live.total(tag, this.state.live.at),
       rate: series.rate(tag, series.at), // as the line has it
@@ -183,7 +184,7 @@ export class Page {
   get drawn() {
     const { view, range, hidden } = this.choice;
     const series = view === "people" ? this.state.people : this.series;
-    return { series, view, range: RANGES[range], tags: this.tags, hidden, pen: (tag) => this.pen(tag) };
+    return { series, view, range: RANGES[range], tags: this.tags, hidden, pen: (tag) => this.pen(tag), ...this.visitor?.moment.shown };
   }
 
   restyle() {
@@ -206,7 +207,7 @@ export class Page {
 
   /** Load what a visitor can do: at once on a wall, else after the first line; where that fails, it is tried again with the next tick. */
   load() {
-    if (!this.isDrawn && !this.choice.kiosk && performance.now() < LATE) return;
+    if (!this.isDrawn && !this.choice.kiosk && !this.choice.moment && performance.now() < LATE) return;
     this.loading ??= import("./visitor.js").then(({ prepared }) => prepared()).then(
       (Visitor) => {
         this.visitor = new Visitor(this);
@@ -252,8 +253,8 @@ export class Page {
   choose() {
     const { choice, selection: { wished } } = this;
     history.replaceState({ tags: this.tags }, "", this.address);
-    this.visitor?.show();
     this.table.head(text(choice.range));
+    this.visitor?.show();
     $("unit").textContent = text(choice.view);
     this.table.hide(choice.hidden);
     const seconds = Math.min(LIVE, 2 * RANGES[choice.range] + 1.25 * MINUTE) / 1000;

@@ -9,7 +9,7 @@ import { decimal } from "./wording.js";
 /** @typedef {import("./feed.js").Link} Link */
 /** @typedef {import("./feed.js").Tick} Tick */
 /** @typedef {"live" | "late" | "stale" | "waiting"} Level */
-/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string, paused?: boolean}} State */
+/** @typedef {{link: Link, tick: Tick | null, lag: number, now: number, cutAt: number, why: string, paused?: boolean, past?: string}} State */
 
 const LATE = 5000;
 const STALE = 15_000;
@@ -17,11 +17,11 @@ const BLINK = 700; // a link that is back by then was hardly away
 
 /**
  * @param {State} state  lag: how old the newest tick was when it came; cutAt: when the link broke; why: the server's own
- *   sentence about what is wrong, where it has one; paused: the picture stands still
+ *   sentence about what is wrong, where it has one; paused: the picture stands still; past: at this time
  * @returns {{level: Level, words: string}}
  */
-export function status({ link, tick, lag, now, cutAt, why, paused = false }) {
-  if (paused) return { level: "waiting", words: text("badge.paused") };
+export function status({ link, tick, lag, now, cutAt, why, paused = false, past = "" }) {
+  if (paused) return { level: "waiting", words: past || text("badge.paused") };
   const away = link === "open" ? 0 : now - cutAt;
   if (typeof link === "number") return { level: "stale", words: text("badge.full", { seconds: number(Math.max(0, link - now) / 1000) }) };
   if (away > BLINK && why) return { level: "stale", words: why };

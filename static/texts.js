@@ -74,9 +74,6 @@ export function span(length) {
   return parts.slice(all < 3600 ? 1 : 0).join(":");
 }
 
-/** @param {number} at @param {number} range  that it is one moment of */
-export const instant = (at, range) => (range > 86_000_000 ? moment : seconds).format(at);
-
 /** @param {number} at @param {number} now @returns {string} to the minute, with the day where it was another one */
 export function minuteOf(at, now) {
   return (new Date(at).toDateString() === new Date(now).toDateString() ? hours : moment).format(at);

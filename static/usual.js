@@ -21,7 +21,7 @@ export class Usual {
   constructor(page, selected) {
     this.page = page;
     this.selected = selected;
-    /** The range that the bands are of. */
+    /** The range, or the time of the past, that the bands are of. */
     this.range = "";
     /** @type {Map<string, {asked: number, points: (Point | null)[]}>} by hashtag, of those that are shown; null where nobody knows */
     this.bands = new Map();
@@ -35,8 +35,9 @@ export class Usual {
 
   /** Time has gone on, and what is shown on the page may be something else. */
   update() {
-    const { choice, isLive, tags } = this.page;
-    const range = isLive ? "15m" : choice.range;
+    const { choice, isLive, tags, visitor } = this.page;
+    if (visitor?.moment.isMoving) return;
+    const range = choice.moment?.join() ?? (isLive ? "15m" : choice.range);
     if (range !== this.range) this.bands.clear();
     this.range = range;
     for (const tag of this.bands.keys()) if (!tags.includes(tag)) this.bands.delete(tag);
@@ -53,7 +54,9 @@ export class Usual {
   async ask(tag, range) {
     this.isAsking = true;
     // where it cannot be had there is no band
-    const answer = /** @type {Answer | null} */ (await askHistory([tag], range, { band: "1" }).catch(() => null));
+    const [from, to] = range.split(",");
+    const asked = to ? askHistory([tag], "", { from, to, band: "1" }) : askHistory([tag], range, { band: "1" });
+    const answer = /** @type {Answer | null} */ (await asked.catch(() => null));
     this.isAsking = false;
     if (range === this.range) this.bands.set(tag, { asked: performance.now(), points: answer ? bandOf(answer, tag) : [] });
   }

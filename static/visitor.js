@@ -6,12 +6,14 @@ import { Controls, share } from "./controls.js";
 import { Crosshair } from "./crosshair.js";
 import "./history_api.js"; // so that it is there when the network is not
 import { Kiosk } from "./kiosk.js";
+import { Moment } from "./moment.js";
+import { Picking } from "./picking.js";
 import { Sorting } from "./sorting.js";
 import { show } from "./status.js";
 import { swatch } from "./table.js";
 import { $, notice, number, speak, text } from "./texts.js";
 import { Usual } from "./usual.js";
-import { counted, titled } from "./wording.js";
+import { between, counted, titled } from "./wording.js";
 
 /** @typedef {import("./table.js").Reading} Reading */
 
@@ -36,7 +38,9 @@ export class Visitor {
       swatch: (/** @type {string} */ tag) => swatch(page.stroke(tag)),
       earlier: (/** @type {number} */ at) => this.usual?.lastWeek.told(at) ?? null,
     };
-    this.crosshair = new Crosshair(places, page.chart, say, (tag) => page.mark(tag));
+    this.crosshair = new Crosshair(places, page.chart, say, (tag) => page.mark(tag), (before, at) => this.picking.extend(before, at));
+    this.moment = new Moment(page, (words) => this.tell(words));
+    this.picking = new Picking(places.plot, page, this.crosshair, (time, isMoving) => this.look(time, isMoving));
     /** @type {import("./beside.js").Beside | undefined} once it is loaded; never in another site's frame */
     this.beside = undefined;
     /** @type {import("./board.js").Board | null} the newest */
@@ -49,13 +53,16 @@ export class Visitor {
     this.show();
     this.badge();
     for (const [name, told] of page.told) this.hear(name, told);
+    if (page.choice.kiosk) page.choice.moment = page.chart.frozen = null; // on a wall is the present
     if (page.choice.kiosk) this.kiosk.set(true);
     this.load();
   }
 
-  /** Do what was asked for before there was a visitor; what is for the field, the board or posts waits for them. */
+  /** Do what was asked for before there was a visitor, by the address, too; what is for the field, the board or posts waits for them. */
   catchUp() {
     const { page } = this;
+    if (page.choice.moment) this.stand();
+    if (page.choice.moment) page.choose();
     const early = page.early.filter((event) => !this.isWhole && isBeside(event));
     for (const event of page.early) if (!early.includes(event)) again(event);
     page.early = early;
@@ -106,10 +113,14 @@ export class Visitor {
   actions() {
     const { page } = this;
     return {
-      change: (part) => page.change(part),
+      change: (part) => {
+        if (part.range && page.choice.moment) this.look(null);
+        page.change(part);
+      },
       pause: () => this.pause(page.chart.frozen === null),
       live: () => this.live(),
-      share: async () => this.tell(await share()),
+      share: async () => this.tell(await share(location.href)),
+      moment: async () => this.tell(await share(this.moment.address)),
       // few visitors need it
       csv: async () => (await import("./export.js")).saveTable(page),
       png: async () => (await import("./export.js")).savePicture(page),
@@ -126,9 +137,10 @@ export class Visitor {
 
   /** Show how fresh all of it is. */
   badge() {
-    const { chart, clock, state } = this.page;
+    const { chart, choice, clock, state } = this.page;
     $("rows").classList.toggle("stale", state.missing() !== null); // as in the chart, nothing is known
-    show($("badge"), $("sources"), { ...state, now: clock.now(), paused: chart.frozen !== null });
+    const past = choice.moment ? between(choice.moment) : "";
+    show($("badge"), $("sources"), { ...state, now: clock.now(), paused: chart.frozen !== null, past });
   }
 
   /** Answer an action, for a while. @param {string} words  none: nothing to say */
@@ -142,12 +154,14 @@ export class Visitor {
   /** Show what is chosen. */
   show() {
     this.controls.show(this.page.choice);
+    if (this.page.choice.moment) this.moment.head();
   }
 
   /** Show which hashtags are shown, and how they are spelt. */
   update() {
     this.load();
     this.beside?.update();
+    this.moment.update();
     this.usual?.update();
   }
 
@@ -167,6 +181,7 @@ export class Visitor {
   follow() {
     this.usual?.draw(this.page.axes);
     this.crosshair.follow(this.page.axes);
+    this.picking.follow();
   }
 
   /** @param {Reading[]} readings  the table's, newly written */
@@ -210,9 +225,12 @@ export class Visitor {
   /** @private @param {string[]} tags  that were shown there */
   goBack(tags) {
     this.take(tags);
-    const { kiosk, ...choice } = read(location.search);
+    const { kiosk, moment, ...choice } = read(location.search);
     this.kiosk.set(kiosk);
+    const isOther = String(moment) !== String(this.page.choice.moment);
+    this.page.choice.moment = moment;
     this.page.change(choice);
+    if (isOther) this.look(moment);
   }
 
   /** Show a line alone or, where it is alone, all; or, more: with the others, or not with them. @param {string} tag @param {boolean} more */
@@ -232,9 +250,24 @@ export class Visitor {
   pause(paused) {
     const { chart } = this.page;
     if (paused === (chart.frozen !== null)) return;
+    if (this.page.choice.moment) return this.look(null);
     chart.frozen = paused ? chart.edge : null;
     if (!paused) this.page.redraw();
-    this.controls.paused(paused);
+    this.stand();
+  }
+
+  /** Show a time of the past or, with null, the present. @private @param {import("./zoom.js").Time | null} time @param {boolean} isMoving  for now */
+  look(time, isMoving = false) {
+    if (!isMoving) this.crosshair.stop();
+    this.moment.show(time, isMoving);
+    this.stand();
+  }
+
+  /** Say whether the picture stands still, and at which time. @private */
+  stand() {
+    const { chart, choice } = this.page;
+    this.controls.paused(chart.frozen !== null);
+    this.crosshair.restAt(choice.moment ? text("moment.shown", { time: between(choice.moment) }) : text("now"));
     this.badge();
   }
 

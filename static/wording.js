@@ -1,11 +1,14 @@
 // @ts-check
 // Words that no first line needs: numbers with what they count, in the form that their language has for it; moments as they are read.
 
-import { clock, dayAndClock, has, instant, locale, number, text } from "./texts.js";
+import { clock, dayAndClock, has, locale, number, text } from "./texts.js";
 
+const DAY = 86_000_000; // milliseconds, nearly
 const rules = new Intl.PluralRules(locale);
 const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+const seconds = new Intl.DateTimeFormat(locale, clock);
 const secondsUtc = new Intl.DateTimeFormat(locale, { ...clock, timeZone: "UTC" });
+const moment = new Intl.DateTimeFormat(locale, dayAndClock);
 const momentUtc = new Intl.DateTimeFormat(locale, { ...dayAndClock, timeZone: "UTC" });
 const exact = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "long" });
 
@@ -32,9 +35,18 @@ export function titled(names) {
 /** @param {number} at @returns {string} with its day and its time zone */
 export const dated = (at) => exact.format(at);
 
+/** @param {[from: number, to: number]} time @returns {string} with its day, or its days, and its time zone */
+export const between = ([from, to]) => exact.formatRange(from, to);
+
+/** @param {number} at @param {number} range  that it is one moment of */
+export const instant = (at, range) => (hasDay(at, range) ? moment : seconds).format(at);
+
 /** @param {number} at @param {number} range  that it is one moment of @returns {string} by the reader's clock and by UTC */
 export function instants(at, range) {
   const local = instant(at, range);
-  const utc = (range > 86_000_000 ? momentUtc : secondsUtc).format(at);
+  const utc = (hasDay(at, range) ? momentUtc : secondsUtc).format(at);
   return local === utc ? text("when.utc", { local }) : text("when.both", { local, utc });
 }
+
+/** @param {number} at @param {number} range @returns {boolean} whether a time without its day could be another day's */
+const hasDay = (at, range) => Math.max(range, Date.now() - at) > DAY;

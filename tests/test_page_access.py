@@ -26,10 +26,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 AXE = "() => axe.run({rules: {'label-content-name-mismatch': {enabled: true}}})"
 """Names of buttons begin with the words that are seen: a rule that is off where nobody asks."""
+PAST = "from=1700000000000&to=1700000300000"
 SIZES = {"phone": PHONE, "desktop": DESKTOP}
 CASES = [("", size, scheme) for size in ("phone", "desktop") for scheme in ("light", "dark")] + [
     (path, size, scheme)
-    for path in ("?tags=!&hide=science", "?wall", "embed?tags=science")
+    for path in ("?tags=!&hide=science", "?wall", "embed?tags=science", f"?{PAST}")
     for size, scheme in (("phone", "dark"), ("desktop", "light"))
 ]
 

@@ -30,13 +30,17 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 
 
 def test_no_language_is_cut_on_a_small_phone(browser: Browser, app: App) -> None:
-    """At 320 pixels: buttons, chips, heads, and nothing reaches out of the page."""
+    """At 320 pixels: buttons, chips, heads, and nothing reaches out of the page; of a time of the
+    past, too."""
     for language in LANGUAGES:
         size = {"width": 320, "height": 640}
         with opened(browser, f"{app.url}/?lang={language}", viewport=size) as page:
             assert page.evaluate(CUT) == [], language
             assert page.evaluate(OUTSIDE) == [], language
             assert page.evaluate("() => document.documentElement.scrollWidth") <= 320, language
+            page.evaluate("() => hashtagPulse.visitor.look([1.7e12, 1.7e12 + 6e4])")
+            page.wait_for_function("() => !back.hidden && !moment.hidden")
+            assert page.evaluate(CUT) == page.evaluate(OUTSIDE) == [], language
 
 
 def test_the_menu_speaks_another_language_and_the_address_keeps_it(

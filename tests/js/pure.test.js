@@ -35,12 +35,15 @@ test("no tick is from the future", () => {
 });
 
 test("an address that was written is read as the same", () => {
-  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), kiosk: true, lang: "ar" };
+  const choice = { view: /** @type {const} */ ("total"), range: /** @type {const} */ ("1h"), hidden: new Set(["블랙핑크"]), kiosk: true, lang: "ar", moment: /** @type {[number, number]} */ ([1_700_000_000_000, 1_700_000_060_000]) };
   assert.deepEqual(read(write(["science", "블랙핑크"], choice)), choice);
   assert.equal(write([], read("")), "");
   assert.deepEqual(read("?range=toString&view=x"), read(""));
   assert.equal(write([], { ...read(""), kiosk: true }), "?wall");
   assert.ok(read("?wall").kiosk);
+  for (const bad of ["from=5", "from=5&to=5", "from=6&to=5", "from=0&to=5", "from=-5&to=5", "from=x&to=y", "from=1&to=1e15", "to=5"]) {
+    assert.equal(read(`?${bad}`).moment, null, bad);
+  }
 });
 
 test("the scale is round and holds its values", () => {
