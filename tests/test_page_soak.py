@@ -16,7 +16,7 @@ import pytest
 from browser import descendants, opened
 from playwright.sync_api import Browser, CDPSession, Page
 from servers import App, RedisServer
-from test_page_speed import MANY, NODES, heap
+from test_page_speed import MANY, heap
 from yesterday import remember
 
 SECONDS = int(os.environ.get("PAGE_SECONDS", 20))
@@ -51,6 +51,8 @@ WATCH = """() => {
     requestAnimationFrame(frame);
 }"""
 ROWS = "() => [document.querySelectorAll('#board li').length, document.querySelectorAll('#posts li').length]"
+NODES = "() => document.querySelectorAll(':not(#side *, #alerts *, td small)').length"
+"""But for what comes and goes: rows of board and posts, what is unusual, and what is usual."""
 NOW = "() => performance.now()"
 
 
@@ -62,7 +64,7 @@ class Look(NamedTuple):
     resident: float
     """MiB that the page's process has of the machine."""
     nodes: int
-    """Of the document, but for board and posts."""
+    """As NODES counts them."""
     listeners: int
 
 
