@@ -56,7 +56,7 @@ export class LastWeek {
     const to = edge + Math.max(10 * MINUTE, range / 24);
     const wished = begin - Math.max(3 * MINUTE, range / 100);
     const kept = this.page.clock.now() - MINUTES_KEPT + WEEK;
-    const from = range > DAY ? wished : Math.min(begin, Math.max(wished, kept));
+    const from = range > DAY ? wished : Math.max(wished, kept);
     this.due = performance.now() + AGAIN;
     const query = { from: String(Math.floor(from - WEEK)), to: String(Math.ceil(to - WEEK)) };
     const answer = await askHistory([tag], "", query).catch(() => null); // then there is none

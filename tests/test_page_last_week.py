@@ -85,6 +85,9 @@ def test_each_range_has_it(browser: Browser, web: App) -> None:
             )
             [tag, words] = page.wait_for_function(told).json_value()
             assert (tag, words) == ("science", f"a week earlier: {THEN}"), span
+            if span == "24h":
+                points = page.evaluate(f"() => ({WEEK})().parts.flat().length")
+                assert points > 400, "eight days are kept by the minute"
 
 
 def test_nothing_is_asked_or_drawn_without_a_line(browser: Browser, web: App) -> None:
