@@ -88,7 +88,7 @@ class Strangers(ABC):
 
     def many(self) -> bytes:
         """Honest hashtags behind so many others that they count no more."""
-        more = [f"filler{self.chance.randrange(10**6)}{n}" for n in range(30)]
+        more = [f"filler{self.chance.randrange(10**6)}x{n}" for n in range(30)]  # no two are one
         return encoded(self.by_stranger([*more, *self.chance.sample(HONEST, 3)]))
 
     @abstractmethod
