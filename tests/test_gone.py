@@ -114,9 +114,13 @@ async def test_what_a_network_takes_back_is_gone_everywhere(
     async def all_stored(number: int) -> bool:
         return len(await stored(Store(redis))) == number
 
+    async def all_shown() -> bool:
+        """Asked again until a web process has read of all, and looked them up."""
+        await asyncio.gather(*(page.ask() for page in pages if len(page.shown) < 11))
+        return {len(page.shown) for page in pages} == {11}
+
     await eventually(lambda: all_stored(11), "all are written down")
-    await asyncio.gather(*(page.ask() for page in pages))
-    await eventually(lambda: {len(page.shown) for page in pages} == {11}, "all are shown")
+    await eventually(all_shown, "all are shown")
 
     network.put([*two[:2], delete(one[1]), left("did:plc:b"), *two[2:], delete(two[3])])
     mastodon.post([toot(5)])

@@ -20,6 +20,13 @@ DOT = """async tag => {
     const dot = axes.context.getImageData((x - 2) * devicePixelRatio, y * devicePixelRatio, 1, 1).data;
     return '#' + [...dot].slice(0, 3).map(part => part.toString(16).padStart(2, '0')).join('');
 }"""
+APART = """tags => {
+    const {chart} = hashtagPulse, parts = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
+    const values = part => tags.map(tag => chart.valueAt(tag, chart.edge - chart.shown.range * (1 - part)) ?? NaN);
+    const apart = part => Math.abs(values(part)[0] - values(part)[1]) || 0;
+    return parts.sort((a, b) => apart(b) - apart(a))[0];
+}"""
+"""The part of the way across at which two lines are apart: where they meet, one dot hides the other."""
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +56,14 @@ def test_one_line_is_looked_at(browser: Browser, app: App) -> None:
         page.locator("#plot").focus()
         box = page.locator("#lines").bounding_box()
         assert box
-        page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 5)
+        x = box["x"] + box["width"] * page.evaluate(APART, ["football", "science"])
+        page.mouse.move(x, box["y"] + 5)
         for tag in ("football", "science"):
             height = page.evaluate(
                 "tag => hashtagPulse.axes.heightOf(hashtagPulse.chart.valueAt(tag, hashtagPulse.visitor.crosshair.at), hashtagPulse.axes.box)",
                 tag,
             )
-            page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + height)
+            page.mouse.move(x, box["y"] + height)
             assert page.evaluate(MARKED) == [f"#{tag}"]
             assert page.evaluate(DOT, tag) == plain[tag], "a dot is where it meets the crosshair"
         page.keyboard.press("Escape")
