@@ -27,7 +27,7 @@ LOOKS = 20
 WARM = LOOKS // 5
 """At so many of them it may still grow: two minutes of ten."""
 FULL_SECONDS = 1020
-"""So much of the past a page remembers: it begins with all of it."""
+"""So much of the past a page remembers: it begins with all of it, of ticks as many as there will be."""
 UNDER_WAY = 0.6
 """MiB."""
 LISTENERS = 100
@@ -70,7 +70,7 @@ class Look(NamedTuple):
 
 @pytest.fixture
 def app(redis_server: RedisServer, tmp_path: Path, ending: ExitStack) -> App:
-    remember(redis_server.url, MANY, FULL_SECONDS)
+    remember(redis_server.url, MANY, FULL_SECONDS, every=TICK_SECONDS)
     settings = {"REDIS_URL": redis_server.url, "HASHTAGS": ",".join(MANY)}
     return ending.enter_context(App(tmp_path, TICK_SECONDS=TICK_SECONDS, **settings)).started()
 

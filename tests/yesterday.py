@@ -121,10 +121,16 @@ def app_with_past(
 
 
 def remember(
-    url: str, tags: Sequence[str], seconds: int, down: range = range(0), by: int = 1
+    url: str,
+    tags: Sequence[str],
+    seconds: int,
+    down: range = range(0),
+    by: int = 1,
+    every: float = TICK,
 ) -> None:
-    """Ticks of the last seconds, counted from demo posts; none in the seconds `down`."""
-    run(ticks(url, tuple(tags), seconds, down, by))
+    """Ticks of the last seconds, counted from demo posts; none in the seconds `down`. every: how
+    long each lasts, in seconds."""
+    run(ticks(url, tuple(tags), seconds, down, by, every))
 
 
 def remember_days(url: str, tag: str, days: int, a_minute: int) -> None:
@@ -138,25 +144,27 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         thread.submit(asyncio.run, work).result()
 
 
-async def ticks(url: str, tags: tuple[str, ...], seconds: int, down: range, by: int) -> None:
+async def ticks(
+    url: str, tags: tuple[str, ...], seconds: int, down: range, by: int, every: float
+) -> None:
     redis, begin, last = connect(url), time.time() - seconds, ""
     posts: dict[str, Counter[int]] = {tag: Counter() for tag in tags}
     counted: set[int] = set()
     slot = int(begin * 1000) // SLOT
     async with redis.pipeline(transaction=False) as pipe:
-        for n in range(int(seconds / TICK)):
-            at, added = begin + n * TICK, Counter[str]()
+        for n in range(int(seconds / every)):
+            at, added = begin + n * every, Counter[str]()
             for each in range(slot, int(at * 1000) // SLOT):
                 for post in posts_in(each, tags, 1):
                     added.update(dict.fromkeys(post.hashtags.keys() & set(tags), by))
             slot = int(at * 1000) // SLOT
-            if int(n * TICK) in down:
+            if int(n * every) in down:
                 continue
             for tag in tags:
                 posts[tag][int(at // 60)] += added[tag]
             counted.add(int(at // 60))
             totals = {tag: {"demo": posts[tag].total()} for tag in tags}
-            text = tick(int(at * 1000), last, totals, added, n == 0)
+            text = tick(int(at * 1000), every, last, totals, added, n == 0)
             last = f"{int(at * 1000)}-{n}"
             pipe.xadd(keys.LOG, {"tick": text}, id=last)
         pipe.xadd(keys.STATES, {"sources": sources()}, id=f"{int(begin * 1000)}-0")
@@ -168,6 +176,7 @@ async def ticks(url: str, tags: tuple[str, ...], seconds: int, down: range, by: 
 
 def tick(
     at: int,
+    seconds: float,
     previous: str,
     totals: Mapping[str, Mapping[str, int]],
     added: Counter[str],
@@ -177,7 +186,7 @@ def tick(
     told = {
         "previous": previous,
         "at": at,
-        "seconds": TICK,
+        "seconds": seconds,
         "counts": {tag: of for tag, of in totals.items() if first or added[tag]},
         "added": {tag: {"demo": n} for tag, n in added.items() if n},
         "sources": {"demo": LIVE},
