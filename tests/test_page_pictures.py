@@ -61,7 +61,8 @@ def test_picture(
         if page.locator("#board").is_visible():
             page.get_by_role("button", name="Most used").click()
             page.wait_for_function("() => document.querySelectorAll('#board li').length > 2")
-            page.wait_for_function("() => document.querySelectorAll('#posts li').length")
+            page.wait_for_function("() => document.querySelectorAll('#posts li').length > 2")
+            page.wait_for_function("() => document.getAnimations().length === 0")
         path = ROOT / name if KEEP or not (ROOT / name).exists() else tmp_path / "picture.png"
         page.screenshot(path=path)
         ratio = page.evaluate("() => devicePixelRatio")

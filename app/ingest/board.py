@@ -123,12 +123,13 @@ class BoardMaker:
         """What is usual of those of which that is not known yet, or of another hour."""
         # only when its first minute is over, Redis is sure to know that an hour is counted
         hour, crowded = keys.hour_of(now - MINUTE), self.lately.crowded
-        for tag in [tag for tag in self.usual if tag not in crowded]:
-            del self.usual[tag]
+        if not self.usual.keys() <= crowded.keys():  # thousands, most often the same as before
+            self.usual = {tag: usual for tag, usual in self.usual.items() if tag in crowded}
         if hour != self.hour:
             self.hour, self.stale = hour, set(self.usual)
         self.stale &= crowded.keys()
-        new = (tag for tag in crowded if tag not in self.usual)
+        more = crowded if len(crowded) > len(self.usual) else ()
+        new = (tag for tag in more if tag not in self.usual)
         if wanted := list(islice(chain(new, self.stale), READ_AT_ONCE)):
             found = await read_hours(store, wanted, [hour], keys.hour_of(now), networks)
             for tag, sources in found.items():
