@@ -34,6 +34,13 @@ async def asked(site: Site, begin: int, until: int, **more: str) -> Any:
     return await get(f"http://127.0.0.1:{site.port}/api/history?from={begin}&to={until}&{query}")
 
 
+@given(some.integers(MINUTE, OLDEST), some.integers(0, 10**15))
+def test_one_that_ends_in_the_future_ends_now(ago: int, ahead: int) -> None:
+    """To the end of time steps would be of years, and the first would begin before all that is
+    kept: 10,000 days were read for one hashtag."""
+    assert Grid.between(NOW - ago, NOW + ahead, NOW) == Grid.between(NOW - ago, NOW, NOW)
+
+
 async def test_a_time_of_the_past_has_that_time_s_posts(site: Site) -> None:
     """By the minute, each point the total then and nothing of what came later; in a table, too."""
     now = int(time.time() * 1000)

@@ -79,12 +79,14 @@ class Grid:
 
     @classmethod
     def between(cls, begin: int, until: int, now: int) -> "Grid":
-        """All that a time of the past touches; by the minute, where minutes are kept."""
+        """All that a time of the past touches; by the minute, where minutes are kept. One that ends
+        in the future, however far, ends now: longer steps would begin before all that is kept."""
+        until = min(until, now)
         by_hours = begin < now - KEPT_HOURS * HOUR
         smallest = HOUR if by_hours else MINUTE
         least = -(-(until - begin) // (MOST_POINTS - 2))  # it may touch two more at its ends
         step = -(-least // smallest) * smallest
-        end = -(-min(until, now) // step) * step
+        end = -(-until // step) * step
         return cls("", begin // step * step, end, step, now, by_hours)
 
     @property
