@@ -159,11 +159,11 @@ class App(Process):
         mode = ("-X", "dev") if dev else ()
         super().__init__(python, *mode, "-m", "app", *command, cwd=folder, env=env)
 
-    def answers(self) -> bool:
+    def answers(self, path: str = "/healthz") -> bool:
         assert self.running, self.output
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as opened:
-                opened.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+                opened.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
                 return b'"ok":true' in opened.recv(4096) + opened.recv(4096)
         except OSError:
             return False
@@ -171,6 +171,12 @@ class App(Process):
     def started(self) -> Self:
         """Wait for it to answer; it holds its port, or it would have ended by itself."""
         wait_until(self.answers, f"the app answers: {self.output}")
+        return self
+
+    def ready(self) -> Self:
+        """Wait until it tells totals."""
+        self.started()
+        wait_until(lambda: self.answers("/readyz"), f"the app is ready: {self.output}")
         return self
 
     def stop(self) -> int:

@@ -59,7 +59,7 @@ def test_the_lines_go_on_under_the_pointer(page: Page) -> None:
     assert page.locator("#back").is_hidden()
     assert page.inner_text("#badge").startswith("live · ")
     page.wait_for_function("at => hashtagPulse.visitor.crosshair.at >= at + 900", arg=at)
-    assert page.locator("#values p").inner_text() > when
+    page.wait_for_function("when => document.querySelector('#values p').innerText > when", arg=when)
     page.keyboard.press("Escape")
     assert page.locator("#values").is_hidden()
     page.locator("#plot").hover(position={"x": 310, "y": 150})

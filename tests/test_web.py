@@ -35,15 +35,20 @@ def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     by a connection that is taken and once through Hypercorn alone."""
     chosen = {"HASHTAGS": "science,football,サッカー", "TICK_SECONDS": "0.1"}
     with App(tmp_path_factory.mktemp("web"), EXPRESS_LANE=request.param, **chosen) as started:
-        yield started.started()
+        yield started.ready()
 
 
 async def test_stream_begins_with_retry_then_totals_then_ticks(app: App) -> None:
     """The first bytes are a retry, then the current totals, then a tick for every change."""
     async with viewing(f"{app.url}/events") as events:
         assert (await anext(events)).retry == 2000
-        first, second = await anext(events), await anext(events)
-    assert first.name == second.name == "counts"
+        first = await anext(events)
+        assert first.name == "counts"
+        # where a commit took so long that its posts are of a minute before, the past comes anew
+        async for second in events:
+            if second.name != "history":
+                break
+    assert second.name == "counts"
     assert set(first.data) == {"at", "tick", "counts", "people", "names", "sources", "details"}
     assert list(first.data["counts"]) == ["science", "football", "サッカー"]
     assert first.data["sources"] == {"demo": "live"}
