@@ -1,18 +1,15 @@
 """Jetstream servers that differ by minutes, one after the other: every post once all the same."""
 
+import json
 import logging
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 from aiohttp import web
-from jetstream import BEGIN, SECOND, Jetstream, Network, numbered, source_of
+from jetstream import BEGIN, SECOND, Jetstream, Network, create, numbered, source_of, tid
 from network import Counting
 from servers import eventually
-
-from app.ingest import seen
-from app.ingest.seen import Seen
-from app.messages import MINUTE, Post
 
 MINUTES = 60 * SECOND
 
@@ -89,6 +86,26 @@ async def brought_again(
     assert (one.fired, two.sent) == (["cut"], again + 100)
 
 
+async def test_a_first_message_of_a_year_ago_brings_no_post_twice(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Whoever lies to a connection that knows no time yet dates the posts right behind."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 44)))
+    async with counting.of(source_of(one)):
+        await eventually(lambda: one.open, "it is connected")
+        lie = create("lie") | {"time_us": BEGIN}
+        lie["commit"]["rev"] = tid(BEGIN - 365 * 1440 * MINUTES)
+        network.put([*[json.dumps(lie).encode()] * 3, *numbered(40)])
+        await counting.reach({"science": 40, "lie": 1})
+        network.put(numbered(1, begin=40))
+        await counting.reach({"science": 41, "lie": 1})
+        await eventually(lambda: one.sent >= 88, "all came again")
+        network.put(numbered(1, begin=41))
+        await counting.reach({"science": 42, "lie": 1})
+    assert one.fired == ["cut"]
+
+
 async def test_what_cannot_be_had_is_said(counting: Counting, stack: AsyncExitStack) -> None:
     """A server whose clock is an hour behind has nothing for a time that is its future: what
     lies between is missing, and the source says how much."""
@@ -125,30 +142,3 @@ async def test_a_clock_that_goes_back_and_back_ends_the_connection(
         network.put(numbered(2400))
         await eventually(lambda: "its clock goes back" in caplog.text, "it is said")
     assert len(two.asked) == 2
-
-
-def post(n: int, at: int) -> Post:
-    return Post("bluesky", str(n), at * MINUTE, "", {"a": "a"})
-
-
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood makes the oldest minutes forgotten before their time, down to the present one."""
-    monkeypatch.setattr(seen, "MOST", 1000)
-    marks = Seen()
-    for n in range(20_000):
-        assert marks.add(post(n, 100 + n // 400))
-        for minute in marks.old():
-            del marks.minutes[minute]
-        assert sum(map(len, marks.minutes.values())) <= 1000
-    assert marks.add(post(19_999, 149)) is None, "the last ones are known"
-
-
-def test_one_without_a_time_is_remembered_as_long_as_all_others() -> None:
-    """Also one of an hour ago: not only until the next minute."""
-    marks = Seen()
-    for n, at in enumerate((100, 0, 40)):
-        minute, _ = marks.add(post(n, at)) or (0, b"")
-        assert minute == 100
-    marks.add(post(1000, 115))
-    assert marks.old() == []
-    assert all(marks.add(post(n, at)) is None for n, at in enumerate((115, 0, 40)))

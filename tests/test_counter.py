@@ -165,7 +165,7 @@ def test_forgetting_a_source_leaves_the_others() -> None:
         counter.add(post("replay", "9", MINUTE, a="a"), past=past)
         counter.add(post("x", "", MINUTE, a="a"), past=past)
     for source in ("replay", "x"):
-        counter.mark(source, 1, b"mark")
+        counter.mark(source, 1, {b"mark"})
     counter.forget("replay", "4")
     cut = counter.cut()
     assert totals(cut) == {("x", "a"): 2}
@@ -207,7 +207,7 @@ def test_it_is_full_by_marks() -> None:
     for n in range(MOST_MARKS):
         assert not counter.is_full
         counter.add(post(a="a"))
-        counter.mark("x", 1, b"%08d" % n)
+        counter.mark("x", 1, {b"%08d" % n})
     assert counter.is_full
     assert len(counter.cut().marks["x"][1]) == MOST_MARKS
     assert not counter.is_full
@@ -242,7 +242,7 @@ def test_a_long_outage_is_cut_in_parts() -> None:
         for tag in tracked:
             counter.add(post("x", "no cursor to read from", **{tag: tag}), everything=False)
     counter.add(post("replay", "77", 90 * MINUTE, a="a"), past=True)
-    counter.mark("replay", 90, b"mark")
+    counter.mark("replay", 90, {b"mark"})
     counter.begin(160)
     counter.add(post("replay", "78", a="a"))
     cuts = []

@@ -15,9 +15,7 @@ from app.ingest import popular as module
 from app.ingest import spellings
 from app.ingest.counter import Cut
 from app.ingest.popular import Popular
-from app.ingest.seen import Seen
 from app.ingest.spellings import Spellings
-from app.messages import MINUTE, Post
 from app.store import keys
 from app.store.store import connect
 
@@ -171,32 +169,6 @@ def test_only_what_is_part_of_the_hashtag_is_shown(tag: str) -> None:
     assert known.name_of(tag) == tag.strip(" \u202e").replace("\u200b", "")[:100]
     known.add({tag: {"##" + tag.upper(): 1}}, 30)
     assert known.name_of(tag) == tag.upper().strip(" \u202e").replace("\u200b", "")[:100]
-
-
-def post(id: str, minute: int) -> Post:
-    return Post("x", id, minute * MINUTE, "", {"a": "a"})
-
-
-def test_a_post_is_seen_once() -> None:
-    """In whichever of the last 15 minutes it says to be; its mark says nothing of its id."""
-    seen = Seen()
-    minute, mark = seen.add(post("1", 7)) or (0, b"")
-    assert (minute, len(mark)) == (7, 8)
-    assert seen.add(post("1", 7)) is seen.add(post("1", 8)) is None
-    assert seen.add(post("2", 6))
-    assert Seen({7: {mark}}).add(post("1", 9)) is None
-    assert seen.add(post("\ud800", 7))
-    assert (seen.newest, seen.old()) == (7, [])
-
-
-def test_what_is_older_than_15_minutes_of_its_source_may_go() -> None:
-    """One without a time is kept as long as all others."""
-    seen = Seen()
-    for minute in (100, 116, 101, 0):
-        seen.add(post(str(minute), minute))
-    assert sorted(seen.minutes) == [100, 101, 116]
-    assert seen.old() == [100]
-    assert seen.add(post("0", 0)) is None
 
 
 async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore) -> None:

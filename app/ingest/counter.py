@@ -223,10 +223,10 @@ class Counter:
             self.bytes += bytes_of(count.hashtag)
         raise_by(counted, {count.hashtag: count.posts})
 
-    def mark(self, source: str, minute: int, marks: bytes) -> None:
-        """Remember that this was counted."""
-        self.marks.setdefault(source, {}).setdefault(minute, set()).add(marks)
-        self.marked += 1
+    def mark(self, source: str, minute: int, marks: set[bytes]) -> None:
+        """Remember that these were counted."""
+        self.marks.setdefault(source, {}).setdefault(minute, set()).update(marks)
+        self.marked += len(marks)
 
     def begin(self, minute: int) -> None:
         """A tick begins, and this is the present now.

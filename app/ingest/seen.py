@@ -12,8 +12,8 @@ from app.store.keys import SEEN_MINUTES
 
 MARK_BYTES = 8
 """64 bits: among a million posts, one is mistaken for another in 30 million tries."""
-
-
+FEW = 1000
+"""Marks that a source's first posts may have before it is known what time it is there."""
 MOST = 500_000
 """Marks that are remembered, some 50 MB; with more, the oldest minute is forgotten before its
 time."""
@@ -29,16 +29,29 @@ class Seen:
         self.minutes = minutes or {}
         """Minute since 1970 to marks."""
 
-    def add(self, post: Post) -> tuple[int, bytes] | None:
-        """The minute and the mark of a new post, remembered; None for one that was counted."""
+    def add(self, post: Post) -> tuple[int, set[bytes]] | None:
+        """The minute of a new post, and what is to be remembered there: its mark, and those that
+        were remembered in minutes that cannot have been. None for one that was counted."""
         mark = blake2b(post.id.encode(errors="replace"), digest_size=MARK_BYTES).digest()
         if any(mark in found for found in self.minutes.values()):
             return None
         minute, newest = post.time // MINUTE, self.newest
         if minute < newest - SEEN_MINUTES:  # of a time that is none, or is long over
             minute = newest
-        self.minutes.setdefault(minute, set()).add(mark)
-        return minute, mark
+        marks = {mark}
+        if minute > newest + SEEN_MINUTES:
+            marks |= self.misdated()
+        self.minutes.setdefault(minute, set()).update(marks)
+        return minute, marks
+
+    def misdated(self) -> set[bytes]:
+        """The marks of posts that came first, all of them, where a much later one shows that
+        their times were none; no more where they are many, for then time went by."""
+        known = set().union(*self.minutes.values())
+        if len(known) > FEW:
+            return set()
+        self.minutes.clear()
+        return known
 
     @property
     def newest(self) -> int:

@@ -1,0 +1,80 @@
+"""What was counted of sources that may bring it again: known by its mark, in bounds."""
+
+import pytest
+
+from app.ingest import seen
+from app.ingest.seen import Seen
+from app.messages import MINUTE, Post
+
+
+def post(id: str, minute: int) -> Post:
+    return Post("x", id, minute * MINUTE, "", {"a": "a"})
+
+
+def test_a_post_is_seen_once() -> None:
+    """In whichever of the last 15 minutes it says to be; its mark says nothing of its id."""
+    known = Seen()
+    minute, marks = known.add(post("1", 7)) or (0, set())
+    assert (minute, [len(mark) for mark in marks]) == (7, [8])
+    assert known.add(post("1", 7)) is known.add(post("1", 8)) is None
+    assert known.add(post("2", 6))
+    assert Seen({7: marks}).add(post("1", 9)) is None
+    assert known.add(post("\ud800", 7))
+    assert (known.newest, known.old()) == (7, [])
+
+
+def test_what_is_older_than_15_minutes_of_its_source_may_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One without a time is kept as long as all others."""
+    monkeypatch.setattr(seen, "FEW", 0)
+    known = Seen()
+    for minute in (100, 116, 101, 0):
+        known.add(post(str(minute), minute))
+    assert sorted(known.minutes) == [100, 101, 116]
+    assert known.old() == [100]
+    assert known.add(post("0", 0)) is None
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood makes the oldest minutes forgotten before their time, down to the present one."""
+    monkeypatch.setattr(seen, "MOST", 1000)
+    marks = Seen()
+    for n in range(20_000):
+        assert marks.add(post(str(n), 100 + n // 400))
+        for minute in marks.old():
+            del marks.minutes[minute]
+        assert sum(map(len, marks.minutes.values())) <= 1000
+    assert marks.add(post("19999", 149)) is None, "the last ones are known"
+
+
+def test_one_without_a_time_is_remembered_as_long_as_all_others() -> None:
+    """Also one of an hour ago: not only until the next minute."""
+    marks = Seen()
+    for n, at in enumerate((100, 0, 40)):
+        minute, _ = marks.add(post(str(n), at)) or (0, b"")
+        assert minute == 100
+    marks.add(post("1000", 115))
+    assert marks.old() == []
+    assert all(marks.add(post(str(n), at)) is None for n, at in enumerate((115, 0, 40)))
+
+
+def test_those_before_it_is_known_what_time_it_is_are_remembered_as_long() -> None:
+    """The first ones say to be of last year; it was counted twice when they came again. What is
+    to be remembered in Redis has their marks, too."""
+    known = Seen()
+    first = [known.add(post(str(n), 5)) for n in range(3)]
+    minute, marks = known.add(post("3", 1000)) or (0, set())
+    assert (minute, len(marks)) == (1000, 4)
+    assert marks > set().union(*(found for _, found in filter(None, first)))
+    assert (known.old(), list(known.minutes)) == ([], [1000])
+    assert all(known.add(post(str(n), 5)) is None for n in range(4))
+
+
+def test_after_an_outage_what_was_before_it_goes() -> None:
+    """Of many posts none is told again to Redis: a commit is bounded."""
+    known = Seen()
+    for n in range(seen.FEW + 1):
+        known.add(post(str(n), 5))
+    minute, marks = known.add(post("later", 1000)) or (0, set())
+    assert (minute, len(marks), known.old()) == (1000, 1, [5])
