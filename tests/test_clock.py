@@ -20,7 +20,8 @@ from writing import DatedStore, Desk
 from x_server import TOKEN, XServer, x_server
 
 from app.ingest.clock import JUMP, DatedStates, RedisClock
-from app.messages import Checkpoint, Message
+from app.ingest.writer import MOST_STATES
+from app.messages import Checkpoint, Message, SourceState
 from app.settings import read
 from app.sources import Source
 from app.sources.demo import Demo
@@ -279,6 +280,30 @@ async def test_the_log_in_redis_is_bounded_in_bytes(
         assert kept == n + 1 or sum(sizes[-kept:]) > 150_000
     assert kept < 30
     assert (await store.ticks_after(""))[-1].id == desk.state.tick
+
+
+async def test_the_log_of_what_the_sources_do_is_rationed(store: DatedStore) -> None:
+    """A network that comes and goes each second has some entries, then one every five minutes; each
+    past that is asked for reads them all. Ticks tell of each change; who is told once more what is
+    in the log already gets no entry."""
+    desk = await Desk(store).open()
+    for n in range(2 * MOST_STATES):
+        desk.sources = {"x": SourceState("down", n, "", True, n)}
+        tick = await desk.write()
+        assert tick.sources["x"].since == n
+    assert await store.redis.xlen(STATES) == MOST_STATES
+    await desk.later(5)
+    for _ in range(2):
+        await desk.write()
+    assert await store.redis.xlen(STATES) == MOST_STATES + 1
+    assert (await store.states_since(0))[-1][1] == {
+        b"sources": store.commits[-1].state["sources"].encode()
+    }
+    await desk.later(24 * 60)
+    desk.sources = {"x": SourceState("live", 5, "", True, 5)}
+    for _ in range(2):
+        await desk.write()
+    assert await store.redis.xlen(STATES) == MOST_STATES + 2
 
 
 def test_a_process_can_be_given_another_clock(tmp_path: Path) -> None:

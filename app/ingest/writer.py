@@ -22,6 +22,11 @@ from app.store import keys
 from app.store.state import RECENT, Commit, State, Write
 from app.store.store import Store
 
+MOST_STATES, STATES_EVERY = 60, 5 * MINUTE
+"""Entries of what the sources do that may follow each other as they come, and in how many
+milliseconds one more may: a network that comes and goes each second would make each past that is
+asked for long. Ticks tell of all of it."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -70,7 +75,7 @@ class Writer:
         self.moving, self.freezing = Moving(tracked), Freezing()
         self.forgetting = Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
-        self.logged = Logged()
+        self.logged, self.states = Logged(), StatesTold()
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
         self.taken_back = False
@@ -82,6 +87,7 @@ class Writer:
         since: of sources of which something is lost, the minute from which on all is there.
         """
         self.counted.begin(since or {})
+        self.states.last = state.states
         self.hear(state)
 
     def hear(self, state: State) -> None:
@@ -123,6 +129,8 @@ class Writer:
         self.clock.ask()
         stored = await self.store.commit(state, commit, self.name, lease)
         if stored.commit == cut.name:
+            if commit.states:
+                self.states.wrote(commit.states["sources"], self.clock.now())
             self.stored(plan, stored, len(commit.tick.encode()) + len(commit.people.encode()))
         return stored
 
@@ -178,7 +186,7 @@ class Writer:
                 *marks(plan.cut, now),
                 *self.popular.write(now / 1000, self.spellings.name_of),
             ],
-            states={"sources": told} if told != state.states or self.log_anew else {},
+            states={"sources": told} if self.log_anew or self.states.is_due(told, now) else {},
             oldest="" if self.log_anew else self.logged.oldest(now),
         )
 
@@ -247,6 +255,27 @@ class Logged:
         while self.ticks and self.ticks[0][0] < begin:
             self.size -= self.ticks.popleft()[1]
         return "{}-{}".format(*max(begin, self.cut))
+
+
+class StatesTold:
+    """When the log of what the sources do may have one entry more."""
+
+    def __init__(self) -> None:
+        self.last = ""
+        """What its last entry says, as JSON."""
+        self.left, self.at = float(MOST_STATES), 0
+        """How many more it might have when it was written last, in milliseconds since 1970."""
+
+    def is_due(self, told: str, now: int) -> bool:
+        """Whether this is news, and may be told."""
+        return told != self.last and self.left_at(now) >= 1
+
+    def left_at(self, now: int) -> float:
+        return min(MOST_STATES, self.left + max(0, now - self.at) / STATES_EVERY)
+
+    def wrote(self, told: str, now: int) -> None:
+        """It has this entry now."""
+        self.last, self.left, self.at = told, max(0.0, self.left_at(now) - 1), now
 
 
 def fields_of_state(
