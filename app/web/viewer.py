@@ -33,8 +33,8 @@ a time of its own, and a browser comes back by itself without missing a tick."""
 class Start(NamedTuple):
     """What a viewer wants first.
 
-    An id that the log does not have counts as too old, unless it is later than what we have:
-    then another process was quicker, or we have just begun.
+    An id that the log does not have counts as too old, but one that is later than what we have
+    is waited for: another process was quicker, or we have just begun.
     """
 
     last_id: str = ""
@@ -137,9 +137,8 @@ class Viewer:
             # as of its last event: should it be cut here, it comes back to the same place
             past = (head, start.history or LOG_SECONDS, start.new) if start.new else None
             return Due(past, self.next_ticks(position), None)
-        is_old = bool(start.last_id) and not self.feed.is_ahead(start.last_id)
-        new = () if start.history or is_old else start.new
-        wants = start.history or is_old or new
+        new = () if start.history or start.last_id else start.new
+        wants = start.history or start.last_id or new
         assert ticks.newest
         past = (ticks.newest, start.history or LOG_SECONDS, new) if wants else None
         return Due(past, None, None)
