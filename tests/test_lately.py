@@ -132,8 +132,9 @@ uses = some.lists(
 
 @given(uses)
 def test_it_is_what_a_slow_count_is(found: list[tuple[int, int, set[str]]]) -> None:
-    """At every moment; and the crowded are those of five people."""
+    """At every moment; and the crowded are those of five people, of which the grown are told."""
     lately, now = RecentUses(), 0
+    taken: dict[str, int] = {}
     for n, (at, author, tags) in enumerate(sorted(found, key=lambda each: each[0])):
         now = at
         add(lately, post(f"{author}" if author else "", *tags), at)
@@ -148,3 +149,8 @@ def test_it_is_what_a_slow_count_is(found: list[tuple[int, int, set[str]]]) -> N
         }
         people_of = {tag: len(of.keys() - {0}) for tag, of in expected.items()}
         assert lately.crowded == {tag: n for tag, n in people_of.items() if n >= LEAST_PEOPLE}
+        grown = {tag for tag, number in lately.crowded.items() if number > taken.get(tag, 0)}
+        assert grown <= lately.grown.keys() <= lately.crowded.keys()
+        if n % 3 == 0:
+            assert lately.take_grown().keys() >= grown and not lately.grown
+            taken = dict(lately.crowded)

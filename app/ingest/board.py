@@ -76,7 +76,8 @@ class BoardMaker:
     """Makes the board, every few seconds, of what came lately and what is usual.
 
     Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
-    RecentUses' uses; peaks has MOST_PEAKS; met the blocked hashtags at most.
+    RecentUses' uses, and may_rise some of them; peaks has MOST_PEAKS; met the blocked hashtags at
+    most.
     """
 
     def __init__(self, name_of: Callable[[str], str], blocked: Collection[str] = ()) -> None:
@@ -88,6 +89,9 @@ class BoardMaker:
         """The one of which it is usual, numbered since 1970."""
         self.stale: set[str] = set()
         """Of which only that of an hour before is known."""
+        self.may_rise: dict[str, None] = {}
+        """Among them are all of so many people that they rise: those that did in the board before,
+        and those of which it was learned since what is usual. Others must have grown for that."""
         self.peaks: dict[str, tuple[float, int]] = {}
         """Hashtag to its highest score that still counts, and when it had it."""
         self.met: set[str] = set()
@@ -134,12 +138,15 @@ class BoardMaker:
             found = await read_hours(store, wanted, [hour], keys.hour_of(now), networks)
             for tag, sources in found.items():
                 self.usual[tag] = usual_of(usual_at(hour, sources.values()))
+            self.may_rise.update(dict.fromkeys(found))
             self.stale -= found.keys()
 
     def rising(self, now: int) -> list[Standing]:
         """Those that are, by what is left of their peaks."""
         crowded, usual = self.lately.crowded, self.usual
-        up = [tag for tag, n in crowded.items() if n >= usual.get(tag, UNKNOWN).rises_from]
+        among = self.may_rise | self.lately.take_grown()
+        up = [tag for tag in among if crowded.get(tag, 0) >= usual.get(tag, UNKNOWN).rises_from]
+        self.may_rise = dict.fromkeys(up)
         for tag in up:
             score = score_of(crowded[tag], usual[tag].posts)
             if score >= self.left(tag, now):
@@ -216,8 +223,11 @@ class BoardMaker:
 def highest_first(values: Mapping[str, int]) -> Iterator[str]:
     """The keys, that of the highest value first. Mostly a few are enough, so that thousands need
     not be put in order."""
-    yield from nlargest(MOSTLY_ENOUGH, values, key=values.__getitem__)
-    yield from sorted(values, key=values.__getitem__, reverse=True)[MOSTLY_ENOUGH:]
+    border = min(nlargest(MOSTLY_ENOUGH, values.values()), default=0)
+    first = [key for key, value in values.items() if value >= border]
+    yield from sorted(first, key=values.__getitem__, reverse=True)
+    rest = [key for key, value in values.items() if value < border]
+    yield from sorted(rest, key=values.__getitem__, reverse=True)
 
 
 def most_of_one(authors: Mapping[int, int]) -> int:
@@ -282,10 +292,11 @@ async def read_lines(
     _, values = await store.read(dict.fromkeys(where, tags))
     found = {tag: [0] * (LINE_MINUTES // LINE_STEP) for tag in tags}
     for key, hour in where.items():
+        before = hour * 60 - first
         for tag, value in values.get(key, {}).items():
             with skipping(store, key, tag):
-                for slot, posts in keys.Past.read(value).slots.items():
-                    place = hour * 60 + slot - first
-                    if 0 <= place < LINE_MINUTES:
-                        found[tag][place // LINE_STEP] += posts
+                line = found[tag]
+                for slot, posts in keys.read_slots(value):
+                    if 0 <= (place := before + slot) < LINE_MINUTES:
+                        line[place // LINE_STEP] += posts
     return found

@@ -44,6 +44,8 @@ class RecentUses:
         """Hashtag to host to posts that link to it."""
         self.crowded: dict[str, int] = {}
         """Hashtag to people, of those that at least LEAST_PEOPLE used."""
+        self.grown: dict[str, None] = {}
+        """Those of them that more people use than when they were last taken (take_grown)."""
         self.uses = 0
         """Hashtags of posts, all together, and once more for each host of a post (weight)."""
         self.since = 0
@@ -85,9 +87,15 @@ class RecentUses:
             authors[who] = authors.get(who, 0) + 1
             if authors[who] == 1 and (number := people(authors)) >= LEAST_PEOPLE:
                 self.crowded[tag] = number
+                self.grown[tag] = None
             for host in hosts:
                 linked = self.hosts.setdefault(tag, {})
                 linked[host] = linked.get(host, 0) + 1
+
+    def take_grown(self) -> dict[str, None]:
+        """Hashtags that more people use than when this was called last, of the crowded ones."""
+        taken, self.grown = self.grown, {}
+        return taken
 
     def is_full(self, present: int) -> bool:
         """Whether the present slot alone has as many as there may be; others make room."""
@@ -121,6 +129,7 @@ class RecentUses:
             self.crowded[tag] = number
         else:
             self.crowded.pop(tag, None)
+            self.grown.pop(tag, None)
         if not authors:
             del self.tags[tag]
 

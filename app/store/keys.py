@@ -40,7 +40,7 @@ take twice the memory, and several commands for each in every commit.
 """
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -167,15 +167,21 @@ class Past:
     @classmethod
     def read(cls, packed: bytes) -> "Past":
         """Raises ValueError for what is not packed so."""
-        total, begin = read_total(packed)
-        if (len(packed) - begin) % ENTRY.size:
-            raise ValueError("not the minutes of an hour or the hours of a day")
-        past = cls(total)
-        for slot, posts in ENTRY.iter_unpack(packed[begin:]):
-            if slot >= 60:
-                raise ValueError("no such minute")
+        past = cls(read_total(packed)[0])
+        for slot, posts in read_slots(packed):
             past.slots[slot] = past.slots.get(slot, 0) + posts
         return past
+
+
+def read_slots(packed: bytes) -> Iterator[tuple[int, int]]:
+    """Slots and posts of a field, as they are packed: one of very many posts comes several times.
+    Raises ValueError, before the first, for what is not packed so."""
+    begin = read_total(packed)[1]
+    if (len(packed) - begin) % ENTRY.size:
+        raise ValueError("not the minutes of an hour or the hours of a day")
+    if max(packed[begin :: ENTRY.size], default=0) >= 60:
+        raise ValueError("no such minute")
+    return ENTRY.iter_unpack(packed[begin:])
 
 
 def with_posts(packed: bytes, slot: int, posts: int, total: int) -> bytes:
