@@ -39,6 +39,7 @@ def ours(
                 counter.add(post, True, False)
         cut = counter.cut()
         counter.take_spellings()
+        counter.take_signed()
         return cut
 
     return read

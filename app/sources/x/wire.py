@@ -77,21 +77,17 @@ def parse(line: bytes | str) -> Post | None:
         post = read_anyway(line, Message).data
     if post is None:
         return None
-    versions, tags = post.edit_history_tweet_ids, tags_of(post)
-    links = links_of(post) if tags else ()
-    return Post(  # by place: there are many, and names would take longer
-        "x",
-        f"{versions[0] if versions else post.id}",
-        f"{post.created_at}",
-        f"{post.author_id or ''}",
-        named(tags) if tags else {},
-        domains=domains(links) if links else (),
-    )
+    versions = post.edit_history_tweet_ids
+    id, at, author = versions[0] if versions else post.id, post.created_at, post.author_id
+    if not (tags := tags_of(post)):  # there are many: by place, as names would take longer
+        return Post("x", f"{id}", f"{at}", f"{author or ''}")
+    hosts = domains(links) if (links := links_of(post)) else ()
+    return Post("x", f"{id}", f"{at}", f"{author or ''}", named(tags), domains=hosts)
 
 
 def tags_of(post: PostData) -> list[str]:
     short, note = post.entities, post.note_tweet
-    found = [hashtag.tag for hashtag in short.hashtags or ()] if short else []
+    found = [hashtag.tag for hashtag in short.hashtags] if short and short.hashtags else []
     if note and note.entities:
         found += [hashtag.tag for hashtag in note.entities.hashtags or ()]
     return found
@@ -99,7 +95,7 @@ def tags_of(post: PostData) -> list[str]:
 
 def links_of(post: PostData) -> list[Any]:
     short, note = post.entities, post.note_tweet
-    found = [url.expanded_url for url in short.urls or ()] if short else []
+    found = [url.expanded_url for url in short.urls] if short and short.urls else []
     if note and note.entities:
         found += [url.expanded_url for url in note.entities.urls or ()]
     return found
