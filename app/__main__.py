@@ -2,11 +2,13 @@
 with `ingest` or `web` one alone; `check` is for before going live, `record` for a recording,
 `export` and `import` for a backup.
 
-Builds the parts; owns logging and the order of the end.
+Builds the parts; owns logging and the order of the end. What a command alone needs is imported
+where it is begun: it is half of the time until a process does anything, and much of its memory.
 """
 
 import argparse
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,40 +17,22 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-
-from hypercorn.asyncio import serve
-from quart import Quart
+from typing import TYPE_CHECKING, Any
 
 from app import VERSION
-from app.commands.backup import export_to, import_from
-from app.commands.check import check, redis_warnings
 from app.commands.record import network, record, recording
-from app.ingest.day_keys import DayKeys
-from app.ingest.delivery import Delivery
-from app.ingest.ingester import Ingester
 from app.logs import begin_logging
 from app.metrics import Metrics, Text, serving_metrics
-from app.process import beside, end_of, stop_event, stop_with_parent
+from app.process import CannotStart, beside, end_of, stop_event, stop_with_parent
 from app.settings import Settings, SettingsError, load, showable, unknown_names
 from app.sources import Source, SourceLost, check_sources, pick
 from app.store.embedded import DataInUse, store
 from app.store.lines import NotAnExport
 from app.store.store import Store, StoreLost
 from app.systemd import supervised
-from app.web.app import create_app
-from app.web.feed import Feed
-from app.web.frontdoor import open_front_door
-from app.web.gathered import gathered
-from app.web.server import (
-    CannotStart,
-    ServerConfig,
-    prepare_for_many,
-    server_config,
-    shared_configs,
-    url_of,
-)
-from app.web.workers import run_workers
+
+if TYPE_CHECKING:
+    from app.web.server import ServerConfig
 
 log = logging.getLogger("app")
 
@@ -71,21 +55,30 @@ def main() -> None:
                 runner.run(recorded(settings, chosen.source, chosen.file))
             elif command in ("export", "import"):
                 runner.run(backed_up(settings, command))
-            elif command == "web" and chosen.workers > 1:
-                with ExitStack() as stack:
-                    shared = shared_configs(settings, chosen.workers)
-                    for each in shared:
-                        stack.enter_context(closing(each))
-                    runner.run(run_beside(settings, shared))
+            elif command == "ingest":
+                runner.run(run(command, settings, None))
             else:
-                serves = command != "ingest"
-                with closing(server_config(settings)) if serves else nullcontext() as config:
-                    socket = chosen.beside_parent if command == "web" else ""
-                    runner.run(run(command, settings, config, socket))
+                serve(runner, settings, chosen)
     except (SettingsError, CannotStart, DataInUse, StoreLost, NotAnExport) as error:
         sys.exit(f"hashtag pulse: {error}")
     except KeyboardInterrupt:  # before, or without, a handler of our own
         sys.exit(130)
+
+
+def serve(runner: asyncio.Runner, settings: Settings, chosen: argparse.Namespace) -> None:
+    """Serve on sockets that are ours before anything else is begun."""
+    from app.web.server import server_config, shared_configs
+
+    with ExitStack() as stack:
+        if chosen.command == "web" and chosen.workers > 1:
+            shared = shared_configs(settings, chosen.workers)
+            for each in shared:
+                stack.enter_context(closing(each))
+            runner.run(run_beside(settings, shared))
+        else:
+            config = stack.enter_context(closing(server_config(settings)))
+            socket = chosen.beside_parent if chosen.command == "web" else ""
+            runner.run(run(chosen.command, settings, config, socket))
 
 
 def arguments() -> argparse.Namespace:
@@ -116,6 +109,8 @@ def workers(text: str) -> int:
 
 async def checked(settings: Settings) -> bool:
     """Print what check() finds; whether all of it works."""
+    from app.commands.check import check
+
     async with store(settings, join=True) as opened:
         works = True
         async for finding in check(settings, opened, partial(picked, settings, opened)):
@@ -147,6 +142,8 @@ async def recorded(settings: Settings, name: str, file: Path) -> None:
 async def backed_up(settings: Settings, command: str) -> None:
     """Export to standard output, or import from standard input. Raises CannotStart where that
     cannot be written or read."""
+    from app.commands.backup import export_to, import_from
+
     try:
         async with store(settings, join=True) as opened:
             if command == "export":
@@ -162,8 +159,11 @@ def picked(settings: Settings, opened: Store, name: str) -> Source:
     return pick(name, replace(settings, x_backfill=False, demo_past_hours=0), opened)
 
 
-async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> None:
+async def run_beside(settings: Settings, configs: "Sequence[ServerConfig]") -> None:
     """Several web processes, and the embedded Redis, if there is to be one, with us."""
+    from app.web.gathered import gathered
+    from app.web.workers import run_workers
+
     stop = stop_event()
     async with store(settings, join=True):
         greet("web", settings, configs[0])
@@ -175,16 +175,19 @@ async def run_beside(settings: Settings, configs: Sequence[ServerConfig]) -> Non
 
 
 async def run(
-    command: str, settings: Settings, config: ServerConfig | None, socket: str = ""
+    command: str, settings: Settings, config: "ServerConfig | None", socket: str = ""
 ) -> None:
     """Start the parts in the data's order and end them in the reverse one.
 
     socket: of one of several processes beside a parent, where the others ask for its figures.
     """
+    if config:
+        gc.disable()  # until prepare_for_many(): what is imported stays
+        from app.web.serving import serving
+
     stop, metrics, child = stop_event(), Metrics(VERSION), bool(socket)
     if child:
         stop_with_parent(stop)
-    text = partial(gathered, Path(socket).parent) if child else metrics.text
     async with store(settings, join=command != "run") as opened:
         if not child:
             greet(command, settings, config)
@@ -194,10 +197,7 @@ async def run(
             ingesting(settings, opened, metrics) if command != "web" else nullcontext(),
         ):
             if config:
-                prepare_for_many()  # first: the limits go by it
-                feed = Feed(settings.tick_seconds, settings.hashtags)
-                app = create_app(settings, feed, metrics, text)
-                await serving(app, settings, opened, config, stop)
+                await serving(settings, opened, config, metrics, socket, stop)
             else:
                 await stop.wait()
     if not child:
@@ -218,6 +218,12 @@ async def telling(place: tuple[str, int] | str | None, text: Text) -> AsyncItera
 
 @asynccontextmanager
 async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> AsyncIterator[None]:
+    """Count within the block."""
+    from app.commands.check import redis_warnings
+    from app.ingest.day_keys import DayKeys
+    from app.ingest.delivery import Delivery
+    from app.ingest.ingester import Ingester
+
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(
         sources,
@@ -241,31 +247,14 @@ async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> Asyn
         yield
 
 
-async def serving(
-    app: Quart, settings: Settings, opened: Store, config: ServerConfig, stop: asyncio.Event
-) -> None:
-    """Serve until told to stop; then end every stream first, which lets the server end."""
-    feed: Feed = app.extensions["feed"]
-
-    async def drained() -> None:
-        await stop.wait()
-        feed.close()
-        # well before Hypercorn's patience ends, which would cancel connections with a traceback
-        asyncio.get_running_loop().call_later(config.graceful_timeout / 2, config.cut)
-
-    async with beside(feed.run(opened), "the feed"):
-        open_front_door(app, config, settings, feed)
-        await serve(app, config, shutdown_trigger=drained)
-
-
-def greet(command: str, settings: Settings, config: ServerConfig | None) -> None:
+def greet(command: str, settings: Settings, config: "ServerConfig | None") -> None:
     """Say what a person at the terminal wants to know, and who reads the log later."""
     folder, file = Path(settings.data_folder).resolve(), Path(".env").resolve()
     embedded = f"{folder} (embedded Redis)"
     about: dict[str, Any] = {
         "version": VERSION,
         "command": command,
-        "pages": [url_of(bind) for bind in config.bind] if config else [],
+        "pages": config.urls if config else [],
         "sources": list(settings.sources) if command != "web" else [],
         "hashtags": [f"#{tag}" for tag in settings.hashtags],
         "data": showable(settings.redis_url) if settings.redis_url else embedded,

@@ -21,6 +21,10 @@ CANCEL_SECONDS = 1.0
 """Longer than a part needs to end, so that its last words are not cut."""
 
 
+class CannotStart(Exception):
+    """Something outside us is not as it must be; the message is one sentence."""
+
+
 class Stop(asyncio.Event):
     """Set when we are to end; when that hangs, the kernel is left to do it."""
 

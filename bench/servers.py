@@ -120,6 +120,7 @@ def our_own(
     """root: the checkout whose program it is."""
     settings |= {"PYTHONPATH": str(root.resolve()), "REDIS_URL": redis, "HASHTAGS": hashtags}
     settings["TICK_SECONDS"] = f"{min(10, max(0.1, 1 / rate)):g}"
+    settings["PYTHONDONTWRITEBYTECODE"] = ""  # compiled once, as where it is installed
     return Program(folder, sys.executable, "-m", "app", *command.split(), **settings)
 
 

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from redis import Redis
 
 from bench.crowd import beside, judged, tell_overload
-from bench.processes import free_port, wait_until
+from bench.processes import cpu, free_port, wait_until
 from bench.report import Report
 from bench.servers import HASHTAGS, web
 from bench.viewers import Viewers, Window
@@ -31,6 +31,7 @@ class Storm:
 
     ended: seconds from when a web process is told to end until it has, with all its viewers.
     listens, back: seconds from the process's start until it listened, until all were served.
+    begins, each: its CPU in seconds until then, and then in milliseconds for each of them.
     commands: of Redis, for one that came back. again: seconds for all to come to a process that
     others watch; late: milliseconds of the others' latest tick meanwhile.
     missed, twice: ticks of all viewers; histories: viewers that were told the past anew.
@@ -44,6 +45,8 @@ class Storm:
     ended: list[float] = field(default_factory=list)
     listens: list[float] = field(default_factory=list)
     back: list[float] = field(default_factory=list)
+    begins: list[float] = field(default_factory=list)
+    each: list[float] = field(default_factory=list)
     commands: list[float] = field(default_factory=list)
     again: list[float] = field(default_factory=list)
     late: list[float] = field(default_factory=list)
@@ -58,12 +61,14 @@ class Storm:
         commands, ticks = (b - a for a, b in zip(before, self.calls(), strict=True))
         self.usual = commands / max(1, ticks)
 
-    def restarted(self, begun: float) -> None:
+    def restarted(self, begun: float, server: int) -> None:
         """All at once, with their last ids, to a web process that was begun then."""
         before = self.calls()
         self.listens.append(time.monotonic() - begun)
+        self.begins.append(cpu(server))
         self.viewers.connect(rate=0, pending=self.viewers.count)
         self.back.append(time.monotonic() - begun)
+        self.each.append(1000 * (cpu(server) - self.begins[-1]) / self.viewers.count)
         commands, ticks = (b - a for a, b in zip(before, self.calls(), strict=True))
         self.commands.append(max(0.0, commands - self.usual * ticks) / self.viewers.count)
         time.sleep(AFTER_SECONDS)
@@ -112,7 +117,7 @@ def storm(report: Report, viewers: int, rounds: int) -> None:
                 wait_until(lambda: back.served() == 0, "all streams have ended", 30)
                 begun = time.monotonic()
                 served = running.enter_context(web(folder, url, RATE, HASHTAGS, port))
-                found.restarted(begun)
+                found.restarted(begun, served.pid)
                 found.beside_others(served.pid)
                 tell_overload(report, "storm", served)
     tell(report, f"{viewers:,}", found)
@@ -127,7 +132,9 @@ def seconds_of(what: Callable[[], None]) -> float:
 def tell(report: Report, viewers: str, found: Storm) -> None:
     report.add("storm", f"a web process with {viewers} ends within", "s", found.ended, END_MOST)
     report.add("storm", "a web process listens after", "s", found.listens)
+    report.add("storm", "CPU of it until then", "s", found.begins)
     report.add("storm", f"{viewers} are back after", "s", found.back, most=BACK_MOST)
+    report.add("storm", "CPU for one of them", "ms", found.each)
     report.add("storm", "Redis commands for one of them", "", found.commands, most=0.01)
     report.add("storm", "of them told the past anew", "viewers", [found.histories], most=0)
     report.add("storm", f"{viewers} come to a process that {OTHERS} watch", "s", found.again)

@@ -1,5 +1,6 @@
 """A hashtag's last minutes as a small picture."""
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -10,6 +11,7 @@ from servers import RedisServer
 
 from app.messages import SourceState
 from app.web import badge as module
+from app.web.alerts import NO_XML
 from app.web.badge import LONGEST_NAME, MOMENT, SILENT, svg, width
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -99,7 +101,7 @@ async def test_whatever_a_stranger_writes_it_is_one_picture(site: Site, name: st
     """Well-formed, with the name as text, as wide as it is."""
     picture = svg(f"#{module.cut(name)}", "1 in 15 min", live=True)
     root = ElementTree.fromstring(picture)
-    shown = module.NO_XML.sub("", f"#{module.cut(name)}")
+    shown = re.sub(NO_XML, "", f"#{module.cut(name)}")
     assert texts(picture) == [shown, "1 in 15 min"]
     assert len(shown) <= LONGEST_NAME + 1
     assert int(root.attrib["width"]) == width(f"#{module.cut(name)}") + width("1 in 15 min") < 600

@@ -18,8 +18,9 @@ from proxies import Nginx, bundled, debians
 from served import Site, serving
 from servers import RedisServer, eventually, free_port, get, viewing
 
+from app.messages import parse_id
 from app.settings import read
-from app.web import fanout, frontdoor, limits
+from app.web import events, fanout, feed, frontdoor, limits
 from app.web.app import create_app
 from app.web.frontdoor import (
     MOST_WAITING,
@@ -113,6 +114,24 @@ def told(site: Site) -> set[str]:
 
 def dateless(answer: bytes) -> bytes:
     return re.sub(rb"\r\ndate: [^\r]{29}\r\n", b"\r\ndate: -\r\n", answer)
+
+
+async def test_what_those_who_come_back_together_ask_for_is_read_once(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart thousands name the same last event; and each is sent the same bytes."""
+    assert site.feed.newest
+    newest = site.feed.newest.id
+    read: list[str] = []
+    for module in (events, feed):
+        monkeypatch.setattr(module, "parse_id", lambda id: (read.append(id), parse_id(id))[1])
+    events.an_id.cache_clear()
+    back = GET.replace(b"Host", f"Last-Event-ID: {newest}\r\nHost".encode())
+    opened = [await connect(site, back) for _ in range(20)]
+    found = await asyncio.gather(*[answered(reader) for reader, _ in opened])
+    assert len({dateless(each) for each in found}) == 1
+    assert door(site).answered == 20
+    assert read == [newest]
 
 
 async def test_a_head_may_come_in_pieces(site: Site, connect: Callable[..., Any]) -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -57,6 +58,8 @@ def connect(url: str, **options: Any) -> Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         retry=Retry(NoBackoff(), 0),
         parser_class=BoundedParser,
+        # to tell its version, redis-py would read its package's files anew for each connection
+        driver_info=DriverInfo(lib_version=None),
         # with them, connections from before a restart of Redis are used again, once each
         maint_notifications_config=MaintNotificationsConfig(enabled=False),
         **options,

@@ -46,6 +46,7 @@ In the order of reading; each file imports only from those above it:
     server.py     Hypercorn, on sockets of our own
     plain.py      which requests need no server to be read
     frontdoor.py  new connections, before Hypercorn has them
+    serving.py    all of it, until told to stop
     workers.py    several web processes on one port
 """
 

@@ -12,6 +12,7 @@ from app.messages import added_up
 from app.settings import Settings
 from app.store.keys import LOG_SECONDS
 from app.store.store import StoreLost
+from app.web.alerts import NO_XML
 from app.web.answers import check_is_counted
 from app.web.api import newest_head, typed_tag
 from app.web.bodies import Body, Kept, packed, respond_with
@@ -29,7 +30,6 @@ HEIGHT, PADDING = 20, 6
 THIN, BROAD = "fijlrtI .,:;!|'()[]-", "mwMW@#%"
 """How wide letters of Verdana are, at 11 px, and those of East Asian scripts: nearly. The browser
 then makes a text as wide as it is said to be."""
-NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 LEFT, RIGHT, SILENT = "#555", "#0072b2", "#6a6a6a"
 
 
@@ -78,7 +78,7 @@ def cut(name: str) -> str:
 def svg(left: str, right: str, live: bool) -> str:
     """Two fields beside each other with a text in each, which may be a stranger's."""
     ends = [width(left), width(left) + width(right)]
-    left, right = (escape(NO_XML.sub("", text)) for text in (left, right))
+    left, right = (escape(re.sub(NO_XML, "", text)) for text in (left, right))
     colour = RIGHT if live else SILENT
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{ends[1]}" height="{HEIGHT}" role="img" '

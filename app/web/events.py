@@ -26,6 +26,8 @@ HEADERS = {
 }
 KEPT_QUERIES, KEPT_LENGTH = 1024, 512
 """Of so many queries, none of more characters, is remembered what they say: at most a few MB."""
+KEPT_IDS = 64
+"""Of so many last ids, of 8 KB at most: who comes back after a restart has one of few."""
 
 
 class Wanted(NamedTuple):
@@ -66,10 +68,11 @@ def wanted(query: str, last_id: str, accept: str, settings: Settings, feed: Feed
         check_is_counted(tag, settings, feed)
     if not is_welcome(accept[:KEPT_LENGTH]):
         raise Refused(406, "This is an event stream: accept text/event-stream.")
-    tags = wants.tags or settings.hashtags
-    check_is_watched(wants.start.new, tags)
-    start = wants.start._replace(last_id=an_id(last_id)) if last_id else wants.start
-    return wants._replace(tags=tags, start=start)
+    tags, start = wants.tags or settings.hashtags, wants.start
+    check_is_watched(start.new, tags)
+    if last_id:
+        start = Start(an_id(last_id), start.history, start.new)
+    return Wanted(tags, wants.by_source, wants.extras, start)
 
 
 @lru_cache(KEPT_QUERIES)
@@ -114,6 +117,7 @@ def seconds_of_history(parts: dict[str, str]) -> int:
     return ceil(seconds)
 
 
+@lru_cache(KEPT_IDS)
 def an_id(text: str) -> str:
     """The id of an event, or nothing: what is no id names no event."""
     try:

@@ -74,7 +74,7 @@ class FanOut:
 
     __slots__ = (
         "__weakref__", "behind", "by_source", "extras", "lagging", "looked", "newest", "number",
-        "past", "rewritten", "shared", "ticks", "told_at", "viewers", "waiting", "watched",
+        "past", "rewritten", "shared", "tags", "ticks", "told_at", "viewers", "waiting", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,7 @@ class FanOut:
         now: float,
     ) -> None:
         self.watched, self.by_source, self.extras = tuple(watched), by_source, extras
+        self.tags = tuple([each.tag for each in watched])
         self.ticks, self.past, self.shared, self.lagging = ticks, past, shared, lagging
         """Where a fan-out is while it has viewers that are behind."""
         self.newest: tuple[Head, bytes] | None = None
@@ -106,10 +107,6 @@ class FanOut:
         """Those that have all, and whose connection has taken all."""
         self.behind: dict[Direct, None] = {}
         """Those that lack a tick, or whose connection is full; their position says from where."""
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        return tuple([each.tag for each in self.watched])
 
     @property
     def is_known(self) -> bool:
@@ -304,9 +301,10 @@ class FanOut:
         come back to who waits for it."""
         about = self.tags, self.by_source, self.extras, self.ticks.last
         key = (about, due, present, first, chunked)
-        if key not in self.shared.kept and not self.prepare(due):
-            return None
-        return self.shared.made(key, lambda: self.write(due, present, first, chunked))
+        found = self.shared.kept.get(key)
+        if found is None and self.prepare(due):
+            found = self.shared.keep(key, self.write(due, present, first, chunked))
+        return found
 
     def write(self, due: Due, present: Head, first: bytes, chunked: bool) -> bytes:
         parts: list[sse.Bytes] = [first]

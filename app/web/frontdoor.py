@@ -274,9 +274,10 @@ class FrontDoor:
 
     def wait(self, connection: socket.socket, peer: Any, handed_on: HandedOn) -> None:
         """Look again when it sends more."""
-        most = max(self.most_waiting, min(MOST_NEW, len(self.waiting) + self.room()))
-        while len(self.waiting) >= most:
-            self.give_up()
+        if len(self.waiting) >= self.most_waiting:
+            most = max(self.most_waiting, min(MOST_NEW, len(self.waiting) + self.room()))
+            while len(self.waiting) >= most:
+                self.give_up()
         loop, number = get_running_loop(), connection.fileno()
         until = loop.time() + HEAD_SECONDS
         self.waiting[number] = Waiting(connection, peer, handed_on, until)

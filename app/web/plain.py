@@ -13,7 +13,7 @@ LONGEST_HEAD = 8192
 BEGINNINGS = (b"GET /events?", b"GET /events ")
 PLAIN = re.compile(
     rb"GET /events(?:\?([\w.~!$&'()*+,;=:@/?%-]*))? HTTP/1\.([01])\r\n"
-    rb"((?:[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e]*\r\n)*)\r\n",
+    rb"(?:[\w!#$%&'*+.^`|~-]+:[\t\x20-\x7e]*\r\n)*\r\n",
     re.ASCII,
 )
 """A whole head and nothing after it (RFC 9112, sections 2 to 5), in the form that all have."""
@@ -23,6 +23,8 @@ RARE = frozenset(
 )
 """The headers that change an answer, and those that change what follows the head; every other one
 is harmless."""
+LOOKED_AT = re.compile(rb"\n(%b):([^\r]*)" % b"|".join([*READ, *RARE]), re.I)
+"""One of these in a head, and its value."""
 HOST = re.compile(rb"[\w.:\[\]-]+", re.ASCII)
 CONNECTIONS = {(b"", True): False, (b"keep-alive", True): False, (b"close", True): True}
 CONNECTIONS |= {(b"", False): True, (b"close", False): True}
@@ -52,16 +54,13 @@ def plain(head: bytes) -> RequestHead | None:
     found = PLAIN.fullmatch(head) if len(head) < LONGEST_HEAD else None
     if not found:
         return None
-    query, version, lines = found.groups()
+    query, version = found.groups()
     said: dict[bytes, bytes] = {}
-    for line in lines.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        name = name.lower()
+    for name, value in LOOKED_AT.findall(head):
+        name, value = name.lower(), value.strip(b"\t ")
         if name in RARE or (name in said and name != b"x-forwarded-for"):
             return None
-        if name in READ:
-            value = value.strip(b"\t ")
-            said[name] = said[name] + b"," + value if name in said else value
+        said[name] = said[name] + b"," + value if name in said else value
     return understood((query or b"").decode(), version == b"1", said)
 
 

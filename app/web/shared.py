@@ -1,7 +1,7 @@
 """What is made for viewers beside the ticks: once for all who are to have the same, and bounded
 in sum, whoever reads it and however slowly."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Protocol
 
 from app.metrics import Durations
@@ -49,15 +49,13 @@ class Shared:
         self.frames += viewers
         self.frame_bytes += viewers * size
 
-    def made(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
-        """What this key stands for, which is made if nobody had it made since the last tick."""
-        found = self.kept.get(key)
-        if found is None:
-            found = self.kept[key] = make()
-            self.size += len(found)
-            while self.size > MOST_KEPT and len(self.kept) > 1:
-                self.size -= len(self.kept.pop(next(iter(self.kept))))
-        return found
+    def keep(self, key: Hashable, made: bytes) -> bytes:
+        """Keep what this key stands for until the next tick."""
+        self.kept[key] = made
+        self.size += len(made)
+        while self.size > MOST_KEPT and len(self.kept) > 1:
+            self.size -= len(self.kept.pop(next(iter(self.kept))))
+        return made
 
     def forget(self) -> None:
         """A tick came: what was made is not the newest any more."""

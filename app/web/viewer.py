@@ -124,18 +124,18 @@ class Viewer:
         feed, start = self.feed, self.start
         if not feed.loaded or not self.fanout.is_known:
             return False
-        if not start or not start.last_id or feed.clock() >= self.begun + BEHIND_SECONDS:
+        if not start or not start.last_id or start.last_id in feed.ticks.numbers:
             return True
-        return not feed.is_ahead(start.last_id)
+        return feed.clock() >= self.begun + BEHIND_SECONDS or not feed.is_ahead(start.last_id)
 
     def beginning(self, start: Start) -> Due:
         """The past that it wants, and the totals; or all that it missed since its last event."""
         ticks, fanout = self.feed.ticks, self.fanout
         position = ticks.numbers.get(start.last_id, 0)
-        head = ticks.head(position)
-        if head and fanout.reaches(position):
+        if fanout.reaches(position):
+            head = ticks.head(position) if start.new else None
             # as of its last event: should it be cut here, it comes back to the same place
-            past = (head, start.history or LOG_SECONDS, start.new) if start.new else None
+            past = (head, start.history or LOG_SECONDS, start.new) if head else None
             return Due(past, self.next_ticks(position), None)
         new = () if start.history or start.last_id else start.new
         wants = start.history or start.last_id or new
