@@ -17,6 +17,9 @@ const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
 const FIRST_ASK = 2000; // by then a page that is slow to load has its first tick
 const FAR = 300_000; // no tick is under way for so long
+const LEAST = 5 * MINUTE; // of the stream that is remembered
+const MORE = 2 * MINUTE; // than was asked for: a rate at the left edge needs one
+const PEOPLE_EVERY = 1000; // a pixel of the longest range, or so
 /** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
 const TWICE = { "15m": "1h", "1h": "24h", "24h": "7d", "7d": "30d" };
 
@@ -28,10 +31,10 @@ export class PageState {
   constructor(clock, tick, tags) {
     this.clock = clock;
     this.tags = tags;
-    /** What the stream tells. */
-    this.live = new Series(LIVE + 2 * MINUTE, Math.max(8000, 4 * tick));
-    /** People of today: the server has no past of them. */
-    this.people = new Series(LIVE + 2 * MINUTE, this.live.patience);
+    /** What the stream tells, as far as it was asked for: a page that stays open does not grow. */
+    this.live = new Series(LEAST + MORE, Math.max(8000, 4 * tick));
+    /** People of today, once a second: the server has no past of them. */
+    this.people = new Series(LIVE + MORE, this.live.patience);
     this.gaps = new Gaps();
     /** @type {{range: string, series: Series, gaps: Gaps} | null} what /api/history tells, of a longer range */
     this.long = null;
@@ -56,6 +59,7 @@ export class PageState {
   replace(history, seconds) {
     this.clock.learn(history.at);
     this.live.replace(history);
+    this.live.keep = Math.max(LEAST, seconds * 1000) + MORE;
     if (history.at < this.people.at) this.people.replace({ at: 0, series: {} }); // another clock
     this.names = history.names ?? {};
     const gaps = history.gaps ?? [];
@@ -83,9 +87,14 @@ export class PageState {
     this.long?.gaps.hear(tick);
     this.long?.series.hear(tick);
     this.earlier?.series.hear(tick);
+    if (tick.gap || tick.at - this.people.at >= PEOPLE_EVERY) this.hearPeople(tick);
+    return this.live.hear(tick);
+  }
+
+  /** @private @param {Tick} tick */
+  hearPeople(tick) {
     const people = Object.entries(tick.people ?? {}).filter(([, number]) => number !== null);
     this.people.hear({ ...tick, counts: /** @type {Record<string, number>} */ (Object.fromEntries(people)) });
-    return this.live.hear(tick);
   }
 
   /**

@@ -27,7 +27,7 @@ LOOKS = 20
 WARM = LOOKS // 5
 """At so many of them it may still grow: two minutes of ten."""
 FULL_SECONDS = 1020
-"""So much of the past a page remembers: it begins with all of it, of ticks as many as there will be."""
+"""So much past there is, of ticks as many as there will be; the page asks for what its range needs."""
 UNDER_WAY = 0.6
 """MiB."""
 LISTENERS = 100

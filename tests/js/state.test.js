@@ -109,3 +109,43 @@ test("posts are counted in the shown time, and in the time before as far as that
   assert.deepEqual(state.posts("a", "15m", 900_000), { posts: 1200, before: null }, "since counting began");
   assert.deepEqual(state.posts("b", "5m", 300_000), { posts: null, before: null });
 });
+
+test("a page that stays open remembers what it shows and a little more, and people once a second", () => {
+  const { state } = page();
+  const tags = ["a", "b", "c"];
+  const told = (/** @type {number} */ n) => Object.fromEntries(tags.map((tag) => [tag, n]));
+  state.replace({ at: BEGIN, series: Object.fromEntries(tags.map((tag) => [tag, [[BEGIN - 195_000, 1], [BEGIN, 5]]])) }, 195);
+  const known = (/** @type {import("../../static/series.js").Series} */ series) => series.stretches.get("b")?.flatMap(({ points }) => points) ?? [];
+  /** @type {Record<"live" | "people", number[]>} in each minute */
+  const counted = { live: [], people: [] };
+  for (let n = 1; n <= 40 * 600; n++) {
+    state.hear({ at: BEGIN + n * 100, counts: told(5 + n), people: told(n), sources: { x: "live" } });
+    if (n % 600 === 0) counted.live.push(known(state.live).length);
+    if (n % 600 === 0) counted.people.push(known(state.people).length);
+  }
+  const most = (/** @type {number[]} */ all, /** @type {number} */ from) => Math.max(...all.slice(from));
+  assert.ok(most(counted.live, 0) <= 8 * 600 + 2, String(counted.live));
+  assert.ok(most(counted.live, 20) <= most(counted.live.slice(0, 10), 0));
+  assert.ok(most(counted.people, 0) <= 18 * 60 + 2, String(counted.people));
+  assert.ok(counted.people[39] >= 17 * 60, "all of a quarter of an hour");
+  assert.equal(state.people.total("b", BEGIN + 2_400_000), 24_000 - 9, "of less than a second ago");
+  assert.equal(state.live.rate("b", state.live.at), 600);
+  state.replace({ at: BEGIN + 2_400_000, series: { b: known(state.live) } }, 900);
+  for (let n = 1; n <= 20 * 120; n++) state.hear({ at: BEGIN + 2_400_000 + n * 500, counts: { b: 24_005 + n }, sources: { x: "live" } });
+  assert.equal(state.live.rate("b", state.live.at - 900_000), 120, "also at the left edge of a quarter of an hour");
+  assert.notEqual(state.live.total("b", state.live.at - 1_000_000), null);
+});
+
+test("people are heard of at a break, however soon it comes", () => {
+  const { here, state } = page();
+  const hear = (/** @type {number} */ after, /** @type {number} */ a, /** @type {object} */ more = {}) =>
+    state.hear({ at: BEGIN + after, counts: { a: 5 }, people: { a }, sources: { x: "live" }, ...more });
+  here.now = BEGIN + 1300;
+  hear(100, 3);
+  hear(600, 4);
+  assert.equal(state.people.at, BEGIN + 100);
+  hear(900, 5, { gap: { from: BEGIN + 600, to: BEGIN + 900, reason: "" } });
+  assert.deepEqual(state.people.holes(), [{ from: BEGIN + 600, to: BEGIN + 900 }]);
+  hear(1900, 6);
+  assert.equal(state.people.total("a", BEGIN + 1900), 6);
+});
