@@ -93,7 +93,7 @@ export class BoardPanel {
     const shown = this.shown.tags();
     const selected = this.shown.selected();
     if (selected !== this.selected) this.select(selected);
-    for (const [tag, { button }] of this.rows) button.setAttribute("aria-pressed", String(shown.includes(tag)));
+    for (const [tag, { button }] of this.rows) set(button, "aria-pressed", String(shown.includes(tag)));
   }
 
   /** @private @param {string} tag */
@@ -133,7 +133,7 @@ export class BoardPanel {
     put(row.about, about);
     put(row.times, times);
     if (row.button.title !== title) row.button.title = title;
-    row.line.setAttribute("d", path(hour));
+    set(row.line, "d", path(hour));
   }
 
   /** @private @param {string} tag @returns {Row} */
@@ -186,6 +186,11 @@ export function path(values) {
   const step = WIDTH / Math.max(1, values.length - 1);
   const points = values.map((value, i) => `${(i * step).toFixed(1)} ${(HEIGHT - 1 - ((HEIGHT - 2) * value) / most).toFixed(1)}`);
   return `M${points.join("L")}`;
+}
+
+/** What stays the same is no work for the browser. @param {Element} element @param {string} name @param {string} value */
+function set(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
 /** @param {Text} node @param {string} words */

@@ -9,13 +9,27 @@ export function isInHand(list) {
 
 /** @param {Element} list @param {HTMLElement[]} rows  all that it has from now on, in their order @param {boolean} seen  whether they are to be seen moving */
 export function arrange(list, rows, seen) {
-  const before = new Map(rows.filter((row) => list.contains(row)).map((row) => [row, row.offsetTop]));
+  const isSeen = seen && !matchMedia("(prefers-reduced-motion: reduce)").matches;
+  // to ask for places costs a layout
+  const before = new Map(isSeen ? rows.filter((row) => list.contains(row)).map((row) => [row, row.offsetTop]) : []);
   const focused = /** @type {HTMLElement | null} */ (list.querySelector(":focus"));
-  list.replaceChildren(...rows);
+  put(list, rows);
   focused?.focus({ preventScroll: true }); // it is lost by moving
-  if (!seen || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (!before.size) return;
+  const end = rows[0].offsetParent === list ? list.scrollTop + list.clientHeight : Infinity; // what scrolls measures its rows
   for (const [row, top] of before) {
     const moved = top - row.offsetTop;
-    if (moved) row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease" });
+    if (!moved || Math.min(top, row.offsetTop) > end) continue; // nobody sees it move
+    row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease" });
+  }
+}
+
+/** What keeps its place is left there: a row that is taken out and put back is laid out anew. @param {Element} list @param {HTMLElement[]} rows */
+function put(list, rows) {
+  for (const row of [...list.children]) if (!rows.includes(/** @type {HTMLElement} */ (row))) row.remove();
+  let next = list.firstElementChild;
+  for (const row of rows) {
+    if (row === next) next = next.nextElementSibling;
+    else list.insertBefore(row, next);
   }
 }

@@ -14,6 +14,7 @@ import { $, notice, speak, text } from "./texts.js";
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
 const MINUTE = 60_000;
+const LIST_EVERY = 250; // milliseconds: nobody reads faster
 const LATE = 2000; // milliseconds: by then a page without a line is not waited for
 const MANY = 6; // rows, beside the chart rather than under it
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -38,6 +39,8 @@ export class Page {
     this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag, more) => this.visitor?.pick(tag, more), (tag) => this.mark(tag));
     this.seconds = 0;
     this.printing = false;
+    /** Whether the first line was there. */
+    this.isDrawn = false;
     /** @type {[string, any][]} events of the extras that came before the visitor; the last 50 */
     this.told = [];
     /** @type {import("./visitor.js").Visitor | undefined} once it is loaded */
@@ -68,7 +71,7 @@ export class Page {
     addEventListener("online", () => this.link.wake());
     dark.addEventListener("change", () => this.restyle());
     still.addEventListener("change", () => (this.chart.still = still.matches));
-    setInterval(() => this.beat(), Math.min(1000, Math.max(250, this.config.tick)));
+    setInterval(() => this.beat(), Math.min(1000, Math.max(LIST_EVERY, this.config.tick)));
   }
 
   /** On a kiosk's screen as many rows must fit as there are hashtags. */
@@ -132,7 +135,7 @@ export class Page {
     const first = !this.state.tick;
     if (this.state.hear(tick) && !document.hidden) this.chart.grow();
     if (first) this.visitor?.badge();
-    this.list();
+    if (first || this.config.tick >= LIST_EVERY) this.list(); // else with each beat
     this.tell("tick", tick);
   }
 
@@ -196,13 +199,9 @@ export class Page {
     this.axes.paint();
     this.visitor?.follow();
     if (!this.state.live.at || !this.state.tick || this.isDrawn) return;
+    this.isDrawn = true;
     performance.mark("first line");
     this.load();
-  }
-
-  /** Whether the first line was there. */
-  get isDrawn() {
-    return performance.getEntriesByName("first line").length > 0;
   }
 
   /** Load what a visitor can do: at once on a wall, else after the first line; where that fails, it is tried again with the next tick. */

@@ -169,7 +169,7 @@ export class PostsPanel {
 
   /** @private  Whether somebody reads: a hand is on the list or, as fingers leave nothing there, it was scrolled. */
   get isHeld() {
-    const isScrolled = this.body.scrollTop > 0 && !matchMedia("(hover: hover)").matches;
+    const isScrolled = !matchMedia("(hover: hover)").matches && this.body.scrollTop > 0;
     return this.rows.size > 0 && (isScrolled || isInHand(this.body));
   }
 

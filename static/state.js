@@ -17,9 +17,9 @@ const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
 const FIRST_ASK = 2000; // by then a page that is slow to load has its first tick
 const FAR = 300_000; // no tick is under way for so long
-const LEAST = 5 * MINUTE; // of the stream that is remembered
-const MORE = 2 * MINUTE; // than was asked for: a rate at the left edge needs one
-const PEOPLE_EVERY = 1000; // a pixel of the longest range, or so
+const LEAST = 5 * MINUTE; // that is remembered
+const MORE = 2 * MINUTE; // a rate at the left edge needs one
+const PEOPLE_EVERY = 1000; // a pixel of the longest range
 /** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
 const TWICE = { "15m": "1h", "1h": "24h", "24h": "7d", "7d": "30d" };
 
@@ -31,7 +31,7 @@ export class PageState {
   constructor(clock, tick, tags) {
     this.clock = clock;
     this.tags = tags;
-    /** What the stream tells, as far as it was asked for: a page that stays open does not grow. */
+    /** What the stream tells, as far as it was asked for. */
     this.live = new Series(LEAST + MORE, Math.max(8000, 4 * tick));
     /** People of today, once a second: the server has no past of them. */
     this.people = new Series(LIVE + MORE, this.live.patience);
