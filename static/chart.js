@@ -246,6 +246,7 @@ export class Chart {
     // the dashes start at the line's first point: when it is dropped, they must not jump
     const drop = line.dropOldData.bind(line);
     line.dropOldData = (oldest, least) => {
+      if (!(line.data[1]?.[0] < oldest)) return;
       const before = line.data.slice(0, 50);
       const length = line.data.length;
       drop(oldest, least);

@@ -182,15 +182,20 @@ function button(words, onclick) {
   return made;
 }
 
-/** @param {Answer} answer @param {string} tag @returns {(Point | null)[]} in posts a minute */
+/** @param {Answer} answer @param {string} tag @returns {(Point | null)[]} in posts a minute; of an hour, in which nothing changes, only the first and the last */
 export function bandOf({ series, step, usual }, tag) {
   const minutes = Math.max(step, MINUTE) / MINUTE;
   const of = usual?.[tag] ?? [];
-  return (series[tag] ?? []).map(([at], i) => {
+  /** @type {(Point | null)[]} */
+  const band = (series[tag] ?? []).map(([at], i) => {
     const [low, , high] = of[i] ?? [];
     return low === undefined || high === undefined ? null : [at, low / minutes, high / minutes];
   });
+  return band.filter((point, i) => !point || !isSame(band[i - 1], point) || !isSame(band[i + 1], point));
 }
+
+/** @param {Point | null | undefined} one @param {Point} other */
+const isSame = (one, [, low, high]) => one?.[1] === low && one[2] === high;
 
 /** @param {(Point | null)[]} band @param {number} edge  until when its newest point holds @returns {Point[][]} */
 export function unbroken(band, edge) {

@@ -89,3 +89,12 @@ test("a band is in posts a minute, broken where nobody knows, and holds until no
   assert.deepEqual(bandOf(/** @type {any} */ (answer), "a"), [null, null, null, null]);
   assert.deepEqual(unbroken([null], 9), []);
 });
+
+test("a band has no more points than it has corners: it is drawn with each frame", () => {
+  const [steps, hour] = [600, 400];
+  const series = { a: /** @type {[number, number][]} */ (Array.from({ length: steps }, (_, i) => [i * 1500, i])) };
+  const usual = { a: series.a.map((_, i) => (i === 100 ? null : i < hour ? [2, 4, 6] : [3, 5, 6])) };
+  const band = bandOf(/** @type {any} */ ({ step: 1500, at: 0, gaps: [], series, usual }), "a");
+  const corners = [[0, 2, 6], [148_500, 2, 6], null, [151_500, 2, 6], [598_500, 2, 6], [600_000, 3, 6], [898_500, 3, 6]];
+  assert.deepEqual(band, corners);
+});
