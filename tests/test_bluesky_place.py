@@ -142,10 +142,50 @@ def test_a_few_authors_servers_may_lie(lies: int) -> None:
 
 def test_a_server_that_catches_up_is_believed_again() -> None:
     """It was five minutes behind, and is no more: after as many messages as decide."""
-    place = heard(Place(), *range(BEGIN, BEGIN + 200), behind=5 * MINUTE)
-    assert place.behind == 5 * MINUTE and place.newest == BEGIN + 199
-    heard(place, *range(BEGIN + 6 * MINUTE, BEGIN + 6 * MINUTE + SAMPLES))
-    assert place.behind == 0 and place.newest == BEGIN + 6 * MINUTE + SAMPLES - 1
+    place = heard(Place(), *(BEGIN + n * SECOND for n in range(200)), behind=5 * MINUTE)
+    assert place.behind == 5 * MINUTE and place.newest == BEGIN + 199 * SECOND
+    again = BEGIN + 10 * MINUTE
+    heard(place, *(again + n * SECOND for n in range(SAMPLES)))
+    assert place.behind == 0 and place.newest == again + (SAMPLES - 1) * SECOND
+
+
+@pytest.mark.parametrize("lies", [-DAY, 2 * MINUTE, DAY])
+def test_a_hundred_posts_of_one_author_in_a_row_are_not_believed(lies: int) -> None:
+    """They were the last hundred messages, by which it is known what time it is: the cursor went
+    to tomorrow, and what came after the next cut was lost until the one behind that."""
+    place = heard(Place(), *(BEGIN + n * SECOND // 25 for n in range(500)))
+    for n in range(100):
+        at = BEGIN + 20 * SECOND + n * SECOND // 100
+        place.hear(at, at + lies, at)
+    assert (place.behind, place.ahead) == (0, 0)
+    assert place.newest < BEGIN + 20 * SECOND
+
+
+@pytest.mark.parametrize("ahead", [2 * SECOND, 59 * SECOND, 5 * MINUTE])
+def test_the_very_first_author_s_clock_may_be_ahead(ahead: int) -> None:
+    """The first place to go back to was up to a minute later than that message, and what came in
+    that minute was lost with a cut."""
+    place = Place()
+    place.hear(BEGIN, BEGIN + ahead, BEGIN + 10 * MINUTE)
+    assert place.cursor <= BEGIN
+    heard(place, BEGIN + SECOND)
+    assert place.cursor == BEGIN + SECOND
+
+
+@pytest.mark.parametrize("early", [0, 5 * MINUTE])
+def test_the_first_author_does_not_date_what_comes_from_before_an_outage(early: int) -> None:
+    """Of two hours: the first message's commit says to be of now. All that was remembered of the
+    time before seemed to be two hours old, and was forgotten: a minute counted twice."""
+    place, now = Place(BEGIN, early), BEGIN + 2 * HOUR
+    for n in range(3):
+        assert place.hear(BEGIN - early + n, now - MINUTE, now) <= BEGIN + n
+    for n in range(3, ENOUGH):
+        assert place.hear(BEGIN - early + n, BEGIN - early + n, now) <= BEGIN + n
+
+
+def test_a_cursor_holds_where_our_own_clock_is_behind_by_days() -> None:
+    """As that of a machine without a battery is when it starts: it went on with the present."""
+    assert connected(str(BEGIN), now=BEGIN - 30 * DAY).asked() == BEGIN
 
 
 def test_a_post_of_before_all_that_is_remembered_was_counted() -> None:
@@ -160,6 +200,9 @@ def test_a_post_of_before_all_that_is_remembered_was_counted() -> None:
         assert isinstance(late, Post if counted else Checkpoint)
         near = brought(source, "science", at=cursor + 20, made=cursor - 5 * MINUTE, rkey="near")
         assert isinstance(near, Post), "whether it was counted is known by its id"
+        slow = cursor + behind + SECOND
+        other = brought(source, "science", at=slow, made=cursor - HOUR, rkey="slow")
+        assert isinstance(other, Post), "new, by an author whose clock is an hour behind"
 
 
 @given(

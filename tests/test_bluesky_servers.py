@@ -142,3 +142,22 @@ async def test_a_clock_that_goes_back_and_back_ends_the_connection(
         network.put(numbered(2400))
         await eventually(lambda: "its clock goes back" in caplog.text, "it is said")
     assert len(two.asked) == 2
+
+
+async def test_a_clock_that_is_set_back_brings_no_post_twice(
+    counting: Counting, stack: AsyncExitStack
+) -> None:
+    """A server's clock goes back by five seconds in the middle of a long connection: it went back
+    to where that had begun, half an hour before, of which 15 minutes are known by their ids."""
+    network = Network(SECOND)
+    one = await stack.enter_async_context(Jetstream(network, ("cut", 100)))
+    async with counting.of(source_of(one)):
+        await eventually(lambda: one.open, "it is connected")
+        network.put(numbered(2000))
+        await counting.reach({"science": 2000})
+        one.late = -5 * SECOND
+        network.put(numbered(200, begin=2000))
+        await eventually(lambda: len(one.asked) == 3, "it is asked once more")
+        network.put(numbered(100, begin=2200))
+        await counting.reach({"science": 2300})
+    assert one.fired == ["cut"]

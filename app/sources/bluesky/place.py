@@ -20,7 +20,7 @@ AGREE = MINUTE
 """By no more may a message's two times differ, but for what the server is behind; and by no more
 may it be ahead of our own clock, but for what nearly all are."""
 SAMPLES, ENOUGH = 101, 11
-"""Messages by which that is known: the last ones, and how many of them suffice."""
+"""Messages by which that is known, and how many of them suffice, one right after the other."""
 REMEMBERED = (SEEN_MINUTES - 2) * MINUTE
 """Of what is read again, the ingester knows by the posts' ids what it has counted, so far back."""
 EARLY_AT_MOST = REMEMBERED - AGREE
@@ -43,14 +43,16 @@ class Place:
         self.ahead = 0
         """How far the posts' times are ahead of our own clock, where that is behind."""
         self.samples: deque[tuple[int, int]] = deque(maxlen=SAMPLES)
-        """Of each of the last messages, how far the server's time was after its own, and its own
-        ahead of our clock."""
+        """Of each of these messages, how far the server's time was after its own, and its own ahead
+        of our clock."""
+        self.sampled = 0
+        """When the last of them was, by the server's clock."""
         self.first = self.newest = 0
         """The own times of messages whose two times agree; 0 before there is one."""
         self.started = 0
         """When the first of these was, by the server's clock."""
         self.heard = 0
-        """How many messages told both of their times."""
+        """How many of these messages there were."""
 
     def hear(self, time: int, made: int, now: int) -> int:
         """A message has come: its own time, or 0 where that is not to be believed.
@@ -61,22 +63,22 @@ class Place:
         if made:
             self.compare(time, made, now)
         at = time - self.behind
-        if not EARLIEST <= at <= now + self.ahead + AGREE:
+        if self.begun_too_late or not EARLIEST <= at <= now + self.ahead + AGREE:
             return 0
         if made and abs(at - made) <= AGREE:
-            if not self.begun_too_late:
-                self.first, self.started = self.first or at, self.started or time
-                self.newest = max(self.newest, at)
+            self.first, self.started = self.first or at, self.started or time
+            self.newest = max(self.newest, at)
             return at
         return at if not self.newest or abs(at - self.newest) <= AGREE else 0
 
     def compare(self, time: int, made: int, now: int) -> None:
+        if self.is_sure and abs(time - self.sampled) < SECOND:
+            return
         self.samples.append((time - made, made - now))
-        self.heard += 1
-        if self.heard <= ENOUGH or self.heard % 16 == 0:  # to sort at each message is too dear
-            behind, ahead = map(sorted, zip(*self.samples, strict=True))
-            middle = len(behind) // 2
-            self.behind, self.ahead = behind[middle], max(0, ahead[middle]) * self.is_sure
+        self.heard, self.sampled = self.heard + 1, time
+        behind, ahead = map(sorted, zip(*self.samples, strict=True))
+        middle = len(behind) // 2
+        self.behind, self.ahead = behind[middle], max(0, ahead[middle]) * self.is_sure
 
     @property
     def is_sure(self) -> bool:
@@ -86,9 +88,10 @@ class Place:
     @property
     def begun_too_late(self) -> bool:
         """Whether the server's clock is so far behind that what we asked for was later than the
-        cursor: what lies between is missing."""
+        cursor: what lies between is missing. As long as that is not sure, the first author's may
+        be ahead instead, or lie: then nobody knows yet what time it is."""
         behind = max(self.behind, -EARLY_AT_MOST)
-        return bool(self.begun) and behind < -self.early - SECOND
+        return (bool(self.begun) or not self.is_sure) and behind < -self.early - SECOND
 
     @property
     def cursor(self) -> int:
@@ -103,8 +106,9 @@ class Place:
         known = self.first and self.is_sure
         return not known or self.started >= self.begun - self.early - AGREE
 
-    def was_counted(self, made: int) -> bool:
+    def was_counted(self, at: int, made: int) -> bool:
         """Whether a post is from so long before the cursor that the ingester has counted it, and
-        may not know it any more: a server that is far behind brings such again."""
+        may not know it any more: a server that is far behind brings such again. Its author's
+        clock may be behind, too, so its own time (0 for none) must say the same."""
         may_be_far = self.behind > REMEMBERED or not self.is_sure
-        return may_be_far and 0 < made < self.begun - REMEMBERED
+        return may_be_far and made > 0 and max(at, made) < self.begun - REMEMBERED

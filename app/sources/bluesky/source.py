@@ -23,6 +23,7 @@ from app.sources import Source, SourceLost, said, trouble_with
 from app.sources.bluesky.place import AGREE, EARLIEST, EARLY_AT_MOST, MINUTE, SECOND, Place
 from app.sources.bluesky.wire import (
     COLLECTION,
+    LATEST,
     Event,
     deletion_of,
     is_message,
@@ -104,6 +105,8 @@ class Bluesky(Source):
                         yield message
                     if self.place.begun_too_late and self.place.is_sure:
                         break
+            # its clock may have been set back in a connection of hours: then on from here
+            cursor = str(self.place.cursor)
             self.early[url] = min(AGREE - self.place.behind, EARLY_AT_MOST)
         raise lost_at(url, "its clock goes back")
 
@@ -112,7 +115,7 @@ class Bluesky(Source):
         self.connected_at = int(self.clock() * SECOND)
         digits = len(cursor) < 20 and cursor.isascii() and cursor.isdigit()
         begun = int(cursor) if digits else 0
-        is_a_time = EARLIEST <= begun < self.connected_at + DAY
+        is_a_time = EARLIEST <= begun < LATEST  # our own clock may be behind by years
         self.place = Place(begun if is_a_time else 0, self.early.get(url, 0))
         self.catching_up = self.place.begun > 0
         self.last, self.heard, self.unread = b"", False, UNREAD_AT_MOST
@@ -195,7 +198,7 @@ class Bluesky(Source):
         post, revised = post_of(event), made(event)
         self.came(at := self.place.hear(event.time_us, revised, int(self.clock() * SECOND)), event)
         cursor = str(self.place.cursor or "")
-        if post and post.hashtags and not self.place.was_counted(revised):
+        if post and post.hashtags and not self.place.was_counted(at, revised):
             return replace(post, cursor=cursor, written=at // 1000)
         if gone := deletion_of(event):
             return replace(gone, cursor=cursor)
