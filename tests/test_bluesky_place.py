@@ -205,6 +205,17 @@ def test_a_post_of_before_all_that_is_remembered_was_counted() -> None:
         assert isinstance(other, Post), "new, by an author whose clock is an hour behind"
 
 
+def test_a_clock_that_was_behind_and_is_ahead_brings_nothing_twice() -> None:
+    """The server is asked for so much earlier a time, and brings what was so much before that: of
+    22 minutes, 15 were known by their ids."""
+    early, behind = EARLY_AT_MOST, 10 * MINUTE
+    begun, oldest = BEGIN + DAY, BEGIN + DAY - early - behind
+    place = Place(begun, early)
+    for made in (*range(oldest, oldest + ENOUGH), oldest + MINUTE, begun - 5 * MINUTE):
+        at = place.hear(made + behind, made, begun + HOUR)
+        assert place.was_counted(at, made) == (made < begun - 5 * MINUTE)
+
+
 @given(
     gaps=st.lists(st.integers(1, 20 * SECOND), min_size=40, max_size=120),
     cuts=st.lists(

@@ -1,10 +1,16 @@
 """What was counted of sources that may bring it again: known by its mark, in bounds."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
+from network import Counting, settings
+from servers import eventually
 
 from app.ingest import seen
 from app.ingest.seen import Seen
 from app.messages import MINUTE, Post
+from app.sources import Source
 
 
 def post(id: str, minute: int) -> Post:
@@ -59,6 +65,19 @@ def test_one_without_a_time_is_remembered_as_long_as_all_others() -> None:
     assert all(marks.add(post(str(n), at)) is None for n, at in enumerate((115, 0, 40)))
 
 
+def test_what_had_no_time_for_a_while_is_remembered_from_its_end_on() -> None:
+    """Time goes by while none is told: it was forgotten 15 minutes after the last one before."""
+    known = Seen()
+    for n, at in enumerate((100, 0, 0)):
+        known.add(post(str(n), at))
+    minute, marks = known.add(post("3", 110)) or (0, set())
+    assert (minute, len(marks)) == (110, 3)
+    known.add(post("4", 116))
+    assert known.old() == [100]
+    del known.minutes[100]
+    assert [known.add(post(str(n), 116)) is None for n in range(4)] == [False, True, True, True]
+
+
 def test_those_before_it_is_known_what_time_it_is_are_remembered_as_long() -> None:
     """The first ones say to be of last year; it was counted twice when they came again. What is
     to be remembered in Redis has their marks, too."""
@@ -78,3 +97,27 @@ def test_after_an_outage_what_was_before_it_goes() -> None:
         known.add(post(str(n), 5))
     minute, marks = known.add(post("later", 1000)) or (0, set())
     assert (minute, len(marks), known.old()) == (1000, 1, [5])
+
+
+class Timeless(Source):
+    """Brings the same posts with every connection, and says of none when it was."""
+
+    name = "x"
+    complete = goes_back = repeats = True
+    brought = 0
+
+    async def posts(self, cursor: str) -> AsyncIterator[Post]:
+        self.say("live")
+        for n in range(5):
+            yield post(str(n), 0)
+            self.brought += 1
+        await asyncio.Event().wait()
+
+
+async def test_what_has_no_time_is_known_after_a_restart(counting: Counting) -> None:
+    """Such as came first, while our own clock was behind: it was counted again."""
+    for _ in range(2):
+        source = Timeless(settings(("a",)))
+        async with counting.of(source):
+            await eventually(lambda: source.brought == 5, "all are brought")  # noqa: B023
+            await counting.reach({"a": 5})

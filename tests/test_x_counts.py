@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time as wall_clock
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -140,6 +141,24 @@ async def test_with_backfill_the_day_before_the_first_start_is_counted() -> None
     assert upto(cursor) == {"science": NOON + 60}
     assert posts == {"science": truth("science", NOON - 86_400, NOON + 60)}
     assert asked == 3
+
+
+async def test_a_clock_that_is_ahead_does_not_end_it_for_good() -> None:
+    """X refuses to tell of what is to come: that was said to be beyond mending, and nothing was
+    counted any more, though the clock was set right a minute later."""
+    now = wall_clock.time()
+    begin = json.dumps({"science": now - 600})
+    async with x_server() as x:
+        x.posts_in, x.clock = in_minute, lambda: now
+        time = Time(now + 3600)
+        source = made(x.url, time, HASHTAGS="science")
+        with pytest.raises(SourceLost, match="clock is 3,") as lost:
+            await anext(source.posts(begin))
+        assert (x.fired, lost.value.for_good) == ([400], False)
+        time.now = now
+        posts, cursor = await counted(source, begin, now - 120)
+    first = int(now - 600) // 60 * 60
+    assert posts == {"science": truth("science", first, upto(cursor)["science"])}
 
 
 async def test_a_failure_and_a_hole_in_the_answer_count_nothing() -> None:

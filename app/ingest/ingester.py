@@ -333,9 +333,10 @@ class Ingester:
                 source.say("connecting")
 
     async def recall_seen(self, source: str, backoff: Backoff) -> Seen:
-        """What Redis knows to be counted of the source's last 15 minutes."""
+        """What Redis knows to be counted of the source's last 15 minutes; minute 0 has what came
+        before it said what time it is."""
         newest = self.commits.stored.seen.get(source, 0)
-        minutes = list(range(newest - keys.SEEN_MINUTES, newest + 1)) if newest else []
+        minutes = range(max(0, newest - keys.SEEN_MINUTES), newest + 1)
         while True:
             try:
                 found = await self.store.members([keys.seen(source, at) for at in minutes])

@@ -28,17 +28,23 @@ class Seen:
     def __init__(self, minutes: dict[int, set[bytes]] | None = None) -> None:
         self.minutes = minutes or {}
         """Minute since 1970 to marks."""
+        self.undated: set[bytes] = set()
+        """Those of the newest minute whose posts had no time that could be; FEW at most."""
 
     def add(self, post: Post) -> tuple[int, set[bytes]] | None:
         """The minute of a new post, and what is to be remembered there: its mark, and those that
-        were remembered in minutes that cannot have been. None for one that was counted."""
+        were remembered in minutes that may not have been theirs. None for one that was counted."""
         mark = blake2b(post.id.encode(errors="replace"), digest_size=MARK_BYTES).digest()
         if any(mark in found for found in self.minutes.values()):
             return None
-        minute, newest = post.time // MINUTE, self.newest
+        minute, newest, marks = post.time // MINUTE, self.newest, {mark}
         if minute < newest - SEEN_MINUTES:  # of a time that is none, or is long over
             minute = newest
-        marks = {mark}
+            if len(self.undated) < FEW:
+                self.undated.add(mark)
+        elif minute > newest:  # without a time may have come what is of all that is between
+            marks |= self.undated
+            self.undated.clear()
         if minute > newest + SEEN_MINUTES:
             marks |= self.misdated()
         self.minutes.setdefault(minute, set()).update(marks)

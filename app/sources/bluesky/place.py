@@ -108,7 +108,8 @@ class Place:
 
     def was_counted(self, at: int, made: int) -> bool:
         """Whether a post is from so long before the cursor that the ingester has counted it, and
-        may not know it any more: a server that is far behind brings such again. Its author's
-        clock may be behind, too, so its own time (0 for none) must say the same."""
-        may_be_far = self.behind > REMEMBERED or not self.is_sure
+        may not know it any more: a server that is far behind, or that is so much further behind
+        than it was, brings such again. Its author's clock may be behind, too, so its own time (0
+        for none) must say the same."""
+        may_be_far = self.early + self.behind > REMEMBERED or not self.is_sure
         return may_be_far and made > 0 and max(at, made) < self.begun - REMEMBERED

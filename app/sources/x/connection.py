@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -24,6 +25,8 @@ MEANING = {
     403: "This app may not read posts from X.",
 }
 """What no waiting will mend."""
+CLOCK_SECONDS = 2.0
+"""X takes no question about what is to come, so by more than that our clock must not be ahead."""
 LIMITS = (402, 420, 429)
 """Too much for now: credits used up, calm down, too many requests."""
 LONGEST_ANSWER = 2**23
@@ -163,6 +166,10 @@ async def refusal(
     text = f"{told}: {why}"
     if response.status in LIMITS:
         raise SourceLost(text, waits.limited(now, reset_time(response.headers)), public=told)
+    ahead = ahead_of(response.headers, now) if "end_time" in response.url.query else 0
+    if response.status == 400 and ahead > CLOCK_SECONDS:
+        clock = f"This machine's clock is {ahead:,.0f} s ahead of X's."
+        raise SourceLost(f"{text}. {clock}", waits.error(), public=f"{told}. {clock}")
     if meaning := MEANING.get(response.status):
         raise SourceLost(f"{text}. {meaning}", for_good=True, public=f"{told}. {meaning}")
     raise SourceLost(text, waits.error(), public=told)
@@ -174,6 +181,14 @@ async def body(response: aiohttp.ClientResponse) -> str:
         return await response.text(errors="replace")
     except (SourceLost, TimeoutError) as lost:
         return said(lost)
+
+
+def ahead_of(headers: Mapping[str, str], now: float) -> float:
+    """By how many seconds our clock is ahead of X's; 0 where its answer has no date."""
+    try:
+        return now - parsedate_to_datetime(headers.get("Date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def reason(body: str) -> str:
