@@ -14,7 +14,7 @@ import { $, notice, speak, text } from "./texts.js";
 /** @typedef {{tracked: string[], tags: string[], problem: string, now: number, tick: number, embed: boolean, texts: Record<string, string>}} Config */
 
 const MINUTE = 60_000;
-const LIST_EVERY = 250; // milliseconds: nobody reads faster
+const LIST_EVERY = 250; // nobody reads faster
 const LATE = 2000; // milliseconds: by then a page without a line is not waited for
 const MANY = 6; // rows, beside the chart rather than under it
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -39,7 +39,6 @@ export class Page {
     this.table = new Table($("rows"), (tag) => this.stroke(tag), this.named, (tag, more) => this.visitor?.pick(tag, more), (tag) => this.mark(tag));
     this.seconds = 0;
     this.printing = false;
-    /** Whether the first line was there. */
     this.isDrawn = false;
     /** @type {[string, any][]} events of the extras that came before the visitor; the last 50 */
     this.told = [];
@@ -135,7 +134,7 @@ export class Page {
     const first = !this.state.tick;
     if (this.state.hear(tick) && !document.hidden) this.chart.grow();
     if (first) this.visitor?.badge();
-    if (first || this.config.tick >= LIST_EVERY) this.list(); // else with each beat
+    if (first || this.config.tick >= LIST_EVERY) this.list();
     this.tell("tick", tick);
   }
 

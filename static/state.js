@@ -17,7 +17,6 @@ const OVERDUE = 5000;
 const ASK_AGAIN = 10_000;
 const FIRST_ASK = 2000; // by then a page that is slow to load has its first tick
 const FAR = 300_000; // no tick is under way for so long
-const LEAST = 5 * MINUTE; // that is remembered
 const MORE = 2 * MINUTE; // a rate at the left edge needs one
 const PEOPLE_EVERY = 1000; // a pixel of the longest range
 /** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
@@ -32,7 +31,7 @@ export class PageState {
     this.clock = clock;
     this.tags = tags;
     /** What the stream tells, as far as it was asked for. */
-    this.live = new Series(LEAST + MORE, Math.max(8000, 4 * tick));
+    this.live = new Series(LIVE + MORE, Math.max(8000, 4 * tick));
     /** People of today, once a second: the server has no past of them. */
     this.people = new Series(LIVE + MORE, this.live.patience);
     this.gaps = new Gaps();
@@ -59,7 +58,7 @@ export class PageState {
   replace(history, seconds) {
     this.clock.learn(history.at);
     this.live.replace(history);
-    this.live.keep = Math.max(LEAST, seconds * 1000) + MORE;
+    this.live.keep = Math.max(5 * MINUTE, seconds * 1000) + MORE;
     if (history.at < this.people.at) this.people.replace({ at: 0, series: {} }); // another clock
     this.names = history.names ?? {};
     const gaps = history.gaps ?? [];
@@ -87,14 +86,11 @@ export class PageState {
     this.long?.gaps.hear(tick);
     this.long?.series.hear(tick);
     this.earlier?.series.hear(tick);
-    if (tick.gap || tick.at - this.people.at >= PEOPLE_EVERY) this.hearPeople(tick);
-    return this.live.hear(tick);
-  }
-
-  /** @private @param {Tick} tick */
-  hearPeople(tick) {
     const people = Object.entries(tick.people ?? {}).filter(([, number]) => number !== null);
-    this.people.hear({ ...tick, counts: /** @type {Record<string, number>} */ (Object.fromEntries(people)) });
+    if (tick.gap || tick.at - this.people.at >= PEOPLE_EVERY) {
+      this.people.hear({ ...tick, counts: /** @type {Record<string, number>} */ (Object.fromEntries(people)) });
+    }
+    return this.live.hear(tick);
   }
 
   /**

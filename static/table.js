@@ -45,9 +45,9 @@ export class Table {
       put(row.people, number(people));
       const differs = posts === null || before === null ? null : posts - before;
       put(/** @type {Text} */ (row.change.firstChild), change(differs));
-      const [isUp, scale] = [(differs ?? 0) > 0, `scaleX(${Math.round((100 * (rate ?? 0)) / most) / 100})`]; // a pixel
-      if (row.change.classList.contains("up") !== isUp) row.change.classList.toggle("up");
-      if (row.bar.style.transform !== scale) row.bar.style.transform = scale;
+      const name = `change ${(differs ?? 0) > 0 ? "up" : ""}`;
+      if (row.change.className !== name) row.change.className = name;
+      row.bar.style.transform = `scaleX(${((rate ?? 0) / most).toFixed(2)})`;
       const share = text("share.of", { share: percent((rate ?? 0) / all) });
       if (row.bar.title !== share) row.bar.title = row.bar.ariaLabel = share;
     }
