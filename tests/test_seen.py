@@ -65,17 +65,30 @@ def test_one_without_a_time_is_remembered_as_long_as_all_others() -> None:
     assert all(marks.add(post(str(n), at)) is None for n, at in enumerate((115, 0, 40)))
 
 
-def test_what_had_no_time_for_a_while_is_remembered_from_its_end_on() -> None:
-    """Time goes by while none is told: it was forgotten 15 minutes after the last one before."""
+def test_what_had_no_time_is_remembered_for_longer() -> None:
+    """It may be of much later than the last one before: it was forgotten 15 minutes after that."""
     known = Seen()
     for n, at in enumerate((100, 0, 0)):
         known.add(post(str(n), at))
     minute, marks = known.add(post("3", 110)) or (0, set())
     assert (minute, len(marks)) == (110, 3)
-    known.add(post("4", 116))
-    assert known.old() == [100]
-    del known.minutes[100]
-    assert [known.add(post(str(n), 116)) is None for n in range(4)] == [False, True, True, True]
+    for n, at in enumerate((116, 126)):
+        assert known.add(post(f"later{n}", at))
+        for old in known.old():
+            del known.minutes[old]
+    assert sorted(known.minutes) == [116, 126]
+    assert [known.add(post(str(n), 126)) is None for n in range(4)] == [False, True, True, False]
+
+
+def test_of_what_has_no_time_few_are_remembered_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last ones; of all others as many as of any minute."""
+    monkeypatch.setattr(seen, "FEW", 3)
+    known = Seen()
+    for n in range(10):
+        known.add(post(str(n), 0 if n else 100))
+    assert len(known.undated) == 3
+    minute, marks = known.add(post("later", 101)) or (0, set())
+    assert (minute, len(marks)) == (101, 4)
 
 
 def test_those_before_it_is_known_what_time_it_is_are_remembered_as_long() -> None:

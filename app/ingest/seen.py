@@ -28,8 +28,9 @@ class Seen:
     def __init__(self, minutes: dict[int, set[bytes]] | None = None) -> None:
         self.minutes = minutes or {}
         """Minute since 1970 to marks."""
-        self.undated: set[bytes] = set()
-        """Those of the newest minute whose posts had no time that could be; FEW at most."""
+        self.undated: dict[bytes, None] = {}
+        """The last ones whose posts had no time that could be, FEW at most: of which minute they
+        are nobody knows, so they are in each newest one anew."""
 
     def add(self, post: Post) -> tuple[int, set[bytes]] | None:
         """The minute of a new post, and what is to be remembered there: its mark, and those that
@@ -40,11 +41,11 @@ class Seen:
         minute, newest, marks = post.time // MINUTE, self.newest, {mark}
         if minute < newest - SEEN_MINUTES:  # of a time that is none, or is long over
             minute = newest
-            if len(self.undated) < FEW:
-                self.undated.add(mark)
-        elif minute > newest:  # without a time may have come what is of all that is between
-            marks |= self.undated
-            self.undated.clear()
+            self.undated[mark] = None
+            if len(self.undated) > FEW:
+                del self.undated[next(iter(self.undated))]
+        elif minute > newest:
+            marks |= self.undated.keys()
         if minute > newest + SEEN_MINUTES:
             marks |= self.misdated()
         self.minutes.setdefault(minute, set()).update(marks)
