@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, nullcontext
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("app")
 
 MOST_WORKERS = 64
+INGESTER, SERVER = "app.ingest.ingester", "app.web.serving"
+"""What takes long to load: it is loaded before the loop runs, which it would hold up."""
 
 
 def main() -> None:
@@ -56,6 +59,7 @@ def main() -> None:
             elif command in ("export", "import"):
                 runner.run(backed_up(settings, command))
             elif command == "ingest":
+                import_module(INGESTER)
                 runner.run(run(command, settings, None))
             else:
                 serve(runner, settings, chosen)
@@ -77,6 +81,10 @@ def serve(runner: asyncio.Runner, settings: Settings, chosen: argparse.Namespace
             runner.run(run_beside(settings, shared))
         else:
             config = stack.enter_context(closing(server_config(settings)))
+            gc.disable()  # until prepare_for_many(): what is imported stays
+            import_module(SERVER)
+            if chosen.command == "run":
+                import_module(INGESTER)
             socket = chosen.beside_parent if chosen.command == "web" else ""
             runner.run(run(chosen.command, settings, config, socket))
 
@@ -181,10 +189,6 @@ async def run(
 
     socket: of one of several processes beside a parent, where the others ask for its figures.
     """
-    if config:
-        gc.disable()  # until prepare_for_many(): what is imported stays
-        from app.web.serving import serving
-
     stop, metrics, child = stop_event(), Metrics(VERSION), bool(socket)
     if child:
         stop_with_parent(stop)
@@ -197,6 +201,8 @@ async def run(
             ingesting(settings, opened, metrics) if command != "web" else nullcontext(),
         ):
             if config:
+                from app.web.serving import serving
+
                 await serving(settings, opened, config, metrics, socket, stop)
             else:
                 await stop.wait()

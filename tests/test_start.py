@@ -13,11 +13,11 @@ from app.store import keys
 from app.store.store import Store
 
 OF_WEB = {"quart", "hypercorn", "werkzeug", "jinja2", "h2", "app.web.app", "app.web.feed"}
-OF_INGESTER = {"app.ingest.ingester", "app.ingest.writer", "app.ingest.delivery"}
+OF_INGESTER = {"app.ingest.writer", "app.ingest.present", "app.ingest.delivery"}
 OF_OWNER = {"app.commands.check", "app.commands.backup", "app.store.exporting"}
-OF_NETWORKS = {"aiohttp", "tweepy", "app.sources.bluesky", "app.sources.x"}
+OF_NETWORKS = {"aiohttp", "tweepy", "app.sources.bluesky.source", "app.sources.x.stream"}
 LOADED = re.compile(r"^import time: .*\| +([\w.]+)$", re.M)
-"""What CPython says of each module with PYTHONPROFILEIMPORTTIME."""
+"""What CPython says with PYTHONPROFILEIMPORTTIME of each module, but those of import_module()."""
 
 
 def test_the_program_alone_loads_no_server_and_no_ingester() -> None:
