@@ -70,7 +70,7 @@ def test_every_block_has_its_test() -> None:
     ("has", "prints"),
     [
         ("range=1h", rf"{NUMBER}\n{NUMBER}\n"),
-        ("/api/board", rf"(#\w+ {NUMBER}\n)+"),
+        ("/api/board", rf"(#\w+ {NUMBER}\n)+(\w+\n)*"),
         ("jq -R", rf"({NUMBER}\n){{3}}"),
     ],
 )

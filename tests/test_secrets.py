@@ -201,7 +201,7 @@ async def test_an_address_with_a_user_and_a_query_is_used_with_both(stack: Async
     x.connections.append(["close"])
     gateway = x.url.replace("//", f"//{USER}:{SECRET}@") + f"?token={SECRET}"
     chosen = {**secret_settings("127.0.0.1", jetstream.port), "HASHTAGS": "science"}
-    source = Bluesky(read(chosen), silence=0.2)
+    source = Bluesky(read(chosen), silence=2.0)
     await lost(source)
     assert [query["token"] for query in jetstream.asked] == [SECRET]
     await lost(X(read({**chosen, "X_API_URL": gateway, "X_BEARER_TOKEN": X_TOKEN})))
