@@ -27,7 +27,8 @@ HEADERS = {
 KEPT_QUERIES, KEPT_LENGTH = 1024, 512
 """Of so many queries, none of more characters, is remembered what they say: at most a few MB."""
 KEPT_IDS = 64
-"""Of so many last ids, of 8 KB at most: who comes back after a restart has one of few."""
+"""Of so many last ids, of no more than KEPT_LENGTH characters: who comes back after a restart has
+one of few."""
 
 
 class Wanted(NamedTuple):
@@ -71,7 +72,7 @@ def wanted(query: str, last_id: str, accept: str, settings: Settings, feed: Feed
     tags, start = wants.tags or settings.hashtags, wants.start
     check_is_watched(start.new, tags)
     if last_id:
-        start = Start(an_id(last_id), start.history, start.new)
+        start = Start(an_id(last_id[:KEPT_LENGTH]), start.history, start.new)
     return Wanted(tags, wants.by_source, wants.extras, start)
 
 
