@@ -1,13 +1,18 @@
 """Posts that were counted late: in the line of their own time, and never a spike."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import stored
 from hypothesis import given
 from hypothesis import strategies as st
 from test_feed import changed, feed_with, tick, view
+from test_people import Desk
+from writing import DatedStore
 
 from app.messages import MINUTE, Tick
+from app.store.store import Store
 from app.web.feed import Feed
 from app.web.line import STEP, Line, Point
 
@@ -180,3 +185,27 @@ async def test_points_that_were_put_in_leave_with_the_ticks() -> None:
     for n in range(4, 3000):
         feed.hear(tick(n, None, 1, 20 * MINUTE + n * 500, b=n))
     assert set(feed.ticks.lines) == {"b"}
+
+
+async def test_a_minute_that_ends_within_a_commit_makes_no_post_late(
+    store: Store, tmp_path: Path
+) -> None:
+    """Else every open page would be sent its 15 minutes anew, and with it every viewer."""
+    dated = DatedStore(store.redis)
+    desk = await Desk(dated, tmp_path / "keys").open()
+    await desk.tick()
+    write_posts, ingester = desk.ingester.write_posts, desk.ingester
+
+    async def slowly() -> None:
+        await write_posts()
+        await desk.later(0.5)
+
+    ingester.write_posts = slowly  # type: ignore[method-assign]
+    minutes = []
+    for _ in range(4):  # every other minute ends there
+        desk.post("somebody", "science")
+        told = await desk.tick()
+        minutes.append(ingester.counter.minute)
+        assert told.added["science"] == {"a": 1} and not told.late
+        assert told.at // MINUTE - minutes[-1] == (len(minutes) % 2 == 0), "it ended there"
+    assert await stored.minutes(dated, "science") == dict.fromkeys(minutes, 2)
