@@ -85,7 +85,7 @@ class ServerConfig(Config):
     @property
     def urls(self) -> list[str]:
         """Where the page is, for a person."""
-        return [url_of(bind) for bind in self.bind]
+        return [url_of(bind, "https" if self.ssl_enabled else "http") for bind in self.bind]
 
     def create_sockets(self) -> Sockets:
         return self.sockets
@@ -237,10 +237,10 @@ def listening(address: str, backlog: int, shared: bool = False) -> str:
         return f"fd://{opened.detach()}"
 
 
-def url_of(bind: str) -> str:
+def url_of(bind: str, scheme: str) -> str:
     if not bind.startswith("fd://"):
         return bind
     with socket.socket(fileno=os.dup(int(bind[5:]))) as opened:
         host, port = opened.getsockname()[:2]
     local = host in ("127.0.0.1", "::1", "0.0.0.0", "::")
-    return f"http://{'localhost' if local else f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{'localhost' if local else f'[{host}]' if ':' in host else host}:{port}"
