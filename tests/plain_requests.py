@@ -87,6 +87,53 @@ Connection: Keep-Alive
 }
 """The headers that they send, all of them."""
 
+OTHERS = b"""A-IM: feed
+Accept-Charset: utf-8
+Accept-Datetime: Thu, 31 May 2007 20:35:00 GMT
+Access-Control-Request-Headers: x
+Access-Control-Request-Method: GET
+Content-Encoding: gzip
+Content-Language: de
+Content-Type: application/x-www-form-urlencoded
+Date: Tue, 15 Nov 1994 08:12:31 GMT
+DPR: 2
+Early-Data: 1
+From: somebody@example.com
+If-Match: *
+If-Modified-Since: Sat, 29 Oct 2094 19:43:31 GMT
+If-Range: "x"
+If-Unmodified-Since: Sat, 29 Oct 1994 19:43:31 GMT
+Keep-Alive: timeout=1, max=1
+Max-Forwards: 0
+Origin: null
+Origin: http://other.example
+Prefer: respond-async
+Proxy-Authorization: Basic eDp5
+Proxy-Connection: close
+Range: bytes=0-5
+Save-Data: on
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==
+Sec-WebSocket-Version: 13
+Service-Worker: script
+TE: trailers, deflate;q=0.5
+Trailer: Host
+traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+Viewport-Width: 320
+Warning: 199 - "x"
+X-Forwarded-For: unknown
+X-Forwarded-Host: <script>
+X-Forwarded-Port: 99999
+X-Forwarded-Prefix: /pulse
+X-Forwarded-Proto: gopher
+X-HTTP-Method-Override: DELETE
+X-Original-URL: /metrics
+X-Request-ID: 1
+X-Requested-With: XMLHttpRequest
+X-Rewrite-URL: /metrics
+Zzz:
+""".splitlines()
+"""Headers that mean something elsewhere: the two doors take none of them differently."""
+
 QUERIES = [
     b"", b"?", b"?tags=science", b"?tags=Football,science,%23SCIENCE", b"?tags=science&by=source",
     b"?history=60", b"?tags=science&history=900&new=", b"?history=0.5&x=y&history=7",
@@ -158,4 +205,5 @@ def heads() -> list[tuple[bytes, bool]]:
         good += [
             (b"GET /events HTTP/1.0\r\n" + head, b"eep-" not in head.partition(b"onnection:")[2])
         ]
+    good += [(GET[:-2] + line + b"\r\n\r\n", True) for line in OTHERS]
     return [*good, *((request, False) for request in ODD)]

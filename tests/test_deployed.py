@@ -68,14 +68,21 @@ async def is_gone(site: Site) -> bool:
 async def test_the_door_that_its_streams_use(
     ending: ExitStack, tmp_path: Path, site: Site, name: str
 ) -> None:
-    """Never the ordinary way; as deploy/README.md has it."""
+    """Never the ordinary way: on a connection that is new to the app the front door, on one that
+    the proxy kept from a request before the takeover; as deploy/README.md has it."""
     proxy = await started(ending, name, tmp_path, site, Shown())
+    door = site.app.extensions["front_door"]
     async with aiohttp.ClientSession() as asks:
-        async with asks.get(f"{proxy.url}/healthz") as answer:
-            assert answer.status == 200
         async with viewing(f"{proxy.url}/events?tags=science") as events:
             await anext(events)
-            await eventually(lambda: site.taken, "its connection is the app's own")
+            assert (door.answered, len(site.taken)) == (1, 1)
+        await eventually(partial(is_gone, site), "it is gone")
+        for _ in range(3):  # a client of its own, which keeps its connection, too
+            async with asks.get(f"{proxy.url}/healthz") as answer:
+                assert answer.status == 200
+        async with asks.get(f"{proxy.url}/events?tags=science") as answer:
+            await answer.content.readuntil(b"event: counts")
+            assert (door.answered, len(site.taken)) == (1, 1)
     table = (ROOT / "deploy" / "README.md").read_text()
     assert re.search(rf"^\| {name} \| .* \| either \|$", table, re.M), name
 

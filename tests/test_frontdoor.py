@@ -103,7 +103,7 @@ async def test_both_doors_answer_alike(
                     writer.transport.abort()
                 streams.clear()
         assert "front_door" not in other.app.extensions
-        assert len(heads()) > 100 and door(one).answered > 40
+        assert len(heads()) > 150 and door(one).answered > 80
 
 
 def told(site: Site) -> set[str]:
@@ -132,6 +132,25 @@ async def test_what_those_who_come_back_together_ask_for_is_read_once(
     assert len({dateless(each) for each in found}) == 1
     assert door(site).answered == 20
     assert read == [newest]
+
+
+async def test_a_last_id_that_is_too_long_is_none(
+    site: Site, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By either door, in a header or in the query; and of the 64 that are remembered none is
+    longer than that, whoever sends them."""
+    read: list[str] = []
+    monkeypatch.setattr(events, "parse_id", lambda id: (read.append(id), parse_id(id))[1])
+    events.an_id.cache_clear()
+    for n, target in enumerate((b"/events", b"http://h/events") * 2):
+        long = b"%d-%b" % (n, b"0" * 5000)
+        query, header = (b"?last_event_id=" + long, b"") if n < 2 else (b"", long)
+        head = b"GET %b%b HTTP/1.1\r\nHost: h\r\nLast-Event-ID: %b\r\n\r\n"
+        found = await answered((await connect(site, head % (target, query, header)))[0])
+        assert found.startswith(b"HTTP/1.1 200") and b"event: history" not in found
+    assert (door(site).answered, door(site).handed_on) == (2, 2)
+    assert [len(id) for id in read if id] == [events.KEPT_LENGTH] * 4 == [512] * 4
+    assert events.an_id.cache_info().maxsize == events.KEPT_IDS == 64
 
 
 async def test_a_head_may_come_in_pieces(site: Site, connect: Callable[..., Any]) -> None:

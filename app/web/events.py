@@ -83,7 +83,8 @@ def asked(query: str) -> Wanted:
     for name, value in parse_qsl(query, keep_blank_values=True, errors="werkzeug.url_quote"):
         parts.setdefault(name, value)
     tags, new = typed_tags(parts, "tags"), typed_tags(parts, "new")
-    start = Start(an_id(parts.get("last_event_id", "")), seconds_of_history(parts), new)
+    last_id = an_id(parts.get("last_event_id", "")[:KEPT_LENGTH])
+    start = Start(last_id, seconds_of_history(parts), new)
     extras = tuple(name for name in NAMES if is_chosen(parts, name))
     return Wanted(tuple(sorted(tags)), grouped(parts), extras, start)
 
