@@ -23,15 +23,21 @@ from servers import App, RedisServer, eventually, get
 from test_hostile_visitor import open_files, posting, visitors
 from test_shutdown import COMPLAINTS
 
+from app.store.connection import connect as connect_to_redis
+from app.store.store import Store
 from app.web import frontdoor, mended, server
+from bench.day import fill_log
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CLOSE_WAIT = "08"
 """The kernel's number for a connection that its client closed, and we have not."""
 LONG = bool(os.environ.get("SLOW_CLIENTS"))
-"""The long form: ten thousand half-open connections and two thousand stalled readers."""
+"""The long form: ten thousand half-open connections, and two thousand stalled readers, of whom each
+waits until the server lets it go."""
 HALF_OPEN, STALLED, VIEWERS = (10_000, 2_000, 200) if LONG else (300, 100, 30)
+ENDLESS = 500 if LONG else 20
+"""Heads without an end, as fast as they are taken."""
 MODES = {"slow headers": ("-H",), "slow body": ("-B",), "ranges": ("-R",), "slow reading": ("-X",)}
 """Of slowhttptest."""
 TEST_SECONDS = 60 if LONG else 6
@@ -225,21 +231,24 @@ async def test_slow_clients_of_every_kind_disturb_nobody(
     if not shutil.which("slowhttptest"):
         missing("slowhttptest")
     settings = {"REDIS_URL": redis_server.url, "TRUSTED_PROXIES": "127.0.0.1/32"}
+    if LONG:
+        await with_a_past(redis_server.url)
     async with posting(redis_server.url) as ids:
         web = start_app("web", **settings, dev=False)
         await asyncio.to_thread(web.started)
         async with watching(web.port, VIEWERS) as honest:
             files = len(open_files(web))
             tests = [await slow_test(web.port, *mode) for mode in MODES.values()]
+            endless = asyncio.create_task(endless_heads(web.port, ENDLESS))
             half = [await slow(stack, web.port, n, HALVES[n % 4]) for n in range(HALF_OPEN)]
             await eventually(lambda: visitors(web) > VIEWERS + 20, "some of them are there")
-            stalled = [await slow(stack, web.port, n, READERS[n % 3]) for n in range(STALLED)]
+            stalled = [await slow(stack, web.port, n, reader(n)) for n in range(STALLED)]
             told = [(await test.communicate())[0] for test in tests]
             assert all(b"connected" in each.lower() for each in told)
             await let_go(half)
-            # in the short form nobody waits for the half minute after which the server closes them;
-            # a stream of so few ticks is never so full that it stalls
-            for each in stalled[::3] if LONG else stalled:
+            assert await endless == ENDLESS
+            # in the short form nobody waits for the half minute after which the server closes them
+            for each in stalled if not LONG else ():
                 each.close()
             await eventually(lambda: visitors(web) == VIEWERS, "all others are gone", 90)
             await eventually(lambda: len(open_files(web)) <= files + 20, "so are their files", 20)
@@ -257,12 +266,30 @@ async def test_slow_clients_of_every_kind_disturb_nobody(
     assert not COMPLAINTS.search(web.output), web.output[-3000:]
 
 
+PAST = [f"tag{n}" for n in range(20)]
 HALVES = (b"", b"GET /events HTTP/1.1\r\nHost: h\r\nX-", b"GET / HTTP/1.1\r\nHost: h\r\n", PREFACE)
 READERS = (
-    b"GET /events?history=900&tags=science,a1,a2,a3 HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"GET /static/smoothie.js HTTP/1.1\r\nHost: h\r\n\r\n" * 20,
-    b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 50,
+    b"GET /events?history=%d&tags=" + ",".join(PAST).encode() + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET http://h/events?history=%d&tags="
+    + ",".join(PAST).encode()
+    + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"GET /static/smoothie.js HTTP/1.1\r\nHost: h%d\r\n\r\n" * 20,
+    b"GET / HTTP/1.1\r\nHost: h%d\r\n\r\n" * 50,
 )
+"""By the front door and by the takeover, each another part of the past; and files, and pages."""
+
+
+def reader(number: int) -> bytes:
+    """What it asks for."""
+    asked = READERS[number % 4]
+    return asked.replace(b"%d", b"%d" % (900 - number % 600))
+
+
+async def with_a_past(redis_url: str) -> None:
+    """15 minutes of ticks, in each of which 20 hashtags change: 730 KB for who asks for all."""
+    redis = connect_to_redis(redis_url)
+    await fill_log(Store(redis), PAST)
+    await redis.aclose()
 
 
 async def slow(stack: AsyncExitStack, port: int, number: int, sent: bytes) -> socket.socket:
@@ -278,6 +305,23 @@ async def slow(stack: AsyncExitStack, port: int, number: int, sent: bytes) -> so
         0
     )  # on this machine nothing of that waits, and the viewers are in this loop
     return opened
+
+
+async def endless_heads(port: int, number: int) -> int:
+    """One after the other, each until the server ends it; how many it ended."""
+    ended = 0
+    for _ in range(number):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\n")
+        try:
+            while True:
+                writer.write(b"X-a: b\r\n" * 1000)
+                await writer.drain()
+                await asyncio.sleep(0)
+        except ConnectionError:
+            ended += 1
+        writer.transport.abort()
+    return ended
 
 
 async def let_go(opened: list[socket.socket]) -> None:
