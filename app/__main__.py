@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, nullcontext
@@ -22,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from app import VERSION
 from app.commands.record import network, record, recording
-from app.logs import begin_logging
+from app.logs import begin_logging, refuse
 from app.metrics import Metrics, Text, serving_metrics
 from app.process import CannotStart, beside, end_of, stop_event, stop_with_parent
-from app.settings import Settings, SettingsError, load, showable, unknown_names
+from app.settings import Settings, SettingsError, given, place, read, unknown_names
 from app.sources import Source, SourceLost, check_sources, pick
+from app.store import embedded
 from app.store.embedded import DataInUse, store
 from app.store.lines import NotAnExport
 from app.store.store import Store, StoreLost
@@ -45,10 +47,11 @@ INGESTER, SERVER = "app.ingest.ingester", "app.web.serving"
 def main() -> None:
     chosen = arguments()
     command = chosen.command
-    begin_logging()
+    begin_logging(os.environ.get("LOG_FORMAT", ""))
     try:
-        settings = load()
-        begin_logging(settings.log_format)
+        values = given()
+        begin_logging(values.get("LOG_FORMAT", ""))
+        settings = read(values)
         if command in ("run", "ingest", "check"):
             check_sources(settings)
         with asyncio.Runner() as runner:
@@ -64,7 +67,7 @@ def main() -> None:
             else:
                 serve(runner, settings, chosen)
     except (SettingsError, CannotStart, DataInUse, StoreLost, NotAnExport) as error:
-        sys.exit(f"hashtag pulse: {error}")
+        refuse(str(error))
     except KeyboardInterrupt:  # before, or without, a handler of our own
         sys.exit(130)
 
@@ -255,26 +258,33 @@ async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> Asyn
 
 def greet(command: str, settings: Settings, config: "ServerConfig | None") -> None:
     """Say what a person at the terminal wants to know, and who reads the log later."""
-    folder, file = Path(settings.data_folder).resolve(), Path(".env").resolve()
-    embedded = f"{folder} (embedded Redis)"
     about: dict[str, Any] = {
         "version": VERSION,
         "command": command,
         "pages": config.urls if config else [],
+        "metrics": address_of(settings.metrics_bind),
         "sources": list(settings.sources) if command != "web" else [],
         "hashtags": [f"#{tag}" for tag in settings.hashtags],
-        "data": showable(settings.redis_url) if settings.redis_url else embedded,
-        "settings": str(file) if file.exists() else f"the environment (there is no {file})",
+        "data": embedded.place(settings),
+        "settings": place(),
     }
     log.info("%s", greeting(about), extra={"about": about})
     for sentence in unknown_names():
         log.warning("%s", sentence)
 
 
+def address_of(metrics: tuple[str, int] | None) -> str:
+    """Where Prometheus finds our figures, if that is an address of its own."""
+    host, port = metrics or ("", 0)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/metrics" if metrics else ""
+
+
 def greeting(about: Mapping[str, Any]) -> str:
     part = f" ({about['command']})" if about["command"] != "run" else ""
     lines = [f"hashtag pulse {about['version']}{part}"]
     lines += [f"  page      {page}" for page in about["pages"]]
+    if about["metrics"]:
+        lines.append(f"  metrics   {about['metrics']}")
     if about["sources"]:
         lines.append(f"  sources   {', '.join(about['sources'])}")
     lines.append(f"  hashtags  {' '.join(about['hashtags'])}")

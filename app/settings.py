@@ -356,11 +356,19 @@ def quoted(text: str, about: Mapping[str, Any]) -> str:
 
 
 def load(folder: Path = Path()) -> Settings:
-    """Settings of this process: the environment first, then `.env` in the folder.
+    """Settings of this process. Raises SettingsError."""
+    return read(given(folder))
 
-    Raises SettingsError.
-    """
-    return read({**written_in(folder / ".env"), **os.environ})
+
+def given(folder: Path = Path()) -> dict[str, str]:
+    """What is set: in the environment, else in `.env` in the folder. Raises SettingsError."""
+    return {**written_in(folder / ".env"), **os.environ}
+
+
+def place(folder: Path = Path()) -> str:
+    """Where settings are from, in words."""
+    file = (folder / ".env").resolve()
+    return str(file) if file.exists() else f"the environment (there is no {file})"
 
 
 def unknown_names(folder: Path = Path()) -> list[str]:

@@ -33,9 +33,10 @@ AT_ONCE = ("--repl-diskless-sync-delay", "0")
 
 
 async def test_check_says_what_works_and_what_it_costs(
-    start_app: Callable[..., App], redis_server: RedisServer
+    start_app: Callable[..., App], redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """One sentence a finding, exit status 0, no secret in it."""
+    (tmp_path / ".env").write_text("HASHTAG=cats\n")
     async with x_server() as x:
         x.connections.append(['{"data":{"id":"1","text":""}}'] * 1)
         app = start_app(
@@ -49,6 +50,9 @@ async def test_check_says_what_works_and_what_it_costs(
         )
         await eventually(lambda: not app.running, "the check is over", 40)
     assert app.wait() == 0, app.output
+    where = f"Settings: {tmp_path}/.env. Data: redis://127.0.0.1:{redis_server.port}."
+    unknown = ".env: HASHTAG is no setting and does nothing: HASHTAGS may be meant."
+    assert app.output.startswith(f"ok    {where}\nWARN  {unknown}\n")
     assert "ok    x: live, 1 post within 10 s." in app.output
     assert "ok    x: costs $0.005 for every post read, at most $50.00 a day" in app.output
     assert re.search(r"ok    demo: live, \d{1,3} posts within 10 s", app.output), app.output

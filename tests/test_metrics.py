@@ -1,7 +1,9 @@
 """What Prometheus is told: by every kind of process, of all workers, and as the README has it."""
 
 import asyncio
+import os
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers import ROOT, App, RedisServer, eventually, free_port, get, viewing
 from test_dashboard import names_asked_for
+from test_workers import processes
 from x_server import TOKEN, x_server
 from x_source import line
 
@@ -82,6 +85,7 @@ async def test_one_process_tells_all_of_it(
             assert (await anext(more)).retry and (await anext(more)).data
             assert (await get(f"{app.url}/events"))[0] == 429
             figures = await asked(app.url)
+            assert "science" not in (await get(f"{app.url}/metrics"))[1]
     assert value(figures, "pulse_viewers") == 2
     plain = {name for name, (kind, _, _) in FIGURES.items() if kind != "histogram"}
     assert plain - figures.keys() == {"pulse_x_posts_read", "pulse_x_posts_ceiling"}
@@ -218,6 +222,20 @@ async def test_several_workers_are_told_as_one(
     await eventually(lambda: is_told(viewers, 20.0), "all are counted, each once")
     for stream in streams:
         stream.cancel()
+    await eventually(lambda: is_told(viewers, 0.0), "nobody is left")
+
+    async def began() -> dict[str, float]:
+        figures = await asked(url)
+        return {dict(of)["worker"]: n for of, n in figures["process_start_time_seconds"].items()}
+
+    before = await began()
+    os.kill(processes(app)[0], signal.SIGKILL)
+
+    async def anew() -> bool:
+        now = await began()
+        return now.keys() == before.keys() and sum(now[n] > before[n] for n in now) == 1
+
+    await eventually(anew, "one is another one")
 
 
 async def are(asks: Callable[[], Any], wanted: set[str]) -> bool:

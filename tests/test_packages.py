@@ -1,5 +1,6 @@
 """From a wheel: built of what the image's build has, installed where nothing else of ours is."""
 
+import json
 import os
 import re
 import shutil
@@ -7,9 +8,11 @@ import subprocess
 import sys
 import zipfile
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import missing
 from pythons import OWN, environment, versions
 from servers import ROOT, Process, eventually, free_port, get, wait_until
 from test_house_rules import tracked
@@ -54,6 +57,55 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert to == "static/"
             shutil.copy(ROOT / "static" / "smoothie.js", folder / to)
     return folder
+
+
+def image(source: Path, folder: Path) -> None:
+    """What the build stage makes, in a folder that stands for its root: each RUN as it is written,
+    with other paths. What npm brings is copied; the packages come from where `make setup` has them."""
+    starts = [n for n, (name, _) in enumerate(instructions()) if name == "FROM"]
+    steps = [rest for name, rest in instructions()[starts[1] : starts[2]] if name == "RUN"]
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert len(steps) == 6
+    for step in steps:
+        here = re.sub(r"(?<= )/(app|data)\b", rf"{folder}/\1", step)
+        command = ("/bin/sh", "-c", here)
+        done = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True)
+        if "No matching distribution" in done.stderr:
+            missing("the packages of requirements.txt")
+        assert done.returncode == 0, f"{step}: {done.stdout + done.stderr}"
+
+
+def read_only_but(folder: Path) -> list[str]:
+    """What runs a command where nothing else of the root can be written to."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, str(folder)]
+    tries = [[*command, "touch", str(place / "x")] for place in (folder, folder.parent)]
+    if [subprocess.run(each, capture_output=True).returncode for each in tries] != [0, 1]:
+        missing("the right to have a root that is read only, with the tests' folder on it")
+    return command
+
+
+async def test_the_images_steps_make_a_program_that_writes_in_data_alone(
+    source: Path, tmp_path: Path, ending: ExitStack
+) -> None:
+    """As its last stage has it: its program, its folder, its settings; its root is read only."""
+    image(source, tmp_path)
+    data, last = tmp_path / "data", dict(instructions()[-9:])
+    given = dict(re.findall(r"(\w+)=(\S+)", last["ENV"].replace("/data", str(data))))
+    [entry], alone = json.loads(last["ENTRYPOINT"]), read_only_but(data)
+    for command in (["run"], ["web", "--workers", "2"]):
+        port = free_port()
+        env = {**given, "PATH": "/usr/bin:/bin", "BIND": f"127.0.0.1:{port}"}
+        program = f"{tmp_path}/app/bin/{entry}"
+        app = ending.enter_context(Process(*alone, program, *command, cwd=data, env=env))
+        await eventually(partial(serves, port, app), f"it serves: {app.output}")
+        app.signal(15)
+        assert app.wait() == 0 and "cannot be written" not in app.output, app.output
+
+
+async def serves(port: int, app: Process) -> bool:
+    assert app.running, app.output
+    return "page " in app.output and (await get(f"http://127.0.0.1:{port}/healthz"))[0] == 200
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,19 @@
 """Two web processes behind each proxy, restarted one after the other under open streams, and then the
-proxy itself. `make proxies` does it with 500 streams behind each (STREAMS=500)."""
+proxy itself: at the root over HTTP/1.1, and under a path of its own with TLS and HTTP/2. `make proxies`
+does it with 500 streams behind each (STREAMS=500)."""
 
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import aiohttp
 import pytest
-from deployed import NAMES, Proxy, Shown
+from deployed import NAMES, Proxy, Shown, Way, tls_folder
 from judge import Judge, Ledger
 from served import Site, Writer
 from servers import App, Event, RedisServer, events_of, eventually, free_port, viewing
@@ -20,6 +22,8 @@ from app.store.keys import SCHEMA, STATE
 from app.store.store import Store, StoreLost
 
 STREAMS = int(os.environ.get("STREAMS", 20))
+FEWER = max(STREAMS // 10, 3)
+"""With HTTP/2, where each stream is a curl."""
 TICK_SECONDS = 0.4
 AWAY_SECONDS = 0.3
 """After which a page comes back: sooner than it is asked to."""
@@ -30,27 +34,49 @@ DOWN_SECONDS = 6 if STREAMS >= 500 else 0
 class Page:
     """A stream that comes back as a page does, and knows what it got."""
 
-    def __init__(self, url: str, statuses: Counter[int]) -> None:
-        self.url, self.statuses = url, statuses
+    def __init__(self, way: Way, statuses: Counter[int]) -> None:
+        self.way, self.statuses = way, statuses
+        self.url = f"{way.url}/events?tags=science"
         self.events = list[Event]()
 
     async def watch(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=30)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                with suppress(aiohttp.ClientError):
-                    await self.read(session)
-                await asyncio.sleep(AWAY_SECONDS)
+        while True:
+            with suppress(aiohttp.ClientError):
+                await self.read({"Last-Event-ID": self.events[-1].id} if self.events else {})
+            await asyncio.sleep(AWAY_SECONDS)
 
-    async def read(self, session: aiohttp.ClientSession) -> None:
-        headers = {"Last-Event-ID": self.events[-1].id} if self.events else {}
-        url = f"{self.url}/events?tags=science"
-        async with session.get(url, headers=headers) as response:
+    async def read(self, headers: Mapping[str, str]) -> None:
+        timeout = aiohttp.ClientTimeout(total=None, sock_read=30)
+        async with aiohttp.request("GET", self.url, headers=headers, timeout=timeout) as response:
             self.statuses[response.status] += 1
             if response.status == 200:
-                async for event in events_of(response.content):
-                    if event.id:
-                        self.events.append(event)
+                await self.take(events_of(response.content))
+
+    async def take(self, events: AsyncIterator[Event]) -> None:
+        async for event in events:
+            if event.id:
+                self.events.append(event)
+
+
+class SecurePage(Page):
+    """By curl, which speaks HTTP/2; it says how it was answered when the answer has ended."""
+
+    async def read(self, headers: Mapping[str, str]) -> None:
+        said = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+        command = self.way.curl("-w", "%{stderr}%{http_code} %{http_version}", *said, self.url)
+        pipe = asyncio.subprocess.PIPE
+        curl = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+        try:
+            assert curl.stdout and curl.stderr
+            await self.take(events_of(curl.stdout))
+            status, version = (await curl.stderr.read()).decode().split()
+            if status != "000":  # nobody answered
+                assert version == "2"
+                self.statuses[int(status)] += 1
+        finally:
+            if curl.returncode is None:
+                curl.kill()
+            await curl.wait()
 
 
 class Behind:
@@ -58,7 +84,9 @@ class Behind:
 
     def __init__(self, proxy: Proxy) -> None:
         self.proxy, self.statuses = proxy, Counter[int]()
-        self.pages = [Page(proxy.url, self.statuses) for _ in range(proxy.shown.streams)]
+        way = proxy.way("2" if proxy.shown.tls else "1.1")
+        one = SecurePage if proxy.shown.tls else Page
+        self.pages = [one(way, self.statuses) for _ in range(proxy.shown.streams)]
 
     def begin(self, group: asyncio.TaskGroup) -> list["asyncio.Task[None]"]:
         return [group.create_task(page.watch()) for page in self.pages]
@@ -108,6 +136,7 @@ async def restarted(
     webs: Callable[[int], App],
     folder: Path,
     names: tuple[str, ...],
+    ways: Sequence[Shown] = (Shown(streams=STREAMS),),
     changes: Mapping[str, str] | None = None,
 ) -> AsyncIterator[list[Behind]]:
     """Both web processes were restarted under streams through these proxies."""
@@ -115,11 +144,9 @@ async def restarted(
     ports = (running[0].port, running[1].port)
     behind = []
     with ExitStack() as ending:
-        for name in names:
-            shown = Shown(streams=STREAMS)
-            proxy = await asyncio.to_thread(
-                Proxy, name, folder / name, ports, shown, changes=changes
-            )
+        for name, shown in product(names, ways):
+            place = folder / f"{name}{'-tls' if shown.tls else ''}"
+            proxy = await asyncio.to_thread(Proxy, name, place, ports, shown, changes=changes)
             behind.append(Behind(ending.enter_context(proxy)))
         async with asyncio.TaskGroup() as group:
             tasks = [task for each in behind for task in each.begin(group)]
@@ -139,7 +166,9 @@ async def test_no_page_misses_a_tick_and_none_is_refused(
 ) -> None:
     """By the files in deploy/ every page is back and has each tick, none was answered by anything
     but 200, and so it is after a restart of each proxy."""
-    async with ticking(store) as writer, restarted(webs, tmp_path, NAMES) as behind:
+    secure = Shown("/pulse/", tls_folder(tmp_path / "tls"), streams=FEWER)
+    ways = (Shown(streams=STREAMS), secure)
+    async with ticking(store) as writer, restarted(webs, tmp_path, NAMES, ways) as behind:
         for each in behind:
             await asyncio.to_thread(each.proxy.restart)
         total = writer.totals["science"]
@@ -159,7 +188,7 @@ async def test_without_max_fails_nginx_locks_them_out(
 ) -> None:
     """The test above can fail: by nginx's own default, 502 although both servers are healthy."""
     changes = {" max_fails=0": " max_fails=1"}
-    async with ticking(store), restarted(webs, tmp_path, ("nginx",), changes) as behind:
+    async with ticking(store), restarted(webs, tmp_path, ("nginx",), changes=changes) as behind:
         [nginx] = behind
         nginx.statuses.clear()
         await eventually(lambda: nginx.statuses[502] > STREAMS, f"refused: {nginx.statuses}")

@@ -10,9 +10,9 @@ from typing import Any
 from app.ingest.day_keys import fingerprint
 from app.ingest.day_keys import read as read_keys
 from app.messages import DAY, MinuteCount, Post
-from app.settings import Settings, showable
+from app.settings import Settings, place, showable, unknown_names
 from app.sources import Source, SourceLost, pick
-from app.store import keys
+from app.store import embedded, keys
 from app.store.posts import may_look_up
 from app.store.refusals import READ_ONLY, evicts, trouble_of
 from app.store.state import SEVERAL, Commit, State
@@ -46,10 +46,14 @@ async def check(
     picked: Callable[[str], Source],
     seconds: float = FIRST_POSTS_SECONDS,
 ) -> AsyncIterator[Finding]:
-    """Every finding, as it is made: Redis first, then each source in turn.
+    """Every finding, as it is made: where all is, what in `.env` is no setting, Redis, then each
+    source in turn.
 
     picked: makes a source that is only to be looked at, by its name.
     """
+    yield Finding(True, f"Settings: {place()}. Data: {embedded.place(settings)}.")
+    for sentence in unknown_names():
+        yield Finding(True, sentence, fine=False)
     for finding in await check_redis(store):
         yield finding
     if said := await check_people(settings.people_keys, store):

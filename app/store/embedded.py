@@ -20,7 +20,7 @@ from typing import Any
 from redis.asyncio import Redis, SSLConnection
 
 from app.process import beside, is_alive
-from app.settings import Settings, SettingsError
+from app.settings import Settings, SettingsError, showable
 from app.store.connection import connect
 from app.store.redis_server import running
 from app.store.store import Store, StoreLost
@@ -36,6 +36,12 @@ OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "people.key", "live"
 
 class DataInUse(Exception):
     """Another of us uses the data folder; the message is one sentence."""
+
+
+def place(settings: Settings) -> str:
+    """Where that store is, in words, without a secret."""
+    folder = Path(settings.data_folder).resolve()
+    return showable(settings.redis_url) if settings.redis_url else f"{folder} (embedded Redis)"
 
 
 @asynccontextmanager

@@ -120,18 +120,16 @@ def shared_configs(settings: Settings, number: int) -> list[ServerConfig]:
 
 
 def server_config(settings: Settings, shared: bool = False, bind: str = "") -> ServerConfig:
-    """hypercorn.toml, with sockets that we opened ourselves.
+    """hypercorn.toml, with sockets that we opened ourselves; what one in the working folder does
+    not say is as in ours.
 
     bind: the addresses, instead of what the settings or the file say.
     Raises CannotStart for a file that cannot be read, a setting that Hypercorn does not
     have (it would be ignored silently), and an address that cannot be had.
     """
-    local = Path("hypercorn.toml")
-    file = local if local.is_file() else ROOT / "hypercorn.toml"
-    try:
-        chosen = tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise CannotStart(f"{file}: {error}.") from error
+    ours, local = ROOT / "hypercorn.toml", Path("hypercorn.toml")
+    file = local if local.exists() else ours
+    chosen = said_in(ours) | said_in(file)
     config = ServerConfig()
     for name, value in chosen.items():
         choose(config, name, value, file)
@@ -151,6 +149,14 @@ def server_config(settings: Settings, shared: bool = False, bind: str = "") -> S
     with usable(source, ", ".join(addresses)):
         config.open()
     return config
+
+
+def said_in(file: Path) -> dict[str, object]:
+    """Raises CannotStart."""
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"{file}: {error}.") from error
 
 
 def prepare_for_many() -> None:
