@@ -33,7 +33,7 @@
 #include "counting.h"
 #include "answer.h"
 
-enum { VIEWERS_AN_ADDRESS = 1000 };
+enum { VIEWERS_AN_ADDRESS = 1000, OPENED_AT_ONCE = 32 };
 static const double REFUSED_SECONDS = 0.5;
 static struct viewer *viewers;
 static char **paths;
@@ -138,8 +138,8 @@ static void connect_all(double rate, int most, double limit) {
   while (served < count && (passed = now(CLOCK_MONOTONIC) - begun) < limit) {
     while (pending < most && (rate <= 0 || opened < passed * rate) && (v = next_closed())) {
       head++;
-      opened++;
       begin(v);
+      if (++opened % OPENED_AT_ONCE == 0) turn(0); /* each asks as soon as it is connected */
     }
     turn(1);
   }

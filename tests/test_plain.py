@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_requests import GET, ODD, heads
 
-from app.web.plain import LONGEST_HEAD, may_become_plain, plain
+from app.web.plain import (
+    KEPT_HEADS,
+    KEPT_LENGTH,
+    LONGEST_HEAD,
+    may_become_plain,
+    parsed,
+    plain,
+)
 
 
 def test_what_is_plain() -> None:
@@ -76,3 +83,13 @@ def test_what_is_taken_is_what_hypercorn_would_understand(
     assert b",".join(v for n, v in headers if n == b"x-forwarded-for") == found.forwarded
     assert type(server.next_event()) is h11.EndOfMessage
     assert server.trailing_data == (b"", False)
+
+
+def test_of_heads_only_short_ones_are_remembered_and_not_many() -> None:
+    parsed.cache_clear()
+    for number in range(2 * KEPT_HEADS):
+        assert plain(b"GET /events?tags=a%d HTTP/1.1\r\nHost: a\r\n\r\n" % number)
+    assert parsed.cache_info().currsize == KEPT_HEADS
+    parsed.cache_clear()
+    assert plain(b"GET /events HTTP/1.1\r\nHost: a\r\nCookie: %b\r\n\r\n" % (b"a" * KEPT_LENGTH))
+    assert parsed.cache_info().currsize == 0

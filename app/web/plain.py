@@ -6,10 +6,14 @@ Hypercorn to read. So nothing here has to agree with it about what is malformed.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 LONGEST_HEAD = 8192
 """Bytes; a head that is longer is not plain."""
+KEPT_HEADS, KEPT_LENGTH = 256, 512
+"""Of so many heads, none of more bytes, is remembered what they say: those who come back after a
+restart send one of few."""
 BEGINNINGS = (b"GET /events?", b"GET /events ")
 PLAIN = re.compile(
     rb"GET /events(?:\?([\w.~!$&'()*+,;=:@/?%-]*))? HTTP/1\.([01])\r\n"
@@ -51,6 +55,11 @@ class RequestHead(NamedTuple):
 
 def plain(head: bytes) -> RequestHead | None:
     """What the head says, if it is that of a plain request and nothing comes after it."""
+    return parsed(head) if len(head) <= KEPT_LENGTH else parsed.__wrapped__(head)
+
+
+@lru_cache(KEPT_HEADS)
+def parsed(head: bytes) -> RequestHead | None:
     found = PLAIN.fullmatch(head) if len(head) < LONGEST_HEAD else None
     if not found:
         return None
