@@ -31,7 +31,7 @@ from people_model import Crowds, Hashed
 from servers import RedisServer
 from test_ingest import bring_back, copy
 
-from app.ingest import people
+from app.ingest import ledger, people
 from app.ingest.clock import RedisClock
 from app.ingest.counter import Cut
 from app.ingest.day_keys import DayKeys
@@ -563,6 +563,7 @@ def test_every_fault_against_the_model(
     monkeypatch.setattr(keys, "FEW", FEW)
     monkeypatch.setattr(people, "FEW", FEW)
     monkeypatch.setattr(people, "MOST_BYTES", FEW * keys.AUTHOR_BYTES)
+    monkeypatch.setattr(ledger, "MANY", 1)
     logging.disable(logging.WARNING)
     Machine.loop = asyncio.new_event_loop()
     Machine.redis = connect(redis_for_all.url)

@@ -8,8 +8,9 @@ tells of it, are then plain data: Redis does no arithmetic.
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import repeat
+from typing import Any
 
 from app.ingest.counter import Cut
 from app.messages import MINUTE
@@ -24,6 +25,10 @@ OLDEST_MINUTES = (keys.HOUR_HOURS - 1) * HOUR_MINUTES
 """A post of a minute that is longer ago counts into the present."""
 OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
 """The same for a tracked hashtag, whose minutes are kept for longer."""
+MANY = 128
+"""Fields of a hash that change at once."""
+LONG = 65 * "\n"
+"""The name of a field that is no hashtag's; in such a list none is longer than 64 bytes."""
 
 
 class Pages:
@@ -134,7 +139,18 @@ class Pages:
             for key, fields in self.changed.items()
             if fields
         ]
-        return totals + others
+        return [part for write in totals + others for part in as_table(write)]
+
+
+def as_table(write: Write) -> list[Write]:
+    """The fields of a hash, and what makes a table of it where they are many: Redis keeps up to
+    512 short ones as a list, which it looks through for each. A long one ends that, also when it
+    is gone again, until Redis reads its file."""
+    if len(write.names) <= MANY:
+        return [write]
+    empty: Any = b"" if isinstance(write.values[0], bytes) else ""
+    fields = replace(write, names=[LONG, *write.names], values=[empty, *write.values])
+    return [fields, Write("forget", write.key, [LONG])]
 
 
 @dataclass
