@@ -178,11 +178,20 @@ async def run_beside(settings: Settings, configs: "Sequence[ServerConfig]") -> N
     stop = stop_event()
     async with store(settings, join=True):
         greet("web", settings, configs[0])
-        with TemporaryDirectory(prefix="hashtag-pulse-") as folder:
+        with folder_of_sockets() as folder:
             text = partial(gathered, Path(folder))
             async with supervised(stop), telling(settings.metrics_bind, text):
                 await run_workers(configs, stop, Path(folder))
     log.info("stopped")
+
+
+def folder_of_sockets() -> "TemporaryDirectory[str]":
+    """Where workers tell each other their figures. Raises CannotStart."""
+    try:
+        return TemporaryDirectory(prefix="hashtag-pulse-")
+    except OSError as error:
+        why = f"--workers needs a folder that can be written to: {error.strerror}."
+        raise CannotStart(why) from error
 
 
 async def run(

@@ -1,5 +1,6 @@
 """From a wheel: built of what the image's build has, installed where nothing else of ours is."""
 
+import asyncio
 import json
 import os
 import re
@@ -101,6 +102,10 @@ async def test_the_images_steps_make_a_program_that_writes_in_data_alone(
         await eventually(partial(serves, port, app), f"it serves: {app.output}")
         app.signal(15)
         assert app.wait() == 0 and "cannot be written" not in app.output, app.output
+    says = "hashtag pulse: --workers needs a folder that can be written to: "
+    elsewhere = partial(subprocess.run, [*alone, program, *command], cwd="/", env=env)
+    done = await asyncio.to_thread(elsewhere, capture_output=True, text=True)
+    assert says in done.stderr and "Traceback" not in done.stderr
 
 
 async def serves(port: int, app: Process) -> bool:
