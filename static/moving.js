@@ -17,10 +17,11 @@ export function arrange(list, rows, seen) {
   focused?.focus({ preventScroll: true }); // it is lost by moving
   if (!before.size) return;
   const end = rows[0].offsetParent === list ? list.scrollTop + list.clientHeight : Infinity; // what scrolls measures its rows
-  for (const [row, top] of before) {
-    const moved = top - row.offsetTop;
-    if (!moved || Math.min(top, row.offsetTop) > end) continue; // nobody sees it move
-    row.animate([{ transform: `translateY(${moved}px)` }, {}], { duration: 400, easing: "ease" });
+  // all places first: to ask for one after another row began to move costs a layout, too
+  const places = [...before].map(([row, top]) => ({ row, top, now: row.offsetTop }));
+  for (const { row, top, now } of places) {
+    if (top === now || Math.min(top, now) > end) continue; // nobody sees it move
+    row.animate([{ transform: `translateY(${top - now}px)` }, {}], { duration: 400, easing: "ease" });
   }
 }
 

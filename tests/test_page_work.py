@@ -32,6 +32,21 @@ MOVED = """async () => {
     return told;
 }"""
 
+PLACES = """async () => {
+    const {arrange} = await import(document.querySelector('script[type=module]').src.replace('page.js', 'moving.js'));
+    const list = document.body.appendChild(document.createElement('ol'));
+    const rows = [...Array(20)].map((_, i) => Object.assign(document.createElement('li'), {textContent: i}));
+    arrange(list, rows, false);
+    const done = [];
+    for (const row of rows) {
+        Object.defineProperty(row, 'offsetTop', {get: () => (done.push('asked'), 10 * [...list.children].indexOf(row))});
+        row.animate = () => done.push('moved');
+    }
+    arrange(list, [...rows].reverse(), true);
+    list.remove();
+    return [done.indexOf('moved') > done.lastIndexOf('asked'), done.filter(one => one === 'moved').length];
+}"""
+
 MUTATED = """() => {
     const seen = new MutationObserver(() => {});
     hashtagPulse.list();
@@ -72,6 +87,11 @@ def test_a_row_that_keeps_its_place_is_left_there(page: Page) -> None:
         "reversed": 20,
         "none": [0, 20, 0],
     }
+
+
+def test_places_are_asked_for_before_anything_moves(page: Page) -> None:
+    """To ask where a row is, after another began to move, is to lay out the page once more."""
+    assert page.evaluate(PLACES) == [True, 20]
 
 
 def test_what_stays_the_same_is_not_written(page: Page) -> None:
