@@ -15,6 +15,7 @@ from servers import App, RedisServer, eventually
 from app.messages import Post
 from app.sources import SourceLost
 from app.sources.bluesky import Bluesky
+from app.sources.bluesky.place import ENOUGH, REREAD
 from app.sources.bluesky.wire import may_have_hashtags
 
 FOLDER = "bsky_posts_wrapped"
@@ -54,7 +55,7 @@ async def test_no_cut_loses_or_doubles_a_post(
         await counting.reach(expected)
         await eventually(lambda: source.state == "live", "it is live")
     assert host.fired == [name for name, _ in faults]
-    assert all(int(query["cursor"]) >= BEGIN for query in host.asked[1:])
+    assert all(int(query["cursor"]) >= BEGIN - REREAD for query in host.asked[1:])
 
 
 async def test_a_restart_goes_on_without_loss_or_repetition(
@@ -155,13 +156,13 @@ async def test_a_cursor_that_is_too_old_is_told(counting: Counting, stack: Async
     host = await stack.enter_async_context(Jetstream(network))
     async with counting.of(source_of(host)):
         await eventually(lambda: host.open, "it is connected")
-        network.put(numbered(5))
-        await counting.reach({"science": 5})
-    network.put(numbered(7000, begin=5))
+        network.put(numbered(ENOUGH))
+        await counting.reach({"science": ENOUGH})
+    network.put(numbered(7000, begin=ENOUGH))
     host.oldest = 4000
     source = source_of(host)
     async with counting.of(source):
-        await counting.reach({"science": 5 + 3005})
+        await counting.reach({"science": ENOUGH + 3000 + ENOUGH})
     assert (source.state, source.reason) == ("live", "the posts of 1:06:40 are missing")
     assert source.public_state().unbroken_since == host.time(4000) // 1000
 
@@ -172,12 +173,12 @@ async def test_no_gap_is_told_where_none_is(counting: Counting, stack: AsyncExit
     host = await stack.enter_async_context(Jetstream(network))
     async with counting.of(source_of(host)):
         await eventually(lambda: host.open, "it is connected")
-        network.put(numbered(5))
-        await counting.reach({"science": 5})
-    network.put(numbered(3600, begin=5))
+        network.put(numbered(ENOUGH))
+        await counting.reach({"science": ENOUGH})
+    network.put(numbered(3600, begin=ENOUGH))
     source = source_of(host)
     async with counting.of(source):
-        await counting.reach({"science": 3605})
+        await counting.reach({"science": ENOUGH + 3600})
     assert (source.state, source.reason) == ("live", "")
     assert source.public_state().unbroken_since == BEGIN // 1000
 

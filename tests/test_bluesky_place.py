@@ -28,7 +28,7 @@ def test_an_absurd_time_moves_no_cursor(time_us: int) -> None:
         post = brought(source, "science", at=time, rkey=rkey)
         assert isinstance(post, Post) and post.hashtags
         assert post.time == (time // 1000 if rkey in "bd" else 0), "none, rather than that one"
-    assert (source.state, source.place.cursor) == ("live", BEGIN)
+    assert (source.state, source.place.cursor) == ("live", BEGIN + SECOND - REREAD)
 
 
 @pytest.mark.parametrize("made", [None, BEGIN, 0])
@@ -80,8 +80,12 @@ def test_a_cursor_of_the_future_is_given_up() -> None:
 
 
 def test_a_cursor_is_the_time_to_go_back_to() -> None:
-    """A minute before the newest message, but not before the first one ever."""
+    """A minute before the newest message, but not before the first one ever, as soon as several
+    say when that was."""
     source = connected(now=BEGIN + 2 * REREAD)
+    for _ in range(ENOUGH - 1):
+        post = brought(source, "science", at=BEGIN)
+        assert post and post.cursor == str(BEGIN - REREAD)  # type: ignore[union-attr]
     for after, cursor in ((0, 0), (REREAD, 0), (REREAD + 5, 5), (5, 5), (2 * REREAD, REREAD)):
         post = brought(source, "science", at=BEGIN + after)
         assert post and post.cursor == str(BEGIN + cursor)  # type: ignore[union-attr]
@@ -101,8 +105,9 @@ def test_posts_without_a_hashtag_move_the_cursor_now_and_then() -> None:
     """The first, and each after a hundred that passed unread."""
     source = connected()
     got = [brought(source, at=BEGIN + n) for n in range(1 + 3 * (UNREAD_AT_MOST + 1))]
-    assert [one for one in got if one] == [Checkpoint("bluesky", str(BEGIN))] * 4
-    assert got.index(None) == 1
+    read = range(0, len(got), UNREAD_AT_MOST + 1)
+    expected = {n: Checkpoint("bluesky", str(BEGIN + n - REREAD)) for n in read}
+    assert {n: one for n, one in enumerate(got) if one} == expected
 
 
 def test_it_catches_up_until_the_moment_of_the_connect() -> None:
@@ -161,15 +166,31 @@ def test_a_hundred_posts_of_one_author_in_a_row_are_not_believed(lies: int) -> N
     assert place.newest < BEGIN + 20 * SECOND
 
 
-@pytest.mark.parametrize("ahead", [2 * SECOND, 59 * SECOND, 5 * MINUTE])
-def test_the_very_first_author_s_clock_may_be_ahead(ahead: int) -> None:
+@pytest.mark.parametrize("lag", [0, MINUTE])
+@pytest.mark.parametrize("ahead", [SECOND, 2 * SECOND, 59 * SECOND, 5 * MINUTE])
+def test_the_very_first_author_s_clock_may_be_ahead(ahead: int, lag: int) -> None:
     """The first place to go back to was up to a minute later than that message, and what came in
     that minute was lost with a cut."""
     place = Place()
-    place.hear(BEGIN, BEGIN + ahead, BEGIN + 10 * MINUTE)
+    place.hear(BEGIN + lag, BEGIN + ahead, BEGIN + 10 * MINUTE)
     assert place.cursor <= BEGIN
-    heard(place, BEGIN + SECOND)
-    assert place.cursor == BEGIN + SECOND
+    for n in range(1, ENOUGH):
+        assert place.first == 0
+        heard(place, BEGIN + n * SECOND, behind=lag)
+        assert place.cursor <= BEGIN + n * SECOND
+    assert BEGIN <= place.first == place.cursor <= BEGIN + SECOND
+
+
+@pytest.mark.parametrize("lies", [HOUR, 365 * DAY])
+def test_the_first_messages_may_be_one_author_s(lies: int) -> None:
+    """That one's clock put the place to go back to as far ahead, and a cut lost all until the next
+    one: the server's own time bounds it."""
+    place = Place()
+    for n in range(2 * ENOUGH):
+        place.hear(BEGIN + n, BEGIN + n + lies, BEGIN + n)
+    assert place.newest == 0
+    heard(place, *(BEGIN + n * SECOND for n in range(1, 3 * ENOUGH)), now=BEGIN + MINUTE)
+    assert BEGIN < place.newest <= BEGIN + MINUTE
 
 
 @pytest.mark.parametrize("early", [0, 5 * MINUTE])

@@ -14,6 +14,7 @@ from app.ingest import ingester
 from app.retry import Backoff
 from app.sources import SourceLost
 from app.sources.bluesky import Bluesky
+from app.sources.bluesky.place import ENOUGH
 from app.sources.bluesky.source import LONGEST, READ_AT_MOST, Stuck
 
 MIB = 2**20
@@ -84,17 +85,17 @@ async def test_what_cannot_be_taken_twice_is_stepped_over(
     source = source_of(host)
     async with counting.of(source):
         await eventually(lambda: host.open, "it is connected")
-        network.put([*numbered(5), bad, *numbered(5, begin=5)])
-        await counting.reach({"science": 10})
+        network.put([*numbered(ENOUGH), bad, *numbered(5, begin=ENOUGH)])
+        await counting.reach({"science": ENOUGH + 5})
         assert (source.state, source.reason) == (
             "live",
             "the posts of up to 0:00:00.040000 are missing",
         )
-        assert source.public_state().unbroken_since == (BEGIN + 6 * 40_000) // 1000
+        assert source.public_state().unbroken_since == (BEGIN + (ENOUGH + 1) * 40_000) // 1000
     assert source.bad == 1
     assert "one that cannot be taken, and the posts of up to 0:00:00.040000 after it" in caplog.text
     steps = [int(query["cursor"]) - BEGIN for query in host.asked[1:]]
-    after = 4 * 40_000 + 1
+    after = (ENOUGH - 1) * 40_000 + 1
     assert steps == [0, after, after + 10_000, after + 20_000, after + 40_000]
     assert failures == [0, 1, 2, 3, 4], "each wait is longer than the one before"
 

@@ -47,10 +47,12 @@ class Place:
         of our clock."""
         self.sampled = 0
         """When the last of them was, by the server's clock."""
-        self.first = self.newest = 0
-        """The own times of messages whose two times agree; 0 before there is one."""
+        self.newest = 0
+        """The latest own time of messages whose two times agree; 0 before there is one."""
         self.started = 0
         """When the first of these was, by the server's clock."""
+        self.first = 0
+        """When that really was; 0 as long as it is not sure how far the server is behind."""
         self.heard = 0
         """How many of these messages there were."""
 
@@ -66,7 +68,9 @@ class Place:
         if self.begun_too_late or not EARLIEST <= at <= now + self.ahead + AGREE:
             return 0
         if made and abs(at - made) <= AGREE:
-            self.first, self.started = self.first or at, self.started or time
+            self.started = self.started or time
+            if self.is_sure:
+                self.first = self.first or self.started - self.behind
             self.newest = max(self.newest, at)
             return at
         return at if not self.newest or abs(at - self.newest) <= AGREE else 0
@@ -74,7 +78,8 @@ class Place:
     def compare(self, time: int, made: int, now: int) -> None:
         if self.is_sure and abs(time - self.sampled) < SECOND:
             return
-        self.samples.append((time - made, made - now))
+        # an author's server alone does not tell that ours is behind by more than theirs may be
+        self.samples.append((time - made, min(made, time + EARLY_AT_MOST) - now))
         self.heard, self.sampled = self.heard + 1, time
         behind, ahead = map(sorted, zip(*self.samples, strict=True))
         middle = len(behind) // 2
@@ -95,7 +100,8 @@ class Place:
 
     @property
     def cursor(self) -> int:
-        """The time to go back to after a cut; 0 before there is one."""
+        """The time to go back to after a cut; 0 before there is one. After the first messages of
+        all it is before them: the clock of each may be ahead."""
         begun = self.begun if self.is_of_the_past else 0
         return max(begun or self.first, self.newest - REREAD)
 
@@ -103,8 +109,7 @@ class Place:
     def is_of_the_past(self) -> bool:
         """Whether the server had the time that we go back to: for one of the future it begins
         with the present, and so would we, after every cut until then."""
-        known = self.first and self.is_sure
-        return not known or self.started >= self.begun - self.early - AGREE
+        return not self.first or self.started >= self.begun - self.early - AGREE
 
     def was_counted(self, at: int, made: int) -> bool:
         """Whether a post is from so long before the cursor that the ingester has counted it, and
