@@ -7,13 +7,14 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bluesky_api import BlueskyApi
 from network import settings
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
-from servers import App, RedisServer, eventually, wait_until
+from servers import ROOT, App, RedisServer, eventually, wait_until
 from test_store import as_user
 from x_server import TOKEN, x_server
 
@@ -212,7 +213,12 @@ async def test_a_redis_that_will_not_do_fails(
         ("-xadd", ("+xadd",)),
         ("resetkeys", ("~{hashtag}:*",)),
         ("-hscan", ("+hscan",)),
-        ("-@all +@read +@connection +@transaction +time +info", ("+evalsha", "+subscribe")),
+        ("-eval", ("+eval",)),
+        ("-xdel -expire", ("+xdel",)),
+        (
+            "-@all +@read +@connection +@transaction +time +info",
+            ("+evalsha", "+subscribe", "+eval"),
+        ),
     ],
 )
 async def test_a_right_that_is_missing_fails_and_is_named(
@@ -230,6 +236,37 @@ async def test_a_right_that_is_missing_fails_and_is_named(
     redis = connect(redis_server.url)
     assert await redis.keys() == []
     await redis.aclose()
+
+
+LUA = re.compile(r"redis\.p?call\('(\w+)'|\b\w+ = '([A-Z]+)'")
+PYTHON = re.compile(r"\b(?:redis|pipe|pubsub)\.(\w+)\(")
+NEEDLESS = {"INFO", "PING", "PUBSUB"}
+"""Without the first a warning is given, the second is for the private server, and the last one is not
+sent: it is what redis-py calls its object."""
+
+
+async def asked_of(redis: "Redis[bytes]") -> set[str]:
+    """Every command in our own code, in capitals."""
+    folder = ROOT / "app"
+    found = {n for lua in folder.rglob("*.lua") for n in sum(LUA.findall(lua.read_text()), ())}
+    found |= {n for python in folder.rglob("*.py") for n in PYTHON.findall(python.read_text())}
+    known: Any = await redis.execute_command("COMMAND LIST")
+    return {n.upper() for n in found} & {n.decode().upper() for n in known} - NEEDLESS
+
+
+async def test_every_right_that_is_used_is_tried(redis_server: RedisServer) -> None:
+    """The check was fine without those for leases and for posts, and the ingester was not."""
+    async with connect(redis_server.url) as redis:
+        wanted = await asked_of(redis) | {"EVALSHA", "MULTI", "EXEC"}
+    assert wanted >= {"EVAL", "PTTL", "XDEL", "EXPIRE", "SUBSCRIBE", "PFADD", "UNLINK", "HSCAN"}
+    fine = []
+    for name in sorted(wanted):
+        async with as_user(redis_server, f"-{name}") as limited:
+            failed = [f.sentence for f in await check_redis(limited) if not f.works]
+            fine += [name] * (not any(f"+{name.lower()}" in each for each in failed))
+    assert fine == []
+    async with as_user(redis_server, "-xdel", "-expire") as limited:
+        assert all(f.works for f in await check_redis(limited, shows_posts=False))
 
 
 async def test_check_prints_which_rights_are_missing(

@@ -21,6 +21,7 @@ from app.commands.check import check_redis, redis_warnings
 from app.ingest import lease
 from app.ingest.lease import become_writer
 from app.settings import SettingsError, read
+from app.store import connection
 from app.store.connection import StoreLost
 from app.store.embedded import find_server, named
 from app.store.refusals import DISK, READ_ONLY
@@ -43,7 +44,7 @@ def tls(tmp_path: Path, ending: ExitStack) -> tuple[str, Path]:
     """A server that wants a client's certificate, its URL, and the folder of the certificates."""
     folder = tmp_path / "certificates"
     ca = authority(folder)
-    own, key = certificate(folder, "server")
+    own, key = certificate(folder, "server", hosts="DNS:localhost")
     authority(folder, "other")
     port = free_port()
     options = ("--tls-port", str(port), "--tls-cert-file", str(own), "--tls-key-file", str(key))
@@ -65,24 +66,64 @@ async def test_tls_with_certificates_of_ones_own(tls: tuple[str, Path]) -> None:
     redis = named(read({"REDIS_URL": url, **files}))
     assert (await Store(redis).load()).version == ""
     await redis.aclose()
-    without = named(read({"REDIS_URL": url, "REDIS_CA": files["REDIS_CA"]}))
-    assert "Redis" in str(await said_by(without)), "it refuses who has none"
 
 
-async def test_another_authority_is_said(tls: tuple[str, Path]) -> None:
+@pytest.mark.parametrize(
+    ("host", "chosen", "says"),
+    [
+        ("localhost", {"CA": "other.pem"},
+         r"its certificate is not believed \(.*(issuer|self-signed).*\): REDIS_CA is whose word .*"),
+        ("127.0.0.1", {},
+         r"its certificate is not believed \(IP address mismatch\): REDIS_URL must name it as .*"),
+        ("localhost", {"CERT": "", "KEY": ""},
+         "it asks for a certificate of ours: REDIS_CERT and REDIS_KEY"),
+        ("localhost", {"CERT": "stranger.pem", "KEY": "stranger.key"},
+         "it does not believe the certificate in REDIS_CERT"),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_with_certificates_is_said(
+    tls: tuple[str, Path], host: str, chosen: dict[str, str], says: str
+) -> None:
     """By its reason, and with the setting; nobody but the owner is told more."""
     url, folder = tls
-    lost = await said_by(named(read({"REDIS_URL": url, "REDIS_CA": str(folder / "other.pem")})))
-    told = re.fullmatch(r"Redis: its certificate is not believed \((.*)\): REDIS_CA .*", str(lost))
-    assert told and re.search("issuer|self-signed", told[1]), lost
+    certificate(folder, "stranger", "other")
+    certificate(folder, "client")
+    given = {"CA": "ca.pem", "CERT": "client.pem", "KEY": "client.key", **chosen}
+    files = {f"REDIS_{name}": str(folder / file) for name, file in given.items() if file}
+    url = url.replace("localhost", host)
+
+    async def is_said() -> bool:
+        lost = await said_by(named(read({"REDIS_URL": url, **files})))
+        assert "localhost" not in lost.public
+        return bool(re.fullmatch(f"Redis: {says}.", str(lost)))
+
+    await eventually(is_said, says)  # a server that hangs up may do so before it says why
+
+
+async def test_who_speaks_tls_and_who_does_not(
+    tls: tuple[str, Path], redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked the other way, each is told from one that is away; no such port is one."""
+    monkeypatch.setattr(connection, "ANSWER_SECONDS", 0.5)
+    plain = redis_server.url.replace("redis://", "rediss://")
+    wants = tls[0].replace("rediss://", "redis://")
+    for url, says in (
+        (plain, "{} does not answer, or speaks no TLS (redis in REDIS_URL)."),
+        (wants, "{} hangs up before it answers: it is just ending, or it wants TLS (rediss in REDIS_URL)."),
+    ):  # fmt: skip
+        lost = await said_by(connect(url))
+        assert str(lost) == f"Redis: {says.format(url.partition('//')[2])}"
+        assert lost.public == "Redis does not answer."
 
 
 @pytest.mark.parametrize(
     ("chosen", "says"),
     [
-        ({"REDIS_CA": "/no/such.pem"}, "cannot be read: No such file or directory."),
-        ({"REDIS_CA": __file__}, "cannot be read: they are no certificates."),
-        ({"REDIS_CERT": "/no/such.pem", "REDIS_KEY": "/no.key"}, "cannot be read: No such file"),
+        ({"REDIS_CA": "/no.pem"}, "REDIS_CA='/no.pem': expected a file that can be read (No such"),
+        ({"REDIS_CA": __file__}, "REDIS_CA: expected certificates, in PEM."),
+        ({"REDIS_CERT": "/no.pem"}, "REDIS_CERT='/no.pem': expected a file that can be read (No"),
+        ({"REDIS_CERT": __file__}, "REDIS_CERT and REDIS_KEY: expected a certificate and its own"),
+        ({"REDIS_KEY": __file__}, "REDIS_CERT is not set: expected a file with our certificate"),
         (
             {"REDIS_URL": "redis://h", "REDIS_CA": "ca.pem"},
             "REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.",
@@ -120,8 +161,8 @@ async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(
     await eventually(is_up, "the cluster is up")
     lost = await said_by(asked)
     assert str(lost) == (
-        "Redis: our keys are on another node of its cluster: "
-        f"REDIS_URL must be redis+cluster://127.0.0.1:{two.port}, which follows them."
+        "Redis: our keys are on another node of its cluster: REDIS_URL must be "
+        f"redis+cluster://127.0.0.1:{two.port} (with TLS rediss+…), which follows them."
     )
     assert lost.public == "Redis refuses what it is asked."
 

@@ -7,7 +7,12 @@ from typing import Any, ClassVar
 
 import hiredis
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, Connection, DefaultParser
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    DefaultParser,
+    SSLConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
@@ -28,6 +33,9 @@ ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
 LONGEST = 2 * 2**20
 """Bytes of a message, of an entry in the log, of anything: hashtags by the thousand fit."""
+NO_TLS = "does not answer, or speaks no TLS (redis in REDIS_URL)"
+WANTS_TLS = "it is just ending, or it wants TLS (rediss in REDIS_URL)"
+"""What is said where one side alone speaks TLS: nobody says so itself."""
 AROUND = 1100
 """Bytes that hiredis holds beside a value that has not come whole: the value's own header, and
 up to 1,024 of what stands before it and was read already."""
@@ -71,7 +79,16 @@ def connect(url: str, **options: Any) -> Redis:
 
 
 class Packing(AbstractConnection):
-    """Has hiredis write the commands, in C: redis-py lets it read alone where nothing blocks."""
+    """Has hiredis write the commands, in C: redis-py lets it read alone where nothing blocks. What
+    comes of TLS on one side alone it says in words."""
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[safe-super]
+        except TimeoutError as error:
+            if not isinstance(self, SSLConnection):
+                raise
+            raise ConnectionError(f"{self._host_error()} {NO_TLS}") from error
 
     def pack_command(self, *args: Any) -> list[bytes]:
         return [hiredis.pack_command((*args[0].split(), *args[1:]))]
@@ -82,6 +99,9 @@ class Packing(AbstractConnection):
             await super().on_connect_check_health(check_health)
         except RedisError as error:
             text = str(error).partition(", with args")[0]
+            hangs_up = isinstance(error.__context__, OSError) or "closed by server" in text
+            if hangs_up and not isinstance(self, SSLConnection):
+                text = f"{self._host_error()} hangs up before it answers: {WANTS_TLS}"
             error.args = (text.replace(self.password or "\0", "(hidden)"),)
             raise
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 SOCKET_PATH_LONGEST = 100
 """Bytes; the kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS."""
 LOOK_SECONDS = 0.5
+NO_CERTIFICATES = ("NO_CERTIFICATE_OR_CRL_FOUND", "NOT_ENOUGH_DATA", "NO_START_LINE")
+"""What OpenSSL calls it where REDIS_CA has none."""
 OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "people.key", "live", "bench.json"}
 """What we, our server, `make live` and `make bench` make in ./data."""
 
@@ -63,26 +65,37 @@ async def store(settings: Settings, join: bool = False) -> AsyncIterator[Store]:
 
 def named(settings: Settings) -> Redis:
     """A client of the server at REDIS_URL, with its certificates. Raises SettingsError."""
-    files = {
-        "ssl_ca_certs": settings.redis_ca,
-        "ssl_certfile": settings.redis_cert,
-        "ssl_keyfile": settings.redis_key,
-    }
-    options = {name: file for name, file in files.items() if file}
-    if options and not settings.redis_url.startswith("rediss"):
-        raise SettingsError("REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.")
     try:
-        redis = connect(settings.redis_url, **options)
+        redis = connect(settings.redis_url, **certificates(settings))
         connection: Any = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         if isinstance(connection, SSLConnection):
             connection.ssl_context.get()  # reads the files
         return redis
-    except OSError as error:
-        told = "they are no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise SettingsError(f"The certificates for REDIS_URL cannot be read: {told}.") from None
+    except ssl.SSLError as error:
+        own = "REDIS_CERT and REDIS_KEY: expected a certificate and its own key, in PEM."
+        is_of_ca = error.reason in NO_CERTIFICATES
+        told = "REDIS_CA: expected certificates, in PEM." if is_of_ca else own
+        raise SettingsError(told) from None
     except (TypeError, ValueError) as error:
         expected = f"a URL that redis-py understands ({error})"
         raise SettingsError(f"REDIS_URL=(hidden): expected {expected}.") from None
+
+
+def certificates(settings: Settings) -> dict[str, str]:
+    """The files for TLS, by redis-py's names. Raises SettingsError for one that cannot be read."""
+    given = {"redis_ca": "ssl_ca_certs", "redis_cert": "ssl_certfile", "redis_key": "ssl_keyfile"}
+    files = {name: getattr(settings, name) for name in given if getattr(settings, name)}
+    if files and not settings.redis_url.startswith("rediss"):
+        raise SettingsError("REDIS_CA, REDIS_CERT and REDIS_KEY are for a REDIS_URL of rediss://.")
+    if settings.redis_key:
+        settings.demand("redis_cert", "as REDIS_KEY is the key of one")
+    for name, file in files.items():
+        try:
+            Path(file).read_bytes()
+        except OSError as error:
+            expected = f"expected a file that can be read ({error.strerror})"
+            raise SettingsError(f"{name.upper()}={file!r}: {expected}.") from None
+    return {given[name]: file for name, file in files.items()}
 
 
 def find_server() -> str:

@@ -11,6 +11,16 @@
 local posts, lease = KEYS[1], KEYS[2]
 local FIRST, AT_ONCE = 6, 500
 
+-- Redis 7 tells what its user may do: so a right that is missing is named before anything is done.
+local function lacks(command, ...)
+  if redis.acl_check_cmd and not redis.acl_check_cmd(command, ...) then
+    return redis.error_reply("NOPERM the user may not run the '" .. string.lower(command) .. "' command")
+  end
+end
+local denied = lacks('GET', lease) or lacks('XADD', posts, '*', '', '')
+  or lacks('XTRIM', posts, 'MAXLEN', 0) or lacks('XDEL', posts, '0') or lacks('EXPIRE', posts, 0)
+if denied then return denied end
+
 local holder = redis.call('GET', lease)
 if holder and holder ~= ARGV[1] then return redis.error_reply('LEASE is held by ' .. holder) end
 

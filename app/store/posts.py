@@ -53,7 +53,13 @@ read_post = msgspec.json.Decoder(StoredPost).decode
 
 
 async def write_posts(
-    store: Store, writer: str, posts: Sequence[bytes], gone: Sequence[str], oldest: int, anew: bool
+    store: Store,
+    writer: str,
+    posts: Sequence[bytes],
+    gone: Sequence[str],
+    oldest: int,
+    anew: bool,
+    key: str = keys.POSTS,
 ) -> list[str]:
     """Add posts, take back entries, and forget what is older than a moment, in milliseconds since
     1970; the ids of the new ones.
@@ -69,7 +75,7 @@ async def write_posts(
         len(gone),
     ]
     with store_lost(keys.POSTS):
-        found = await store.posting(keys=[keys.POSTS, keys.LEASE], args=[*head, *gone, *posts])
+        found = await store.posting(keys=[key, keys.LEASE], args=[*head, *gone, *posts])
     return [id.decode() for id in found]
 
 

@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from app.settings import each_host
 from app.store import keys
-from app.store.refusals import certificate_error, explained
+from app.store.refusals import explained, tls_refusal
 
 Address = tuple[str, int]
 """Host and port."""
@@ -104,7 +104,7 @@ class Primary:
         """What one that refused would have liked; "" where that is not known."""
         if self.kind == "sentinel" and isinstance(error, AuthenticationError):
             return "it asks for a password, or for another one (?sentinel_password=… in REDIS_URL)"
-        return certificate_error(error) if self.kind == "sentinel" else explained(error)
+        return tls_refusal(error) if self.kind == "sentinel" else explained(error)
 
     def doubt(self) -> None:
         """It is not there any more."""

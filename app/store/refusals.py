@@ -32,6 +32,15 @@ REFUSALS = {
 """What Redis and Valkey write, and the right that the user lacks (ACL SETUSER)."""
 
 
+TLS_REFUSALS = {
+    r"WRONG_VERSION|UNKNOWN_PROTOCOL|RECORD_LAYER": "it speaks no TLS: REDIS_URL must begin with "
+    "redis, not rediss",
+    r"ALERT_CERTIFICATE_REQUIRED|ALERT_HANDSHAKE_FAILURE": "it asks for a certificate of ours: "
+    "REDIS_CERT and REDIS_KEY",
+    r"ALERT_(UNKNOWN_CA|BAD_CERT|CERTIFICATE|DECRYPT)": "it does not believe the certificate in "
+    "REDIS_CERT",
+}
+"""What OpenSSL calls the reason, and what is to be done about it."""
 FEW_REPLICAS = "it has too few replicas (min-replicas-to-write), so nothing more can be counted"
 MOVING = "our keys are just being moved to another node of its cluster"
 
@@ -61,22 +70,21 @@ def explained(error: Exception) -> str:
     """What is missing; "" for an error of another kind. Nothing of it is what Redis wrote, but
     for a command's name."""
     text = str(error)
-    if refused := certificate_error(error):
+    if refused := tls_refusal(error):
         return refused
     if isinstance(error, Elsewhere):
         return error.why
     if isinstance(error, AskError):  # or MovedError, which is one
-        node = f"{error.host}:{error.port}"
         return (
-            "our keys are on another node of its cluster: "
-            f"REDIS_URL must be redis+cluster://{node}, which follows them"
+            "our keys are on another node of its cluster: REDIS_URL must be "
+            f"redis+cluster://{error.host}:{error.port} (with TLS rediss+…), which follows them"
         )
     if isinstance(error, TryAgainError):
         return MOVING
     if isinstance(error, ClusterDownError):
         return "its cluster is down"
     if "unknown command" in text:
-        sentinel = "it is a Sentinel, whose REDIS_URL is redis+sentinel://host/name"
+        sentinel = "it is a Sentinel, whose REDIS_URL is redis+sentinel://host/name (rediss+…)"
         return f"it does not know what it is asked: {sentinel}, or no Redis of 6.2 or newer"
     if "MISCONF" in text:
         return DISK
@@ -95,13 +103,19 @@ def explained(error: Exception) -> str:
     return ""
 
 
-def certificate_error(error: BaseException | None) -> str:
-    """Why TLS did not believe the server, wherever redis-py has put it; "" for another error."""
-    while error:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            why = error.verify_message.partition(",")[0]  # after the comma stands a host's name
-            return f"its certificate is not believed ({why}): REDIS_CA is whose word is taken"
+def tls_refusal(error: BaseException | None) -> str:
+    """Why TLS came to nothing, wherever redis-py has put it; "" for an error of another kind."""
+    while error and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.partition(",")[0]  # after the comma stands a host's name
+        mend = "REDIS_CA is whose word is taken"
+        if "mismatch" in why:
+            mend = "REDIS_URL must name it as the certificate does"
+        return f"its certificate is not believed ({why}): {mend}"
+    for pattern, sentence in TLS_REFUSALS.items():
+        if error and re.search(pattern, error.reason or ""):
+            return sentence
     return ""
 
 

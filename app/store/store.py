@@ -29,8 +29,8 @@ AN_ANSWER = 15
 """Values that take Redis as long, in a script, as one of MULTI's answers takes a reader: MULTI has
 one for each hash, a script one for all, but its values go through Lua."""
 BOUND_LEASE = (
-    "local left = redis.call('PTTL', KEYS[1]) if left == -1 or left > tonumber(ARGV[1]) "
-    "then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end"
+    "local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) if held and "
+    "(left == -1 or left > ARGV[1] + 0) then redis.call('SET', KEYS[1], held, 'PX', ARGV[1]) end"
 )
 GIVE_LEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
