@@ -68,7 +68,7 @@ def test_redis_that_is_down_at_start_is_waited_for(
     port = free_port()
     url = {"REDIS_URL": f"redis://127.0.0.1:{port}"}
     app = start_app(*command, **url, **recording)
-    complaint = f"Redis: Error 111 connecting to 127.0.0.1:{port}"
+    complaint = f"Redis: no connection to 127.0.0.1:{port} (Connection refused)."
     complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.hearing"] * (
         command != ("ingest",)
     )

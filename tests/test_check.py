@@ -125,7 +125,7 @@ def test_check_fails_without_redis(start_app: Callable[..., App], tmp_path: Path
     file.write_text("{}\n")
     app = start_app("check", SOURCES="replay", REPLAY_FILE=file, REDIS_URL="redis://127.0.0.1:1")
     assert app.wait() == 1
-    assert "FAIL  Redis: Error 111 connecting to 127.0.0.1:1" in app.output
+    assert "FAIL  Redis: no connection to 127.0.0.1:1 (Connection refused).\n" in app.output
     assert "ok    replay: down, 0 posts" in app.output
     assert "Traceback" not in app.output
 

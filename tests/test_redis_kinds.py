@@ -24,7 +24,7 @@ from app.settings import SettingsError, read
 from app.store import connection
 from app.store.connection import StoreLost
 from app.store.embedded import find_server, named
-from app.store.refusals import DISK, READ_ONLY
+from app.store.refusals import DISK, READ_ONLY, readable
 from app.store.store import Store, connect
 
 EVICTS = "its maxmemory-policy is allkeys-lru: it may throw totals away; set noeviction"
@@ -114,6 +114,24 @@ async def test_who_speaks_tls_and_who_does_not(
         lost = await said_by(connect(url))
         assert str(lost) == f"Redis: {says.format(url.partition('//')[2])}"
         assert lost.public == "Redis does not answer."
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("Error 111 connecting to h:1. Connect call failed ('h', 1).",
+         "no connection to h:1 (Connection refused)"),
+        ("Error Multiple exceptions: [Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 113] "
+         "Connect call failed ('127.0.0.1', 1) connecting to h:1.",
+         "no connection to h:1 (Connection refused and No route to host)"),
+        ("Error while reading from h:1 : (104, 'Connection reset by peer')",
+         "Error while reading from h:1: Connection reset by peer"),
+        ("", "ConnectionError"),
+    ],
+)  # fmt: skip
+def test_what_redis_py_says_is_told_in_words(text: str, says: str) -> None:
+    """A host of two addresses, such as localhost, was two tuples in a row."""
+    assert readable(ConnectionError(text)) == says
 
 
 @pytest.mark.parametrize(

@@ -96,8 +96,9 @@ async def test_a_promoted_replica_that_lacks_the_last_commits(
 async def test_web_processes_can_follow_a_replica(
     redis_server: RedisServer, replica: RedisServer, start_app: Callable[..., App]
 ) -> None:
-    """They only read: the log, the past and the ticks as they happen come from there as well."""
-    start_app("ingest", REDIS_URL=redis_server.url, **FAST)
+    """They only read: the log, the past and the ticks as they happen come from there as well; and
+    while none come, where to look for an ingester is said."""
+    ingester = start_app("ingest", REDIS_URL=redis_server.url, **FAST)
     web = await asyncio.to_thread(start_app("web", REDIS_URL=replica.url, **FAST).started)
     seen: list[Event] = []
     async with watched(web, seen):
@@ -106,3 +107,10 @@ async def test_web_processes_can_follow_a_replica(
     assert (await get(f"{web.url}/readyz"))[0] == 200
     status, told = await get(f"{web.url}/api/history?range=1h")
     assert status == 200 and any(total for _, total in told["series"]["science"])
+    ingester.stop()
+    sentence = "Redis: it is a replica, and no ingester counts at its primary."
+
+    async def is_told() -> bool:
+        return await get(f"{web.url}/readyz") == (503, {"error": sentence})
+
+    await eventually(is_told, "why no tick comes")

@@ -27,7 +27,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from app.store.primary import Primary
-from app.store.refusals import Elsewhere, explained, is_elsewhere
+from app.store.refusals import Elsewhere, explained, is_elsewhere, readable
 
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
@@ -84,7 +84,7 @@ class Packing(AbstractConnection):
 
     async def _connect(self) -> None:
         try:
-            await super()._connect()  # type: ignore[safe-super]
+            await super()._connect()  # type: ignore[safe-super, no-untyped-call]
         except TimeoutError as error:
             if not isinstance(self, SSLConnection):
                 raise
@@ -98,7 +98,7 @@ class Packing(AbstractConnection):
         try:
             await super().on_connect_check_health(check_health)
         except RedisError as error:
-            text = str(error).partition(", with args")[0]
+            text = readable(error).partition(", with args")[0]
             hangs_up = isinstance(error.__context__, OSError) or "closed by server" in text
             if hangs_up and not isinstance(self, SSLConnection):
                 text = f"{self._host_error()} hangs up before it answers: {WANTS_TLS}"
@@ -165,7 +165,7 @@ def store_lost(key: str = "") -> Iterator[None]:
     except UnicodeDecodeError as error:
         raise StoreLost(f"Redis: the Redis key {key} has bytes in it that are no text.") from error
     except (RedisError, OSError, TimeoutError) as error:
-        public, text = "", str(error).removeprefix("FOREIGN ").strip() or type(error).__name__
+        public, text = "", readable(error).removeprefix("FOREIGN ").strip()
         if text.startswith("LEASE"):
             raise LeaseLost(text) from error
         if text.startswith("WRONGTYPE") and key:

@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
 from app.settings import each_host
 from app.store import keys
-from app.store.refusals import explained, tls_refusal
+from app.store.refusals import explained, readable, tls_refusal
 
 Address = tuple[str, int]
 """Host and port."""
@@ -96,7 +96,8 @@ class Primary:
                 nodes: Any = await redis.execute_command("CLUSTER NODES")  # type: ignore[no-untyped-call]
                 return cluster_claim(nodes, address[0], by_name=self.scheme == "rediss")
         except (RedisError, OSError, TimeoutError) as error:
-            return self.why_not(error) or str(error).rstrip(".") or "it does not answer"
+            told = readable(error).rstrip(".") if str(error) else "it does not answer"
+            return self.why_not(error) or told
         finally:
             await redis.aclose()
 

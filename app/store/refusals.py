@@ -1,5 +1,6 @@
 """What Redis refuses, as a sentence that names the right or the setting that is missing; pure."""
 
+import os
 import re
 import ssl
 from collections.abc import Mapping
@@ -107,6 +108,8 @@ def tls_refusal(error: BaseException | None) -> str:
     """Why TLS came to nothing, wherever redis-py has put it; "" for an error of another kind."""
     while error and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
+    if not isinstance(error, ssl.SSLError):
+        return ""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.partition(",")[0]  # after the comma stands a host's name
         mend = "REDIS_CA is whose word is taken"
@@ -114,9 +117,20 @@ def tls_refusal(error: BaseException | None) -> str:
             mend = "REDIS_URL must name it as the certificate does"
         return f"its certificate is not believed ({why}): {mend}"
     for pattern, sentence in TLS_REFUSALS.items():
-        if error and re.search(pattern, error.reason or ""):
+        if re.search(pattern, error.reason or ""):
             return sentence
     return ""
+
+
+def readable(error: BaseException) -> str:
+    """What redis-py says of it, without the tuples and lists that it quotes."""
+    text = str(error) or type(error).__name__
+    text = re.sub(r" : \(\d+, '(.*)'\)", r": \1", text)
+    if "Connect call failed" in text and (found := re.search(r"connecting to ([^ ]*[^ .])", text)):
+        numbers = dict.fromkeys(re.findall(r"Err(?:or|no) (\d+)", text))
+        reasons = " and ".join(os.strerror(int(number)) for number in numbers)
+        text = f"no connection to {found[1]} ({reasons})"
+    return text
 
 
 def evicts(about: Mapping[str, Any]) -> str:
@@ -132,7 +146,7 @@ def evicts(about: Mapping[str, Any]) -> str:
 
 
 def trouble_of(about: Mapping[str, Any], may_evict: bool = False) -> str:
-    """Why nothing can be counted in a Redis that says this of itself (INFO); "" for no reason."""
+    """Why nothing is counted in a Redis that says this of itself (INFO); "" for no reason."""
     if not may_evict and (policy := evicts(about)):
         return policy
     most = int(about.get("maxmemory", 0))
@@ -141,6 +155,8 @@ def trouble_of(about: Mapping[str, Any], may_evict: bool = False) -> str:
         return FULL
     if "err" in (about.get("aof_last_write_status"), about.get("rdb_last_bgsave_status")):
         return DISK
-    if about.get("role") == "slave" and about.get("master_link_status") != "up":
-        return "it is a replica, and its primary is away"
+    if about.get("role") == "slave":
+        is_linked = about.get("master_link_status") == "up"
+        why = "no ingester counts at its primary" if is_linked else "its primary is away"
+        return f"it is a replica, and {why}"
     return ""
