@@ -12,13 +12,15 @@ from itertools import product
 from pathlib import Path
 
 import aiohttp
+import msgspec
 import pytest
 from deployed import NAMES, Proxy, Shown, Way, tls_folder
 from judge import Judge, Ledger
 from served import Site, Writer
 from servers import App, Event, RedisServer, events_of, eventually, free_port, viewing
 
-from app.store.keys import SCHEMA, STATE
+from app.messages import Tick
+from app.store.keys import LOG, SCHEMA, STATE
 from app.store.store import Store, StoreLost
 
 STREAMS = int(os.environ.get("STREAMS", 20))
@@ -209,3 +211,42 @@ async def test_a_version_beside_another_one(site: Site) -> None:
         await site.store.redis.hset(STATE, "schema", str(SCHEMA + 1))
         with pytest.raises(StoreLost, match="update this program"):
             await site.writer.open()
+
+
+class TickBefore(msgspec.Struct):
+    """What the web process of a version before reads of a tick, each with its type. Where one of
+    these becomes another thing, or goes, the data needs another SCHEMA."""
+
+    previous: str
+    at: int
+    seconds: float
+    counts: dict[str, dict[str, int]] = {}
+    added: dict[str, dict[str, int]] = {}
+    late: dict[str, dict[str, list[tuple[int, int]]]] = {}
+    names: dict[str, str] = {}
+    gone: list[str] = []
+    sources: dict[str, dict[str, str | int | bool]] = {}
+
+
+async def test_ticks_are_read_one_version_back_and_forth(
+    redis_server: RedisServer, tmp_path: Path, ending: ExitStack, store: Store
+) -> None:
+    """Those of a real ingester by the version before, and those of that one by us."""
+    chosen = {"REDIS_URL": redis_server.url, "TICK_SECONDS": "0.1"}
+    ending.enter_context(App(tmp_path, "ingest", **chosen))
+
+    async def read() -> list[tuple[bytes, bytes]]:
+        return [(id, fields[b"tick"]) for id, fields in await store.redis.xrange(LOG)]
+
+    async def counts() -> bool:
+        return sum(b'"counts":{"' in text for _, text in await read()) > 3
+
+    await eventually(counts, "it counts")
+    for id, text in await read():
+        ours = Tick.from_json(text, id.decode())
+        theirs = msgspec.json.decode(text, type=TickBefore)
+        again = Tick.from_json(msgspec.json.encode(theirs), id.decode())
+        for name in TickBefore.__struct_fields__:
+            seen = msgspec.to_builtins(getattr(ours, name))
+            assert msgspec.to_builtins(getattr(again, name)) == seen, name
+            assert theirs.sources.keys() == ours.sources.keys() != set()
