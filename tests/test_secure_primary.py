@@ -13,7 +13,7 @@ from conftest import missing
 from primaries import HURRY, command
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from servers import Process, RedisServer, eventually, free_port
+from servers import ROOT, Process, RedisServer, eventually, free_port
 from test_store import RIGHTS
 
 from app.commands.check import check_redis
@@ -23,6 +23,11 @@ from app.store.embedded import named
 from app.store.store import Store, StoreLost
 
 USER = "pulse:pw@"
+OPERATING = (ROOT / "docs" / "operating.md").read_text()
+OF_CLUSTER, OF_SENTINEL = [
+    text.split() for text in re.findall(r"`(\+(?:cluster|sentinel)\|[^`]+)`", OPERATING)
+]
+"""The rights that our user needs there, besides all others and alone."""
 CLUSTERED = (
     "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--tls-cluster", "yes",
     "--cluster-announce-hostname", "localhost",
@@ -157,7 +162,11 @@ async def test_sentinels_with_tls_and_passwords(tmp_path: Path, ending: ExitStac
 
     await eventually(knows_both, "the Sentinel knows the replica")
     url = f"rediss+sentinel://{USER}127.0.0.1:{port}/pulse"
-    right = f"{url}?sentinel_password=sesame"
+    await ask("ACL", "SETUSER", "me", "on", ">pw", *OF_SENTINEL)
+    right = f"{url}?sentinel_username=me&sentinel_password=pw"
+    redis = pair.opened(f"{url}?sentinel_password=sesame")
+    assert (await Store(redis).load()).version == ""
+    await redis.aclose()
     for wrong in ("", "?sentinel_password=wrong"):
         await check_refused(pair, url + wrong, "says where pulse is: it asks for a password")
     await check_refused(pair, right, "its certificate is not believed (self-signed", "other.pem")
@@ -190,7 +199,7 @@ async def test_a_cluster_with_tls(tmp_path: Path, ending: ExitStack) -> None:
     url = f"rediss+cluster://{USER}localhost:{pair.secure[0]}"
     await pair.allow("-cluster|nodes")
     await check_refused(pair, url, "lacks the right +cluster|nodes")
-    await pair.allow("+cluster|nodes")
+    await pair.allow(*OF_CLUSTER)
     wrong = url.replace(USER, "pulse:wrong@")
     await check_refused(pair, wrong, "does not take the password of REDIS_URL")
     await check_refused(pair, url, "its certificate is not believed (self-signed", "other.pem")
