@@ -134,6 +134,7 @@ async def checked(settings: Settings) -> bool:
 async def recorded(settings: Settings, name: str, file: Path) -> None:
     """Record until told to stop. Raises CannotStart for a file that cannot be written."""
     stop = stop_event()
+    say_where(settings)
     check_sources(replace(settings, sources=(name,)))
     try:
         with recording(file) as into:
@@ -155,6 +156,7 @@ async def backed_up(settings: Settings, command: str) -> None:
     cannot be written or read."""
     from app.commands.backup import export_to, import_from
 
+    say_where(settings)
     try:
         async with store(settings, join=True) as opened:
             if command == "export":
@@ -278,6 +280,16 @@ def greet(command: str, settings: Settings, config: "ServerConfig | None") -> No
         "settings": place(),
     }
     log.info("%s", greeting(about), extra={"about": about})
+    say_unknown_names()
+
+
+def say_where(settings: Settings) -> None:
+    """Say of what we read or write: without REDIS_URL that goes by the folder of the start."""
+    log.info("data: %s; settings: %s", embedded.place(settings), place())
+    say_unknown_names()
+
+
+def say_unknown_names() -> None:
     for sentence in unknown_names():
         log.warning("%s", sentence)
 

@@ -373,18 +373,23 @@ def known(server: RedisServer) -> int:
 
 
 def test_what_cannot_be_exported_is_one_sentence(tmp_path: Path, ending: ExitStack) -> None:
-    """An empty Redis; an output that nobody reads."""
+    """An empty Redis; an output that nobody reads. Which Redis that is, and what in `.env` is no
+    setting, is said first."""
+    (tmp_path / ".env").write_text("REDIS_URI=redis://h\n")
     redis = ending.enter_context(RedisServer(find_server(), tmp_path / "redis"))
     empty = run("export", cwd=tmp_path, stdout=subprocess.PIPE, REDIS_URL=redis.url)
     assert empty.returncode == 1 and empty.stdout == b""
-    assert empty.stderr.decode().splitlines() == [
+    where, unknown, *told = empty.stderr.decode().splitlines()
+    assert where.endswith(f" I app: data: {redis.url}; settings: {tmp_path}/.env")
+    assert "REDIS_URL may be meant" in unknown
+    assert told == [
         "hashtag pulse: Redis: nothing was ever counted in it, so there is nothing to export."
     ]
     asyncio.run(fill(redis.url))
     with Path("/dev/full").open("wb") as full:
         stopped = run("export", cwd=tmp_path, stdout=full, REDIS_URL=redis.url)
     assert stopped.returncode == 1
-    assert stopped.stderr.decode().splitlines() == [
+    assert stopped.stderr.decode().splitlines()[2:] == [
         "hashtag pulse: The export cannot go on: No space left on device."
     ]
 
