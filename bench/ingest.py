@@ -13,7 +13,7 @@ from redis import Redis
 
 from app.store.store import Store, connect
 from bench.posts import recording
-from bench.processes import HERE, ROOT, Answering, cpu, wait_until
+from bench.processes import ROOT, Answering, cpu, wait_until
 from bench.report import Report
 from bench.servers import BENCH_PYTHON, ingester, redis_server
 from bench.ticks import Ticks
@@ -60,7 +60,7 @@ def reading(report: Report, rounds: int, seconds: float) -> None:
 def messages(seconds: float, folders: list[Path]) -> dict[str, Ways]:
     """Network to way to how many messages were read and the seconds of CPU that it took."""
     elsewhere = sysconfig.get_path("purelib", "venv", {"base": str(BENCH_PYTHON.parent.parent)})
-    command = [sys.executable, HERE / "reading.py", str(seconds), elsewhere, *folders]
+    command = [sys.executable, "-m", "bench.reading", str(seconds), elsewhere, *folders]
     with (
         TemporaryDirectory() as made,
         Answering(Path(made), *command, PYTHONPATH=str(ROOT)) as program,

@@ -1,7 +1,8 @@
 """How long recorded messages take: our parsers and counter, and bare decoders, in turns.
 
-reading.py SECONDS ELSEWHERE FOLDER ...   ELSEWHERE is where packages are that only the bench has
+python -m bench.reading SECONDS ELSEWHERE FOLDER ...
 
+ELSEWHERE is where packages are that only the bench has.
 A decoder gets the same bytes as we, and as Mastodon's messages have JSON in their JSON, that
 too. Answers, as JSON, for each network and way with the messages and the seconds of CPU.
 """

@@ -19,7 +19,7 @@ from app.hashtags import typed
 from app.ingest.counter import Counter
 from app.store import keys
 from app.store.store import Store, connect
-from bench import reading
+from bench import ingest, reading
 from bench.day import LOG_MINUTES, Stream, fill, name
 from bench.leaks import CLIENTS, Client, come_and_go, hear, talking
 from bench.processes import Cannot, connections, wait_until
@@ -179,6 +179,12 @@ def test_what_is_measured_of_reading_is_all_of_it(recordings: Path) -> None:
         for _, _, tag, posts in cut.entries():
             counted[tag] += posts
     assert counted == truth(recordings, *(folder.name for folder in folders))
+
+
+def test_reading_is_measured_by_a_program(recordings: Path) -> None:
+    """Of its own, beside whose file lies a requests.py that is not the library's."""
+    told = ingest.messages(0, [recordings / "bsky_posts_wrapped"])
+    assert told["bsky"]["ours"][0] > 100
 
 
 def test_a_tiny_bench_of_ours(folder: Path) -> None:

@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from jetstream import BEGIN, SECOND, brought, connected
 
 from app.messages import Checkpoint, Post
-from app.sources.bluesky.place import AGREE, EARLY_AT_MOST, ENOUGH, MINUTE, REREAD, SAMPLES, Place
+from app.sources.bluesky.place import (
+    AGREE,
+    EARLY_AT_MOST,
+    ENOUGH,
+    MINUTE,
+    REMEMBERED,
+    REREAD,
+    SAMPLES,
+    Place,
+)
 from app.sources.bluesky.source import UNREAD_AT_MOST
 
 HOUR, DAY = 60 * MINUTE, 1440 * MINUTE
@@ -77,6 +86,17 @@ def test_a_cursor_of_the_future_is_given_up() -> None:
     """For one, a server begins with the present: so would we, after every cut until then."""
     place = heard(Place(BEGIN + 5 * HOUR), *(BEGIN + n for n in range(ENOUGH)))
     assert place.cursor == BEGIN
+
+
+@pytest.mark.parametrize("lies", [-HOUR, -365 * DAY])
+def test_it_is_not_given_up_for_one_long_ago(lies: int) -> None:
+    """Of a server whose clock is ten minutes behind, with the first messages by one who says that it
+    is last year: all that the servers still had was read, and counted, again."""
+    place = Place(BEGIN)
+    for n in range(2 * ENOUGH):
+        place.hear(BEGIN + n - 10 * MINUTE, BEGIN + n + lies, BEGIN + n)
+    assert not place.is_of_the_past
+    assert place.cursor >= BEGIN - 10 * MINUTE - REMEMBERED
 
 
 def test_a_cursor_is_the_time_to_go_back_to() -> None:

@@ -102,8 +102,10 @@ class Place:
     def cursor(self) -> int:
         """The time to go back to after a cut; 0 before there is one. After the first messages of
         all it is before them: the clock of each may be ahead."""
-        begun = self.begun if self.is_of_the_past else 0
-        return max(begun or self.first, self.newest - REREAD)
+        begun = self.begun or self.first
+        if not self.is_of_the_past:  # where the first messages lie, it is not years before now
+            begun = max(self.first, self.started - REMEMBERED)
+        return max(begun, self.newest - REREAD)
 
     @property
     def is_of_the_past(self) -> bool:
