@@ -26,6 +26,7 @@ export class Axes {
     this.chart = chart;
     this.gaps = gaps;
     this.empty = true; // of lines
+    this.reasons = 0; // of gaps, in rows
     /** How many of the canvas's pixels one of the page's is; 0: as the screen has it. */
     this.ratio = 0;
     // isolated, so that a name of right-to-left letters keeps to itself
@@ -77,7 +78,7 @@ export class Axes {
       Math.max(0, ...words.map((word) => this.context.measureText(word).width));
     const left = Math.ceil((widest(values(this.chart.bounds).map(number)) + size) / 8) * 8;
     this.letter(size, "bold");
-    const right = Math.min(widest(lines.map(this.label)) + (0.8 + this.space(lines)) * size, width * 0.27, 13 * size);
+    const right = Math.min(widest(lines.map(this.label)) + (0.8 + this.space(lines)) * size, width * 0.3, 13 * size);
     if (left <= this.left && right <= this.right) return;
     this.left = Math.max(left, this.left);
     this.right = Math.max(Math.ceil(right), this.right);
@@ -108,6 +109,7 @@ export class Axes {
       if (gap.kind === "start") this.drawStart(gap, x0, x1, box);
       else this.drawReason(gap, (x0 + x1) / 2, box, rows);
     }
+    this.reasons = rows.length;
   }
 
   /** @private  Above; reasons near each other are in rows of their own. */

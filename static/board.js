@@ -101,7 +101,7 @@ export class BoardPanel {
     this.selected = tag;
     this.others = [];
     const button = /** @type {HTMLElement} */ (this.panel.querySelector("[value=with]"));
-    button.textContent = button.dataset.words = text("board.with", { tag: `\u2068${tag}\u2069` });
+    button.textContent = button.dataset.words = text("board.with", { tag });
     if (this.list === "with") this.choose("with");
   }
 

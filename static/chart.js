@@ -13,7 +13,7 @@ import { around } from "./scale.js";
 const CLEAR = "rgba(0, 0, 0, 0)";
 const CROWDED = 2; // pixels
 const FAINT = "38"; // of 255, in hexadecimal: behind a colour, how much of it is seen
-const SOFT = "1c"; // the same, of the area below a line
+const SOFT = ["30", "08"]; // the same, of areas below lines: fainter at the bottom, where they lie on each other
 const FEW = 3; // lines, whose areas do not hide each other
 
 /** Whether the library is there: it is put beside us by `make setup`. */
@@ -188,7 +188,8 @@ export class Chart {
     const pen = shown.pen(tag);
     line.disabled = shown.hidden.has(tag);
     const interpolation = shown.view === "rate" ? "linear" : "step";
-    this.smoothie.addTimeSeries(line, { ...this.coloursOf(tag), lineWidth: pen.width, interpolation });
+    this.smoothie.addTimeSeries(line, { lineWidth: pen.width, interpolation });
+    Object.assign(this.smoothie.getTimeSeriesOptions(line), this.coloursOf(tag)); // it would copy what is drawn with
     this.dash(line, pen);
     this.lines.get(tag)?.push(line);
     return line;
@@ -200,7 +201,9 @@ export class Chart {
     const { colour } = pen(tag);
     if ((this.front ?? tag) !== tag) return { strokeStyle: `${colour}${FAINT}`, fillStyle: undefined };
     const few = this.isFromZero && tags.filter((one) => !hidden.has(one)).length <= FEW;
-    return { strokeStyle: colour, fillStyle: few ? `${colour}${SOFT}` : undefined };
+    const area = this.canvas.getContext("2d")?.createLinearGradient(0, 0, 0, this.canvas.offsetHeight);
+    SOFT.forEach((part, i) => area?.addColorStop(i, colour + part));
+    return { strokeStyle: colour, fillStyle: few ? area : undefined };
   }
 
   /** @private  Give all lines the colours that they are to have now. */

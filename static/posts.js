@@ -70,7 +70,7 @@ export class PostsPanel {
   /** Time has gone on, and what is shown on the page may be something else. */
   update() {
     const selected = this.behind.selected();
-    const head = text("posts.of", { tag: `\u2068${this.behind.named(selected)}\u2069` });
+    const head = text("posts.of", { tag: this.behind.named(selected) });
     if (this.head.textContent !== head) this.head.textContent = head;
     if (!this.isOpen) return;
     if (selected !== this.selected) {
@@ -167,9 +167,9 @@ export class PostsPanel {
     if (hadFocus && !this.body.contains(document.activeElement)) this.button.focus();
   }
 
-  /** @private  Whether somebody reads: a hand is on the list or, as fingers leave nothing there, it was scrolled. */
+  /** @private  Whether somebody reads: a hand is on the list or, as fingers leave nothing there, it was scrolled, alone or with the page. */
   get isHeld() {
-    const isScrolled = !matchMedia("(hover: hover)").matches && this.body.scrollTop > 0;
+    const isScrolled = !matchMedia("(hover: hover)").matches && (this.body.scrollTop > 0 || this.body.getBoundingClientRect().top < 0);
     return this.rows.size > 0 && (isScrolled || isInHand(this.body));
   }
 

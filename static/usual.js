@@ -15,6 +15,8 @@ const MINUTE = 60_000;
 const AGAIN = 5 * MINUTE; // the hour goes on, and what is usual with it
 const MOST = 8; // hashtags of which it is asked, beside the selected one
 const SHADE = 0.13;
+const OUTLINE = 0.4;
+const ABOVE = 2; // rows of words, for which there is room above the lines
 
 export class Usual {
   /** @param {import("./page.js").Page} page @param {() => string} selected  the hashtag whose band is drawn */
@@ -54,8 +56,9 @@ export class Usual {
   async ask(tag, range) {
     this.isAsking = true;
     // where it cannot be had there is no band
-    const [from, to] = range.split(",");
-    const asked = to ? askHistory([tag], "", { from, to, band: "1" }) : askHistory([tag], range, { band: "1" });
+    const [from, to] = range.split(",").map(Number);
+    const before = Math.floor(from - Math.max(2 * MINUTE, (to - from) / 100)); // so that it reaches the left edge
+    const asked = to ? askHistory([tag], "", { from: `${before}`, to: `${to}`, band: "1" }) : askHistory([tag], range, { band: "1" });
     const answer = /** @type {Answer | null} */ (await asked.catch(() => null));
     this.isAsking = false;
     if (range === this.range) this.bands.set(tag, { asked: performance.now(), points: answer ? bandOf(answer, tag) : [] });
@@ -80,7 +83,7 @@ export class Usual {
     const band = this.bands.get(tag)?.points ?? [];
     const hasWeek = this.lastWeek.draw(axes);
     if (shown?.view !== "rate" || shown.hidden.has(tag) || (!band.length && !this.alerts.size && !hasWeek)) return;
-    const { box, context, look } = axes;
+    const { box, context } = axes;
     context.save();
     context.beginPath();
     context.rect(box.left, box.top, box.width, box.height);
@@ -95,20 +98,35 @@ export class Usual {
       for (const [at, , high] of part) context.lineTo(x(at), y(high));
       for (const [at, low] of part.toReversed()) context.lineTo(x(at), y(low));
       context.fill();
+      for (const edge of /** @type {const} */ ([1, 2])) this.outline(context, part.map((point) => [x(point[0]), y(point[edge])]));
     }
-    context.globalAlpha = 1;
-    const keys = [...(band.some((point) => point) ? ["usual.shaded"] : []), ...(hasWeek ? ["usual.earlier"] : [])];
-    keys.forEach((key, row) => this.name(context, look, box, row, text(key, { tag: `\u2068${this.page.named(tag)}\u2069` })));
     context.restore();
+    const keys = [...(band.some((point) => point) ? ["usual.shaded"] : []), ...(hasWeek ? ["usual.earlier"] : [])];
+    this.explain(axes, keys.map((key) => text(key, { tag: this.page.named(tag) })));
     for (const alert of this.alerts.values()) this.mark(axes, alert, x, y);
   }
 
-  /** @private @param {CanvasRenderingContext2D} context @param {import("./axes.js").Look} look @param {import("./axes.js").Box} box @param {number} row  below the upper edge @param {string} words */
-  name(context, look, box, row, words) {
+  /** @private  So that the band is told from areas below lines. @param {CanvasRenderingContext2D} context @param {[x: number, y: number][]} edge */
+  outline(context, edge) {
+    context.strokeStyle = context.fillStyle;
+    context.lineWidth = 1;
+    context.beginPath();
+    for (const [x, y] of edge) context.lineTo(x, y);
+    context.globalAlpha = OUTLINE;
+    context.stroke();
+    context.globalAlpha = SHADE;
+  }
+
+  /** @private  What is drawn, above all lines; below the reasons of gaps, where there are any. @param {import("./axes.js").Axes} axes @param {string[]} sentences */
+  explain({ box, context, look, reasons }, sentences) {
     context.font = `${look.size * 0.85}px ${look.font}`;
     context.fillStyle = look.muted;
     context.textAlign = "left";
-    context.fillText(words, box.left + look.size * 0.5, box.top + look.size * 1.2 * (row + 1), box.width - look.size);
+    const hasRoom = (/** @type {string} */ words) => context.measureText(words).width <= box.width;
+    const joined = sentences.join(" · ");
+    const lines = hasRoom(joined) ? [joined] : sentences.flatMap((words) => inLines(words, hasRoom));
+    const above = reasons ? 0.5 - 1.4 * reasons : Math.min(ABOVE, lines.length) - 0.6;
+    lines.forEach((words, row) => context.fillText(words, box.left, box.top + look.size * (row - above), box.width));
   }
 
   /** @private  Where it began on its line. @param {import("./axes.js").Axes} axes @param {Alert} alert
@@ -132,7 +150,7 @@ export class Usual {
     this.forget(tag);
     this.alerts.set(tag, alert);
     const words = text("usual.not", {
-      tag: `\u2068${alert.name}\u2069`,
+      tag: alert.name,
       people: counted("counted.people", alert.people),
       usual: counted("usual.posts", alert.usual),
       time: minuteOf(alert.since, this.page.clock.now()),
@@ -180,6 +198,18 @@ function button(words, onclick) {
   made.textContent = words;
   made.addEventListener("click", () => onclick(made));
   return made;
+}
+
+/** @param {string} words @param {(line: string) => boolean} hasRoom @returns {string[]} no longer than there is room, where they have spaces. Pure. */
+export function inLines(words, hasRoom) {
+  /** @type {string[]} */
+  const lines = [];
+  for (const word of words.split(" ")) {
+    const line = `${lines.at(-1) ?? ""} ${word}`.trim();
+    if (hasRoom(line)) lines.splice(-1, 1, line);
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** @param {Answer} answer @param {string} tag @returns {(Point | null)[]} in posts a minute; of an hour, in which nothing changes, only the first and the last */

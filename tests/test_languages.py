@@ -124,7 +124,17 @@ def test_numbers_and_times_are_written_in_one_way() -> None:
     assert re.findall(r"\.toLocale\w*String\(", scripts) == []
 
 
-def test_what_may_run_either_way_keeps_to_itself_in_arabic() -> None:
-    """Names and sentences of others stand in isolates (U+2068): their # and points stay theirs."""
+def test_what_may_run_either_way_keeps_to_itself() -> None:
+    """Names and sentences of others stand in isolates (U+2068): their # and points stay theirs. In
+    languages that run from left to right, hashtags do where they are seen in a sentence."""
     strange = re.compile(r"(?<!\u2068)(?:#{tag}|{(?:tags|name|source|reason|word)})")
     assert [key for key, text in TEXTS["ar"].items() if strange.search(text)] == []
+    for language, texts in TEXTS.items():
+        seen = [key for key in texts if key.startswith(("board.with", "posts.of", "usual."))]
+        assert [key for key in seen if strange.search(texts[key])] == [], language
+
+
+def test_what_is_put_in_with_its_unit_has_no_second_one() -> None:
+    """How many times as many as by chance: {times} is `24×` in every language."""
+    second = re.compile(r"{times}[- ]?(?:times|mal|veces|倍|أضعاف)")
+    assert [one for one, texts in TEXTS.items() if second.search(texts["board.lift"])] == []

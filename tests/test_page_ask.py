@@ -84,7 +84,7 @@ def test_it_is_asked_and_taken_back_by_keyboard(page: Page, site: Site) -> None:
     """A key leads to the field; what is typed is completed, chosen by arrows, and shown at once."""
     until_shown(page, "#science", "#football")
     page.keyboard.press("/")
-    field = page.get_by_role("combobox", name="Show a hashtag, too")
+    field = page.get_by_role("combobox", name="Show another hashtag")
     assert field.evaluate("field => field === document.activeElement")
     field.press_sequentially("#EC")
     wait_until(

@@ -144,6 +144,35 @@ def test_rows_move_but_not_under_a_hand(page: Page) -> None:
     until_listed(page, "#地震", "#Eclipse", "#new")
 
 
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_names_have_room_before_all_else(browser: Browser, web: App, width: int) -> None:
+    """Seventeen letters are read whole; below them people and posts are in one line."""
+    size = {"width": width, "height": 700}
+    with opened(browser, web.url, viewport=size) as page:
+        rising = [listed("gentleviolinwatch", "GentleViolinWatch", 402, 1.0)]
+        page.evaluate(HEAR, {"rising": rising})
+        until_listed(page, "#GentleViolinWatch")
+        name, about = page.locator("#board li bdi"), page.locator("#board li small")
+        assert name.evaluate("one => one.scrollWidth <= one.clientWidth")
+        assert about.bounding_box()["height"] < 24  # type: ignore[index]
+
+
+def test_a_list_that_was_scrolled_stays_there(page: Page) -> None:
+    """A browser would follow a row that overtakes others, and the list would jump."""
+    page.get_by_role("button", name="Most used").click()
+    page.mouse.move(5, 5)
+    scrolled = page.locator("#board ol")
+    assert scrolled.evaluate("list => { list.scrollTop = 200; return list.scrollTop }") == 200
+    page.evaluate(f"""async () => {{
+        const {{used}} = hashtagPulse.visitor.board;
+        await new Promise(requestAnimationFrame);
+        ({HEAR})({{used: [...used.slice(15), ...used.slice(0, 15)]}});
+        await new Promise(requestAnimationFrame);
+    }}""")
+    assert page.evaluate(NAMES)[0] == "#t14", "others are above"
+    assert scrolled.evaluate("list => list.scrollTop") == 200
+
+
 def test_what_is_left_out_is_said(page: Page) -> None:
     """How many are blocked or one author's; and where there is nothing, that there is nothing."""
     about = page.locator("#board .about")
@@ -164,7 +193,7 @@ def test_what_came_with_a_hashtag_is_listed(page: Page, file_redis: RedisServer)
         )
     )
     run(lately(file_redis.url, "eclipse", ("moon", "moon", 9, 30.0)))
-    page.get_by_role("button", name="With #\u2068football").click()
+    page.get_by_role("button", name="With \u2068#football").click()
     until_listed(page, "#Goal", "#Science")
     row = page.locator("#board li")
     assert row.nth(0).inner_text().split() == ["1", "#Goal", "31", "people", "used", "both", "12×"]

@@ -63,6 +63,7 @@ def test_picture(
             page.wait_for_function("() => document.querySelectorAll('#board li').length > 2")
             page.wait_for_function("() => document.querySelectorAll('#posts li').length > 2")
             page.wait_for_function("() => document.getAnimations().length === 0")
+        page.evaluate("() => scrollTo(0, 0)")
         path = ROOT / name if KEEP or not (ROOT / name).exists() else tmp_path / "picture.png"
         page.screenshot(path=path)
         ratio = page.evaluate("() => devicePixelRatio")

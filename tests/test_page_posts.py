@@ -32,11 +32,13 @@ class Site:
         self.redis, self.ticking, self.web = redis, ticking, web
         self.number = 0
 
-    def put(self, text: str, *tags: str, url: str = "https://m.example/@ada/1") -> str:
+    def put(
+        self, text: str, *tags: str, url: str = "https://m.example/@ada/1", name: str = "Ada"
+    ) -> str:
         """A post that its network has in its stream; its id."""
         self.number += 1
         at = int(time.time() * 1000)
-        shown = Shown(url, text, "Ada", "ada@m.example")
+        shown = Shown(url, text, name, "ada@m.example")
         post = StoredPost("mastodon", f"{self.number}", "1", at, tags or ("science",), shown=shown)
         return self.write(post)
 
@@ -84,7 +86,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
     site.write(x)
     with opened(browser, site.web.url) as page:
         until_shown(page, "A post on mastodon. Its text is shown there.", evil)
-        assert page.locator("#posts h2").inner_text() == "Posts with #\u2068science\u2069"
+        assert page.locator("#posts h2").inner_text() == "Posts with \u2068#science\u2069"
         assert page.evaluate("() => window.broken") is None
         [link] = page.locator("#posts li a").all()
         assert link.get_attribute("href") == "https://m.example/2"
@@ -92,7 +94,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
             "_blank",
             "noopener noreferrer",
         )
-        assert "Ada · mastodon · " in page.locator("#posts li").last.inner_text()
+        assert "Ada · mastodon · " in page.locator("#posts li small").last.text_content()
         assert page.locator("#posts .there").inner_text() == "1 post on X: read it there"
         page.evaluate(HURRY)
         site.put("a new one")
@@ -116,7 +118,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
         page.locator("#chips button").last.click()
         until_shown(page, "not yet")
         site.put("another's", "science")
-        assert page.locator("#posts h2").inner_text() == "Posts with #\u2068football\u2069"
+        assert page.locator("#posts h2").inner_text() == "Posts with \u2068#football\u2069"
 
 
 def test_one_that_came_not_by_the_stream_is_asked_for(browser: Browser, site: Site) -> None:
@@ -141,7 +143,7 @@ def test_one_that_came_not_by_the_stream_is_asked_for(browser: Browser, site: Si
         )
         page.evaluate(f"() => {PANEL}.gone(['*'])")
         wait_until(
-            lambda: said.inner_text() == "The posts cannot be had now: Not now.", "it is said"
+            lambda: said.inner_text() == "The posts cannot be loaded now: Not now.", "it is said"
         )
         assert page.evaluate(TEXTS) == []
         page.unroute_all()
@@ -239,4 +241,40 @@ def test_a_list_that_fingers_have_scrolled_is_held(browser: Browser, site: Site)
         page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
         assert page.locator("#posts li").count() == 12
         page.locator("#posts-list").evaluate("list => list.scrollTo(0, 0)")
+        wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "at its top again")
+
+
+AGE = """() => {
+    const [from] = document.querySelectorAll('#posts small'), range = document.createRange();
+    range.selectNodeContents(from.lastChild);
+    return range.getBoundingClientRect().right <= from.getBoundingClientRect().right + 1;
+}"""
+
+
+def test_a_long_name_leaves_room_for_the_age(browser: Browser, site: Site) -> None:
+    """On a small phone the name is cut, and nothing else is."""
+    site.put("First light", "tennis", name="The Society for the History of Mirrors")
+    with opened(
+        browser, f"{site.web.url}/?tags=tennis", viewport={"width": 320, "height": 640}
+    ) as page:
+        small = page.locator("#posts small")
+        wait_until(small.count, "it is there")
+        assert small.locator("bdi").evaluate("one => one.scrollWidth > one.clientWidth")
+        assert page.evaluate(AGE)
+
+
+def test_nothing_moves_under_who_scrolls_a_phone(browser: Browser, site: Site) -> None:
+    """Where the list is as long as its posts, it is the page that fingers scroll."""
+    for n in range(12):
+        site.put(f"{n} First light from the new mirror, and the raw frames, too", "curling")
+    size = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
+    with opened(browser, f"{site.web.url}/?tags=curling", **size) as page:
+        wait_until(lambda: page.locator("#posts li").count() == 12, "they are there")
+        page.locator("#posts li").nth(3).evaluate("row => row.scrollIntoView()")
+        page.evaluate(HURRY)
+        site.put("not yet", "curling")
+        page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
+        page.evaluate(f"() => {PANEL}.update()")
+        assert page.locator("#posts li").count() == 12
+        page.evaluate("() => scrollTo(0, 0)")
         wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "at its top again")

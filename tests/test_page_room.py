@@ -16,6 +16,8 @@ FILLED = """() => {
         most(...boxes.map(box => box.bottom)) / innerHeight,
     ];
 }"""
+CONTROLS = """() => [...document.querySelectorAll('.controls > *')].map(one => one.getBoundingClientRect())
+    .map(({left, top, height}) => [Math.round(left), Math.round((top + height / 2) / 10)])"""
 CUT = """selector => [...document.querySelectorAll(selector)]
     .filter(one => one.offsetParent && (one.scrollWidth > one.clientWidth || one.clientWidth < 20)).map(one => one.textContent)"""
 
@@ -54,10 +56,24 @@ def test_names_and_totals_are_read_whole(
             hashtagPulse.list = () => {};
             hashtagPulse.table.update(hashtagPulse.tags.map(tag => ({tag, total: 123456789, rate: 9876, posts: 123456, before: 1})));
         }""")
-        assert page.evaluate(CUT, "#rows td:not(.bar)") == []
+        assert page.evaluate(CUT, "#rows td:not(.bar), thead th:not(.bar)") == []
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
         shown = page.locator("thead .change").is_visible()
         assert shown == (width > 992)
+
+
+@pytest.mark.parametrize("width", [800, 1024, 1280, 1440])
+def test_each_row_of_buttons_begins_below_the_one_before(
+    browser: Browser, app: App, width: int
+) -> None:
+    """And no button is left alone in one."""
+    with opened(browser, app.url, viewport={"width": width, "height": 800}) as page:
+        rows: dict[int, list[int]] = {}
+        for left, top in page.evaluate(CONTROLS):
+            rows.setdefault(top, []).append(left)
+        assert len(rows) == 2
+        assert len({lefts[0] for lefts in rows.values()}) == 1
+        assert len(list(rows.values())[-1]) > 1
 
 
 @pytest.mark.parametrize(("width", "height"), [(1920, 1080), (2560, 1440)])

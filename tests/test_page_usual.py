@@ -57,7 +57,7 @@ def test_a_band_is_behind_the_line_and_a_range_in_the_table(browser: Browser, we
     page.goto(f"{web.url}/?tags=science")
     small = page.locator("#rows td.rate small")
     [said] = wait_until(lambda: small.all_inner_texts(), "it is said")
-    low, high = map(int, said.removeprefix("usual ").split("–"))
+    low, high = map(int, said.removeprefix("usual ").replace("\u2060", "").split("–"))
     assert 25 < low < 32, "nine of ten minutes of 60 on the average have 28 to 101"
     assert 95 < high < 107
     page.evaluate("() => { hashtagPulse.chart.smoothie.options.maxValue = 200 }")
@@ -69,6 +69,42 @@ def test_a_band_is_behind_the_line_and_a_range_in_the_table(browser: Browser, we
     with opened(browser, f"{web.url}/?tags=nobody") as page:
         page.wait_for_function("() => hashtagPulse.visitor.usual.bands.get('nobody')")
         assert page.locator("#rows td small").count() == 0
+
+
+DRAWN = """() => {
+    const {axes: {context, box, look}, chart} = hashtagPulse, fill = context.fillText.bind(context);
+    const found = [];
+    context.fillText = (words, x, y, room) => {
+        if (words.includes(hashtagPulse.tags[0]) && x <= box.left) found.push([words, context.measureText(words).width <= room, y < box.top]);
+        fill(words, x, y, room);
+    };
+    chart.drawNow();
+    delete context.fillText;
+    return found;
+}"""
+LANGUAGES = sorted(path.stem for path in (ROOT / "templates/texts").iterdir())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_is_read_whole_on_a_small_phone(browser: Browser, web: App, language: str) -> None:
+    """Beside the rate, and above the lines what the band is: neither is cut, squeezed or crossed."""
+    size = {"width": 320, "height": 640}
+    with opened(browser, f"{web.url}/?tags=science&lang={language}", viewport=size) as page:
+        small = page.locator("#rows td.rate small")
+        wait_until(small.count, "it is said")
+        assert small.evaluate("one => one.scrollWidth <= one.clientWidth")
+        assert small.evaluate("one => one.getClientRects().length") == 1
+        wait_until(lambda: page.evaluate(DRAWN), "it is explained")
+        assert [(whole, above) for _, whole, above in page.evaluate(DRAWN)] == [(True, True)]
+
+
+def test_the_band_of_a_time_of_the_past_reaches_its_edges(browser: Browser, web: App) -> None:
+    """Also where that begins between two minutes."""
+    begin = int(time.time() * 1000) // 60_000 * 60_000 - 630_000
+    with opened(browser, f"{web.url}/?tags=science&from={begin}&to={begin + 120_000}") as page:
+        page.wait_for_function("() => hashtagPulse.visitor.usual.bands.get('science')")
+        points = page.evaluate("() => hashtagPulse.visitor.usual.bands.get('science').points")
+        assert points[0][0] <= begin
 
 
 def test_what_is_unusual_is_said_until_it_is_read_or_over(
@@ -120,7 +156,7 @@ def test_what_is_unusual_is_said_until_it_is_read_or_over(
         )
         [told] = wait_until(lambda: page.evaluate("() => window.told"), "the browser says it")
         assert told.startswith(
-            "#\u2068football\u2069 is unusual: 1 person in ten minutes, where 1 post is usual"
+            "\u2068#football\u2069 is unusual: 1 person in ten minutes, where 1 post is usual"
         )
 
 

@@ -55,6 +55,18 @@ MUTATED = """() => {
     return seen.takeRecords().map(one => `${one.type} of ${one.target.nodeName} ${one.attributeName}`);
 }"""
 
+LOOKED = """() => {
+    const {chart} = hashtagPulse;
+    const dashed = hashtagPulse.tags.filter(tag => hashtagPulse.pen(tag).dash.length);
+    const [line] = chart.lines.get(dashed[0]), {data} = line;
+    let looked = 0;
+    data.slice = (...part) => { looked++; return Array.prototype.slice.apply(data, part) };
+    const costs = oldest => { looked = 0; line.dropOldData(oldest, 2); return looked };
+    const told = {dashed: dashed.length, standing: costs(data[1][0]), losing: costs(data[2][0])};
+    delete data.slice;
+    return told;
+}"""
+
 WRITTEN = """tick => {
     const {config, state, table} = hashtagPulse;
     const before = config.tick, {update} = table;
@@ -97,6 +109,11 @@ def test_places_are_asked_for_before_anything_moves(page: Page) -> None:
 def test_what_stays_the_same_is_not_written(page: Page) -> None:
     """Neither words nor attributes: a browser looks at the style of what is."""
     assert page.evaluate(MUTATED) == []
+
+
+def test_a_dashed_line_is_looked_through_only_when_it_loses_points(page: Page) -> None:
+    """Its dashes begin at its first point; while that stays, a frame costs nothing for them."""
+    assert page.evaluate(LOOKED) == {"dashed": 1, "standing": 0, "losing": 1}
 
 
 def test_ticks_that_come_fast_do_not_write_the_table_each_time(page: Page) -> None:

@@ -46,9 +46,10 @@ FOR_EVER = "max-age=31536000, immutable"
 
 LATER = (
     *("ask", "backToLive", "badge", "board", "changed", "chart", "copied", "copyThis", "counted"),
-    *("csv", "description", "direction", "hashtag", "kiosk", "language", "moment", "noScript"),
-    *("open", "pause", "perMinute", "png", "posts", "race.name", "ranges", "reading", "resume"),
-    *("share.column", "silent", "speak", "summary", "usual", "views", "when"),
+    *("csv", "demo.long", "description", "direction", "hashtag", "kiosk", "language", "moment"),
+    *("noScript", "open", "pause", "people.long", "perMinute", "png", "posts", "race.name"),
+    *("ranges", "reading", "resume", "share.column", "silent", "speak", "summary", "usual"),
+    *("views", "when"),
 )
 """What begins so no script says before the first line; after it they have all words."""
 

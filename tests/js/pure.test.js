@@ -13,6 +13,7 @@ import { around, spread, times, values } from "../../static/scale.js";
 import { sources, status } from "../../static/status.js";
 import { calmly } from "../../static/sorting.js";
 import { span, speak, time } from "../../static/texts.js";
+import { inLines } from "../../static/usual.js";
 
 const texts = JSON.parse(readFileSync(new URL("../../templates/texts/en.json", import.meta.url), "utf8"));
 speak(texts);
@@ -82,6 +83,12 @@ test("labels do not cover each other", () => {
   assert.ok(sorted.every((y, i) => i === 0 || y - sorted[i - 1] >= 11.99));
   assert.ok(sorted[0] >= 6 && sorted[3] <= 94);
   assert.ok(spread(Array(40).fill(99), 12, 100).every((y) => y >= 0 && y <= 100));
+});
+
+test("a sentence is broken between its words, and a word that is too long is not", () => {
+  const hasRoom = (/** @type {string} */ line) => line.length <= 12;
+  assert.deepEqual(inLines("what is usual at this hour", hasRoom), ["what is", "usual at", "this hour"]);
+  assert.deepEqual(inLines("a #verylonghashtag b", hasRoom), ["a", "#verylonghashtag", "b"]);
 });
 
 test("none overtakes that is only a little ahead", () => {
