@@ -294,7 +294,7 @@ def test_authors_of_commits_that_are_made_again_are_together() -> None:
         "y": {3: {"a": b"2" * 8}},
     }
     assert one.of({"y"}).authors == {"y": {3: {"a": b"2" * 8}}}
-    assert (two.size(), two.sources(), two.at(7).authors) == (3, {"x"}, two.authors)
+    assert (two.size(), two.sources(), two.at(6).authors) == (3, {"x"}, two.authors)
 
 
 async def test_without_authors_there_are_no_people(store: DatedStore, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from raw import unchunked
+from servers import eventually
 from test_costs import Turns as Counted
 from test_feed import Reader, feed_with, view
 
@@ -184,6 +185,38 @@ async def test_those_who_come_together_share_the_turns(monkeypatch: pytest.Monke
     assert [[event for event, _, _ in got] for got in told] == [["history", "counts"]] * 63
     assert len(joined) == len(sets)
     assert turns.most <= A_TURN + max(joined) // 1024 + 2 * len(tags) < sum(joined) // 1024
+
+
+class Stalled:
+    """A connection that takes a few bytes, and then nothing."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def send(self, data: bytes) -> int:
+        took, self.taken = min(len(data), 1000 - self.taken), 1000
+        return took
+
+
+@pytest.mark.parametrize("viewers", [10, 300])
+async def test_those_who_want_pasts_of_their_own_are_looked_at_few_times(
+    monkeypatch: pytest.MonkeyPatch, viewers: int
+) -> None:
+    """However many wait for their turn, each another part of the same hashtags: who has none yet
+    costs the turns of the others nothing, so that a tick waits for no more than one."""
+    tags = [f"tag{n:02}" for n in range(20)]
+    feed, _ = feed_with(*(tick_of(n, tags) for n in range(1, 801)))
+    shown, looked = feed.watch(tags, False), Counter[str]()
+    due = Viewer.due
+    monkeypatch.setattr(Viewer, "due", lambda *a: looked.update(due=1) or due(*a))
+    came = [Viewer(feed, shown, Start(history=400 - n)) for n in range(viewers)]
+    for each in came:
+        each.connection = Stalled()  # type: ignore[assignment]
+        shown.join(each)
+    await eventually(lambda: not any(each.start for each in came), "each has its past")
+    turns = 800 * len(tags) // A_TURN + viewers
+    assert all(each.owed for each in came)
+    assert looked["due"] <= 2 * viewers + 2 * turns
 
 
 @pytest.mark.parametrize("chunked", [False, True])

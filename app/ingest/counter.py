@@ -99,9 +99,8 @@ class Cut:
         )
 
     def at(self, minute: int) -> "Cut":
-        """The same in another present: what was the present is of the past then. Of a minute that
-        ended just now it is not: all that came in this tick would be told as late."""
-        if 0 <= minute - self.minute <= 1:
+        """The same in another present: what was the present is of the past then."""
+        if minute == self.minute:
             return self
         return replace(joined([self]), minute=minute, name=self.name)
 

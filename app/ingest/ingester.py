@@ -216,7 +216,7 @@ class Ingester:
             await self.write_posts()
         try:
             while cut := self.commits.next_again():
-                if not await self.put(cut, group):
+                if not await self.put(cut.at(self.counter.minute), group):
                     return False
             await self.put(self.next_cut(), group)
         except LeaseLost:

@@ -116,7 +116,10 @@ class Writer:
         dropped: keys that are needed no more; present: what is made of
         the last ten minutes. Raises StoreLost.
         """
-        plan = await self.plan(cut.at(self.clock.now() // MINUTE), believed, sources)
+        minute = self.clock.now() // MINUTE
+        # where a minute has just ended, all that came in this tick would be told as late
+        here = cut if cut.minute == minute - 1 else cut.at(minute)
+        plan = await self.plan(here, believed, sources)
         self.clock.ask()
         state, values = await self.store.read(self.wanted(plan))
         self.hear(state)

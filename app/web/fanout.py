@@ -336,20 +336,23 @@ class FanOut:
         """Write what is due of the past, a part of it in each turn; whether all of it is written,
         and this turn is long enough for the rest."""
         turns, sources = self.shared.turns, self.sources
-        for watched in self.of(due.past[2]) if due.past else ():
+        is_long = due.past or (due.ticks and due.ticks[1] - due.ticks[0] > 1)
+        for watched in self.of(due.past[2]) if due.past and turns.has_room else ():
             if turns.left <= 0:
                 break
             turns.spend(self.past.prepare(watched, sources, turns.left))
-        is_long = due.past or (due.ticks and due.ticks[1] - due.ticks[0] > 1)
         if is_long and not turns.has_room:
             turns.wait(self)
             return False
         return True
 
     def go_on(self) -> None:
-        """It is our turn again: see to those who waited for it."""
+        """It is our turn again: see to those who waited for it, as far as it is long enough. To
+        look at all of them in each turn would take longer than what is made in it."""
         self.wake()
         for viewer in list(self.behind):
+            if not self.shared.turns.has_room:
+                return self.shared.turns.wait(self)
             if not viewer.owed:
                 self.bring_up(viewer)
 
