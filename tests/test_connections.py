@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import h2.connection
 import h2.settings
@@ -15,7 +16,9 @@ from served import Site, serving
 from servers import RedisServer, eventually
 
 from app.web import mended
+from app.web.limits import Limited
 from app.web.server import ACCEPTED_AT_ONCE
+from app.web.turns import BEGUN_AT_ONCE
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
 STREAM = b"GET /events HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -166,3 +169,33 @@ async def test_a_rush_of_connections_waits_for_those_that_are_open(
             assert (await asyncio.get_running_loop().sock_recv(opened, 99)).startswith(
                 b"HTTP/1.1 200"
             )
+
+
+async def test_of_many_requests_a_few_begin_at_a_time(
+    site: Site, connect: Callable[..., Awaitable[Opened]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """300 on connections that are open already, at once: between any 16 of them everything else has
+    its turn; all are answered, and who went meanwhile keeps nobody."""
+    begun, let_in = [0], Limited.let_in
+
+    def counted(*given: Any) -> Any:
+        begun[-1] += 1
+        return let_in(*given)
+
+    monkeypatch.setattr(Limited, "let_in", counted)
+    opened = [await connect(GET) for _ in range(320)]
+    for reader, _ in opened:
+        await reader.readuntil(b'"ok":true')
+    begun.clear()
+    begun.append(0)
+    for _, writer in opened:
+        writer.write(GET)
+    for _, writer in opened[300:]:
+        writer.transport.abort()
+    async with asyncio.timeout(20):
+        while sum(begun) < 300:
+            await asyncio.sleep(0)
+            begun.append(0)
+        for reader, _ in opened[:300]:
+            await reader.readuntil(b'"ok":true')
+    assert 1 < max(begun) <= BEGUN_AT_ONCE == 16

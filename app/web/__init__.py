@@ -8,7 +8,7 @@ In the order of reading; each file imports only from those above it:
     ticks.py      the ticks of 15 minutes, and the lines of what changed in them
     watched.py    a hashtag that somebody watches, as text
     series.py     the totals of a hashtag in 15 minutes as JSON, written once
-    turns.py      what takes long to make, a part at a time
+    turns.py      what takes long, a part at a time
     shared.py     what is longer than a tick: made once, bounded in sum
     board.py      what is rising, and most used, as the ingester wrote it
     alerts.py     which hashtags are unusual, as the ingester wrote it

@@ -24,6 +24,7 @@ import h11
 from app.messages import dumps
 from app.settings import Settings
 from app.web.address import ADDRESS, TAKEN, Address, address_of, in_words
+from app.web.turns import RequestTurns
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,8 @@ class Limited:
 
     def __init__(self, app: Any, settings: Settings, limits: Limits) -> None:
         self.app, self.trusted, self.limits = app, settings.trusted_proxies, limits
+        self.begins = RequestTurns()
+        """Of all requests."""
         self.turns, self.waiting = asyncio.Semaphore(PASTS), 0
         """Of requests for the past, and how many wait for one."""
         self.refused, self.say_next = 0, -math.inf
@@ -164,6 +167,7 @@ class Limited:
             await refuse(scope, send, Refusal(400, "The target of the request is no path.", 0))
         else:
             scope = scope if scope["path"] == path else {**scope, "path": path}
+            await self.begins.come()
             await self.let_in(scope, receive, send)
 
     def let_in(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:

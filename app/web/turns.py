@@ -1,11 +1,16 @@
-"""What takes long to make, a part at a time: all fan-outs have their turns after one another."""
+"""What takes long, a part at a time: all fan-outs have their turns after one another, and so have
+requests."""
 
 import asyncio
+from collections import deque
 from typing import Protocol
 
 A_TURN = 1000
 """So much is made before others get their turn. A point of the past, a total of a missed tick and a
 kilobyte that is joined count as one each: some 1 ms, 2 where totals are told by source."""
+BEGUN_AT_ONCE = 16
+"""So many requests are begun before others get their turn: some 20 ms, for what all of Quart and
+Hypercorn does for one. Of hundreds at once a tick would wait for all, several times."""
 
 
 class Waits(Protocol):
@@ -56,3 +61,39 @@ class Turns:
             fanout.go_on()
         if self.waiting:
             self.come_back()
+
+
+class RequestTurns:
+    """When a request may begin: those that came first begin first. None holds a turn: however long
+    it waits for Redis or for its client, others begin. Bound: waiting has each request once."""
+
+    def __init__(self) -> None:
+        self.left = BEGUN_AT_ONCE
+        """Of this turn of the loop."""
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.is_next_due = False
+        """Whether the loop will come back to us, when others had their turn."""
+
+    async def come(self) -> None:
+        """Wait until this one may begin; mostly at once."""
+        loop = asyncio.get_running_loop()
+        if not self.is_next_due:
+            self.is_next_due = True
+            loop.call_soon(self.next)
+        if self.left and not self.waiting:
+            self.left -= 1
+            return
+        turn = loop.create_future()
+        self.waiting.append(turn)
+        await turn
+
+    def next(self) -> None:
+        self.is_next_due, self.left = False, BEGUN_AT_ONCE
+        while self.waiting and self.left:
+            turn = self.waiting.popleft()
+            if not turn.done():  # else its client has gone
+                turn.set_result(None)
+                self.left -= 1
+        if self.waiting:
+            self.is_next_due = True
+            asyncio.get_running_loop().call_soon(self.next)
