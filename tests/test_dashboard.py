@@ -72,6 +72,19 @@ def test_the_panels_of_the_dashboard() -> None:
     )
 
 
+def test_prometheus_takes_what_the_readme_gives_it(tmp_path: Path) -> None:
+    """With the rules beside it; of the ingester it names the address that its unit sets."""
+    text = (ROOT / "deploy" / "README.md").read_text()
+    [config] = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
+    unit = (ROOT / "deploy" / "hashtag-pulse-ingest.service").read_text()
+    assert re.findall(r"METRICS_BIND=(.*)", unit)[0] in config
+    shutil.copy(RULES, tmp_path)
+    for last, status in (("", 0), ("nothing: of theirs\n", 1)):
+        (tmp_path / "prometheus.yml").write_text(config + last)
+        done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+        assert done.returncode == status, done.stdout + done.stderr
+
+
 WELL = {
     "pulse_writer": "1x60",
     'pulse_source_state{source="bluesky",state="live"}': "1x60",
