@@ -1,13 +1,17 @@
-"""The page in a real Chromium, behind a real nginx with nothing but proxy_pass."""
+"""The page in a real Chromium: behind a real nginx with nothing but proxy_pass, and behind each proxy
+by its file in deploy/ while all is restarted."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from browser import POINTS, opened, rows
+from deployed import NAMES, Proxy, Shown, tls_folder
 from playwright.sync_api import Browser
 from proxies import Nginx
-from servers import App
+from servers import App, RedisServer
+from test_page_link import LIVE, MANY, assert_whole
 
 
 @pytest.fixture(scope="module")
@@ -34,3 +38,35 @@ def test_the_page_lives_behind_a_proxy(
         page.reload()
         page.wait_for_function("() => window.hashtagPulse?.state.tick")
     assert failed == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_restarts_behind_each_proxy_leave_no_hole(
+    browser: Browser, tmp_path: Path, ending: ExitStack, redis_server: RedisServer, name: str
+) -> None:
+    """Both web processes one after the other, then the proxy; by HTTP/2, under a path of its own."""
+    chosen = {"REDIS_URL": redis_server.url, "HASHTAGS": MANY, "TICK_SECONDS": "0.2"}
+
+    def start(folder: str, *command: str, port: int = 0) -> App:
+        return ending.enter_context(
+            App(tmp_path / folder, *command, port=port, dev=False, **chosen)
+        )
+
+    start("ingest", "ingest")
+    webs = [start(f"web{number}", "web").started() for number in (0, 1)]
+    how = Shown("/pulse/", tls_folder(tmp_path / "tls"))
+    proxy = ending.enter_context(Proxy(name, tmp_path / "proxy", (webs[0].port, webs[1].port), how))
+    with opened(browser, f"{proxy.url}/?view=total", ignore_https_errors=True) as page:
+        assert (
+            page.evaluate("() => performance.getEntriesByType('navigation')[0].nextHopProtocol")
+            == "h2"
+        )
+        began = page.evaluate("() => hashtagPulse.state.live.at")
+        for number, web in enumerate(webs):
+            assert web.stop() == 0
+            start(f"web{number}", "web", port=web.port).started()
+        proxy.restart()
+        now = page.evaluate("() => hashtagPulse.clock.now()")
+        page.wait_for_function("now => hashtagPulse.state.live.at > now + 1000", arg=now)
+        page.wait_for_function(LIVE)
+        assert_whole(page, webs[0].url, began - 1000)
