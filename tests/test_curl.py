@@ -24,7 +24,7 @@ def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def curl(*arguments: str) -> tuple[str, str]:
     """The answer's headers and its body."""
-    done = subprocess.run(["curl", "-si", "-m", "5", *arguments], capture_output=True)
+    done = subprocess.run(["curl", "-si", "-m", "20", *arguments], capture_output=True)
     assert done.returncode == 0, done
     headers, _, body = done.stdout.decode().replace("\r\n", "\n").partition("\n\n")
     return headers.lower(), body

@@ -122,7 +122,7 @@ async def test_head_leaves_a_shared_connection_usable(
     nginx = start_nginx(keep_alive=True)
     for _ in range(3):
         curl = await asyncio.create_subprocess_exec(
-            "curl", "-sI", "-m", "5", f"{nginx.url}/events", stdout=asyncio.subprocess.PIPE
+            "curl", "-sI", "-m", "20", f"{nginx.url}/events", stdout=asyncio.subprocess.PIPE
         )
         headers = (await curl.communicate())[0].decode().lower()
         assert curl.returncode == 0

@@ -724,7 +724,7 @@ async def test_a_redis_that_came_back_older_is_read_from_its_beginning(
 
 async def test_a_hung_redis_is_noticed(store: Store, server: RedisServer) -> None:
     """SIGSTOP: no error ever comes from the socket, so silence must raise."""
-    impatient = Store(Redis.from_url(server.url, socket_timeout=0.3))
+    impatient = Store(Redis.from_url(server.url, socket_timeout=1))
     heard = impatient.follow("", silence=0.2)
     assert await anext(heard) is None
     server.signal(signal.SIGSTOP)

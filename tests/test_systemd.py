@@ -54,8 +54,10 @@ def test_a_process_that_hangs_says_nothing(
     with pytest.raises(TimeoutError):
         for _ in range(20):  # what was on its way
             heard.recv(100)
-    start_app("web", NOTIFY_SOCKET=name, WATCHDOG_USEC="100000", WATCHDOG_PID="1").started()
+    start_app("web", NOTIFY_SOCKET=name, WATCHDOG_USEC="100000", WATCHDOG_PID="1")
+    heard.settimeout(20)
     assert heard.recv(100) == b"READY=1"
+    heard.settimeout(1)
     with pytest.raises(TimeoutError):
         heard.recv(100)
 
