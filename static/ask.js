@@ -39,7 +39,7 @@ export class Ask {
     field.addEventListener("compositionend", () => this.typed(false));
     field.addEventListener("keydown", (event) => this.key(event));
     field.addEventListener("paste", (event) => this.pasted(event));
-    field.addEventListener("blur", () => this.close());
+    field.addEventListener("blur", () => this.leave());
     list.addEventListener("pointerdown", (event) => event.preventDefault()); // the focus stays in the field
     list.addEventListener("click", (event) => this.clicked(/** @type {Element} */ (event.target)));
     $("ask").addEventListener("click", (event) => event.target === event.currentTarget && field.focus());
@@ -86,6 +86,18 @@ export class Ask {
     this.open([]);
   }
 
+  /** @private  What was said of words that are gone is no more to be read. */
+  clear() {
+    this.field.value = "";
+    this.say("");
+  }
+
+  /** @private */
+  leave() {
+    this.close();
+    if (!this.field.value.trim()) this.clear();
+  }
+
   /** @private @param {Offer} offer @param {number} i @returns {HTMLElement} */
   option({ tag, name, posts }, i) {
     const item = document.createElement("li");
@@ -118,7 +130,7 @@ export class Ask {
     if (way) this.move(way);
     else if (event.key === "Enter") void this.take(this.meant());
     else if (event.key === "Escape" && this.offers.length) this.close();
-    else if (event.key === "Escape") field.value = "";
+    else if (event.key === "Escape") this.clear();
     else if (event.key === "Backspace" && !field.value) return this.takeBack();
     else return;
     event.preventDefault();

@@ -13,7 +13,7 @@ import { around } from "./scale.js";
 const CLEAR = "rgba(0, 0, 0, 0)";
 const CROWDED = 2; // pixels
 const FAINT = "38"; // of 255, in hexadecimal: behind a colour, how much of it is seen
-const SOFT = ["30", "08"]; // the same, of areas below lines: fainter at the bottom, where they lie on each other
+const SOFT = ["30", "08"]; // the same, of areas, from top to bottom
 const FEW = 3; // lines, whose areas do not hide each other
 
 /** Whether the library is there: it is put beside us by `make setup`. */

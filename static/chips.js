@@ -3,7 +3,7 @@
 
 import { judge } from "./hashtags_api.js";
 import { swatch } from "./table.js";
-import { $, text } from "./texts.js";
+import { $, proper, text } from "./texts.js";
 
 /** @typedef {import("./ask.js").Shown} Shown */
 /** @typedef {{item: HTMLElement, button: HTMLElement, name: Text, without: HTMLElement}} Chip */
@@ -48,7 +48,7 @@ export class Chips {
       name.data = `#${named}`;
       button.ariaLabel = text("ask.remove", { tag: named });
     }
-    const words = (this.without.get(tag) ?? []).map((source) => text("ask.without", { source })).join(", ");
+    const words = (this.without.get(tag) ?? []).map((source) => text("ask.without", { source: proper(source) })).join(", ");
     if (without.textContent !== words) without.textContent = words;
     return item;
   }

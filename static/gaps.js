@@ -2,7 +2,7 @@
 // Where something is missing, and why, in the reader's language. Pure.
 
 import { WORKING } from "./feed.js";
-import { text } from "./texts.js";
+import { proper, text } from "./texts.js";
 
 /** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {import("./feed.js").Tick} Tick */
@@ -74,10 +74,11 @@ function reasons({ kind, sources, reason }) {
   return Object.entries(sources).map(([name, { state, reason }]) => said(name, state, reason));
 }
 
-/** What a source says of itself. @param {string} name @param {string} state @param {string} reason  the server's own, of a trouble */
-export function said(name, state, reason) {
-  if (name === "demo" && state === "live") return text("demo");
-  if (name !== "replay" && state === "live") return text("source.live", { name });
+/** What a source says of itself. @param {string} source @param {string} state @param {string} reason  the server's own, of a trouble */
+export function said(source, state, reason) {
+  const name = proper(source);
+  if (source === "demo" && state === "live") return text("demo");
+  if (source !== "replay" && state === "live") return text("source.live", { name });
   if (reason && !ENOUGH_SAID.has(state)) return text("source.said", { name, reason });
   const known = ENOUGH_SAID.has(state) || ["live", "connecting", "down"].includes(state);
   return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });

@@ -4,7 +4,7 @@
 import { keep, kept } from "./address.js";
 import { sentence } from "./history_api.js";
 import { arrange, isInHand } from "./moving.js";
-import { locale, text } from "./texts.js";
+import { locale, proper, text } from "./texts.js";
 import { counted } from "./wording.js";
 
 /** @typedef {{id: string, source: string, at: number, tags: string[], text: string, name: string, handle: string, url: string}} Post  text: empty where only the address may be told */
@@ -212,7 +212,7 @@ function rowOf(post, now) {
   const item = document.createElement("li");
   const words = item.appendChild(document.createElement("p"));
   words.dir = "auto";
-  const network = post.source === "demo" ? text("demo") : post.source;
+  const network = post.source === "demo" ? text("demo") : proper(post.source);
   words.textContent = post.text || text("posts.elsewhere", { source: network });
   if (!post.text) words.className = "elsewhere";
   const from = item.appendChild(document.createElement("small"));

@@ -24,6 +24,9 @@ export function text(key, values = {}) {
   return found.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 
+/** @param {string} source */
+export const proper = (source) => source[0].toUpperCase() + source.slice(1);
+
 /** What is wrong, as long as it is. @param {string} words  none: nothing to say */
 export function notice(words) {
   $("notice").textContent = words;

@@ -68,7 +68,7 @@ export class Usual {
   write(tag) {
     const cell = this.page.table.rows.get(tag)?.rate.parentElement;
     const band = this.bands.get(tag)?.points.findLast((point) => point);
-    const words = band && band[2] >= 1 ? text("usual.now", { low: number(Math.round(band[1])), high: number(Math.round(band[2])) }) : "";
+    const words = band && isSeen(band) ? text("usual.now", { low: number(Math.round(band[1])), high: number(Math.round(band[2])) }) : "";
     const small = cell?.querySelector("small");
     if (!cell || (small?.textContent ?? "") === words) return;
     if (small) small.textContent = words;
@@ -101,7 +101,7 @@ export class Usual {
       for (const edge of /** @type {const} */ ([1, 2])) this.outline(context, part.map((point) => [x(point[0]), y(point[edge])]));
     }
     context.restore();
-    const keys = [...(band.some((point) => point) ? ["usual.shaded"] : []), ...(hasWeek ? ["usual.earlier"] : [])];
+    const keys = [...(band.some((point) => point && isSeen(point)) ? ["usual.shaded"] : []), ...(hasWeek ? ["usual.earlier"] : [])];
     this.explain(axes, keys.map((key) => text(key, { tag: this.page.named(tag) })));
     for (const alert of this.alerts.values()) this.mark(axes, alert, x, y);
   }
@@ -223,6 +223,9 @@ export function bandOf({ series, step, usual }, tag) {
   });
   return band.filter((point, i) => !point || !isSame(band[i - 1], point) || !isSame(band[i + 1], point));
 }
+
+/** Whether there is a band: of what is hardly ever used nothing is usual. @param {Point} point */
+const isSeen = ([, , high]) => high >= 1;
 
 /** @param {Point | null | undefined} one @param {Point} other */
 const isSame = (one, [, low, high]) => one?.[1] === low && one[2] === high;

@@ -133,8 +133,14 @@ def test_what_cannot_be_shown_is_said(page: Page) -> None:
     page.keyboard.press("Home")
     page.keyboard.insert_text("x")
     assert answer.inner_text() == "", "it is being mended"
+    ask(page, "2026")
+    wait_until(lambda: "“2026” is no hashtag" in answer.inner_text(), "a sentence")
+    page.keyboard.press("Escape")
+    assert (field.input_value(), answer.inner_text()) == ("", ""), "nothing is left to be mended"
     ask(page, "SCIENCE")
     wait_until(lambda: answer.inner_text() == "#science is shown already.", "a sentence")
+    page.locator("#plot").focus()
+    assert answer.inner_text() == "", "it was read"
     paste(page, "#luge\nbiathlon, no! science")
     until_shown(page, "#science", "#football", "#luge", "#biathlon")
     assert "“no!” is no hashtag" in answer.inner_text()
@@ -258,13 +264,13 @@ def test_a_network_that_was_never_asked_is_named(browser: Browser, site: Site) -
     site.ticking.go_on(x=asked)
     try:
         with opened(browser, f"{site.web.url}/?tags=science,luge") as page:
-            page.wait_for_function("() => sources.textContent.includes('x live')")
+            page.wait_for_function("() => sources.textContent.includes('X live')")
             chips = page.locator("#chips li")
             wait_until(
-                lambda: chips.nth(1).inner_text().split("\n") == ["#luge", "without x"], "so"
+                lambda: chips.nth(1).inner_text().split("\n") == ["#luge", "without X"], "so"
             )
             ask(page, "curling")
-            wait_until(lambda: "without x" in chips.nth(2).inner_text(), "for a new one, too")
+            wait_until(lambda: "without X" in chips.nth(2).inner_text(), "for a new one, too")
             assert chips.nth(0).inner_text().strip() == "#science"
     finally:
         site.ticking.writer.sources.pop("x")

@@ -85,7 +85,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
     x = StoredPost("x", "9", "secret", int(time.time() * 1000), ("science",))
     site.write(x)
     with opened(browser, site.web.url) as page:
-        until_shown(page, "A post on mastodon. Its text is shown there.", evil)
+        until_shown(page, "A post on Mastodon. Its text is shown there.", evil)
         assert page.locator("#posts h2").inner_text() == "Posts with \u2068#science\u2069"
         assert page.evaluate("() => window.broken") is None
         [link] = page.locator("#posts li a").all()
@@ -94,7 +94,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
             "_blank",
             "noopener noreferrer",
         )
-        assert "Ada · mastodon · " in page.locator("#posts li small").last.text_content()
+        assert "Ada · Mastodon · " in page.locator("#posts li small").last.text_content()
         assert page.locator("#posts .there").inner_text() == "1 post on X: read it there"
         page.evaluate(HURRY)
         site.put("a new one")
@@ -249,6 +249,16 @@ AGE = """() => {
     range.selectNodeContents(from.lastChild);
     return range.getBoundingClientRect().right <= from.getBoundingClientRect().right + 1;
 }"""
+
+
+def test_that_there_are_none_is_said_where_they_would_be(browser: Browser, site: Site) -> None:
+    """Below the head, not below the room for them."""
+    with opened(browser, f"{site.web.url}/?tags=quidditch") as page:
+        said = page.locator("#posts .about")
+        wait_until(lambda: said.inner_text() == "None of the last ten minutes can be shown.", "it")
+        head, about = page.locator("#posts h2").bounding_box(), said.bounding_box()
+        assert head and about
+        assert about["y"] - head["y"] - head["height"] < 10
 
 
 def test_a_long_name_leaves_room_for_the_age(browser: Browser, site: Site) -> None:

@@ -201,11 +201,11 @@ def test_a_source_at_its_budget_breaks_the_line_and_says_so(page: Page) -> None:
         }
     }""")
     reasons = page.evaluate("() => hashtagPulse.state.shownGaps('5m').map(gap => gap.reason)")
-    assert "x: budget reached until 00:00 UTC" in reasons
+    assert "X: budget reached until 00:00 UTC" in reasons
     before, after = page.evaluate(LINES, "science")[-2:]
     assert after[0][0] - before[-1][0] >= 20_000
     assert min(value for _, value in after) > 0
-    page.wait_for_function("() => sources.textContent === 'x live'")
+    page.wait_for_function("() => sources.textContent === 'X live'")
 
 
 def test_a_memory_that_cannot_be_had_is_said_in_a_sentence(page: Page) -> None:

@@ -58,7 +58,7 @@ LOOK_SECONDS = 2.0
 KEPT_PAGES, KEPT_LENGTH = 100, 32 * 1024
 """So many pages are kept, none of more characters than that: with a query of 30 KB each would be
 another one."""
-NOW = '"now": 0'
+NOW = '"now":0'
 """What of a page is another with each request."""
 
 
@@ -114,6 +114,7 @@ def add_page(app: Quart, settings: Settings, folder: Folder) -> None:
     """Serve the page, its frame for other sites, and what both load."""
     folder = Folder()
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # escaped, most languages are longer
+    app.jinja_env.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
 
     @app.get("/")
     async def page() -> Response:

@@ -142,13 +142,13 @@ test("the badge counts down while the server is full", () => {
 test("each source says what it is doing, and demo data is not taken for real", () => {
   const told = (/** @type {string} */ name, /** @type {string} */ state, reason = "") =>
     sources({ at: 0, counts: {}, sources: { [name]: state }, details: { [name]: { since: 0, reason } } })[0];
-  assert.deepEqual(told("bluesky", "live", "connected"), { name: "bluesky", level: "live", words: "bluesky live" });
-  assert.equal(told("x", "budget", "budget reached until 00:00 UTC").words, "x: budget reached until 00:00 UTC");
-  assert.equal(told("x", "down").words, "x: down");
+  assert.deepEqual(told("bluesky", "live", "connected"), { name: "bluesky", level: "live", words: "Bluesky live" });
+  assert.equal(told("x", "budget", "budget reached until 00:00 UTC").words, "X: budget reached until 00:00 UTC");
+  assert.equal(told("x", "down").words, "X: down");
   assert.equal(told("mastodon", "polling").level, "live");
   assert.deepEqual(told("demo", "live", "demo data"), { name: "demo", level: "late", words: "demo data" });
-  assert.equal(told("x", "asleep").words, "x: asleep");
-  assert.deepEqual(told("replay", "live", "replaying 2021.jsonl"), { name: "replay", level: "late", words: "replay: replaying 2021.jsonl" });
+  assert.equal(told("x", "asleep").words, "X: asleep");
+  assert.deepEqual(told("replay", "live", "replaying 2021.jsonl"), { name: "replay", level: "late", words: "Replay: replaying 2021.jsonl" });
 });
 
 test("a recording is not live", () => {
@@ -165,7 +165,7 @@ test("totals mean nothing when no source lives", () => {
 
 test("a gap has the server's reason, or the source's", () => {
   const gaps = new Gaps();
-  const budget = "x: budget reached until 00:00 UTC";
+  const budget = "X: budget reached until 00:00 UTC";
   const sources = { x: { state: "budget", reason: "budget reached" }, bluesky: { state: "down", reason: "closed" } };
   gaps.replace([
     { from: 0, to: 20, reason: "in English", kind: "ingester" },
@@ -178,7 +178,7 @@ test("a gap has the server's reason, or the source's", () => {
   gaps.hear({ at: 230, counts: {}, sources: { x: "live" }, gap });
   assert.deepEqual(
     gaps.all({ from: 300, to: 310, reason: "now" }).map(({ from, to, reason }) => [from, to, reason]),
-    [[0, 20, "ingester was down"], [0, 50, "not kept any more"], [30, 40, budget], [30, 40, "bluesky: closed"], [60, 100, budget], [200, 230, "ingester was down"], [300, 310, "now"]],
+    [[0, 20, "ingester was down"], [0, 50, "not kept any more"], [30, 40, budget], [30, 40, "Bluesky: closed"], [60, 100, budget], [200, 230, "ingester was down"], [300, 310, "now"]],
   );
 });
 
