@@ -23,6 +23,7 @@ from app.web.gaps import Gap
 from app.web.hearing import Hearing
 from app.web.ticks import Head
 from app.web.totals import READ_AT_ONCE, SharedReads, Totals
+from app.web.turns import LongTurn
 from app.web.watching import Watching
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Feed(Watching):
         self.take_back: Callable[[Store], Awaitable[None]] | None = None
         """Where posts are shown, learns which were taken back. Raises StoreLost."""
         self.hearing = Hearing(seconds, clock)
+        self.turn = LongTurn(clock)
         self.complain, self.why_not_ready = self.hearing.complain, self.hearing.why_not_ready
 
     async def run(self, store: Store) -> None:
@@ -91,7 +93,7 @@ class Feed(Watching):
                         if tick is None:
                             await self.hearing.ask(store)
                         if self.loaded:  # after an outage many come at once: others get a turn
-                            await asyncio.sleep(0)
+                            await self.turn.give()
             except StoreLost as lost:
                 self.complain(str(lost), lost.public)
                 await asyncio.sleep(backoff.next())

@@ -3,11 +3,13 @@ requests."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 A_TURN = 1000
 """So much is made before others get their turn. A point of the past, a total of a missed tick and a
 kilobyte that is joined count as one each: some 1 ms, 2 where totals are told by source."""
+LONG_SECONDS = 0.01
 BEGUN_AT_ONCE = 16
 """So many requests are begun before others get their turn: some 20 ms, for what all of Quart and
 Hypercorn does for one. Of hundreds at once a tick would wait for all, several times."""
@@ -61,6 +63,20 @@ class Turns:
             fanout.go_on()
         if self.waiting:
             self.come_back()
+
+
+class LongTurn:
+    """Who does many small things, and gives others a turn when it was at it for LONG_SECONDS: where
+    theirs are long, it would fall ever further behind with one of each."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.ends = clock, 0.0
+        """When the turn is long enough, in seconds of the clock."""
+
+    async def give(self) -> None:
+        if self.clock() >= self.ends:
+            await asyncio.sleep(0)
+            self.ends = self.clock() + LONG_SECONDS
 
 
 class RequestTurns:
