@@ -15,6 +15,7 @@ import pytest
 from certificates import authority, certificate
 from conftest import missing
 from servers import App, Process, RedisServer, eventually, free_port, get, wait_until
+from test_ingest import Script, counted, ingesting
 from test_store import as_user
 
 from app.commands.check import check_redis, redis_warnings
@@ -238,19 +239,43 @@ def test_the_ingester_waits_for_a_policy_that_it_can_count_on(
     assert app.stop() == 0
 
 
-async def mended(server: RedisServer) -> None:
-    async with connect(server.url) as redis:
-        await redis.config_set("maxmemory-policy", "noeviction")
-
-
 class Looked(Store):
-    """Counts how often it was asked who the writer is."""
+    """Counts how often it was asked who the writer is, and whether it evicts."""
 
-    looks = 0
+    looks = evictions = 0
+
+    async def refuse_eviction(self) -> None:
+        self.evictions += 1
+        await super().refuse_eviction()
 
     async def writer(self) -> str:
         self.looks += 1
         return await super().writer()
+
+
+async def test_a_policy_that_is_set_while_it_counts_stops_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is mended; then what was counted meanwhile is stored, once."""
+    monkeypatch.setattr(lease, "EVICTION_SECONDS", 0.05)
+    source, store = Script("a", True), Looked(store.redis)
+    async with ingesting(store, source) as ingester:
+        source.give(3)
+        await counted(store, 3)
+        await store.redis.config_set("maxmemory", "100mb")
+        await store.redis.config_set("maxmemory-policy", "allkeys-lru")
+        await eventually(lambda: EVICTS in ingester.trouble, "it is said")
+        number, looked = (await store.load()).number, store.evictions
+        source.give(4)
+        await eventually(lambda: store.evictions > looked + 3, "it has looked again")
+        assert (await store.load()).number == number
+        await store.redis.config_set("maxmemory-policy", "noeviction")
+        await counted(store, 7)
+
+
+async def mended(server: RedisServer) -> None:
+    async with connect(server.url) as redis:
+        await redis.config_set("maxmemory-policy", "noeviction")
 
 
 async def test_trouble_is_said_and_not_in_turns_that_all_is_well(

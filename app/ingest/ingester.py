@@ -17,7 +17,7 @@ from app.ingest.counter import Counter, Cut
 from app.ingest.day_keys import DayKeys
 from app.ingest.delivery import Delivery
 from app.ingest.figures import Figures
-from app.ingest.lease import LEASE_SECONDS, become_writer, holder, own_name
+from app.ingest.lease import LEASE_SECONDS, Eviction, become_writer, holder, own_name
 from app.ingest.people import People
 from app.ingest.posts import PostPlaces
 from app.ingest.present import Present
@@ -78,7 +78,7 @@ class Ingester:
         self.dated_states = DatedStates(self.clock)
         self.people = People(day_keys or DayKeys(), any(source.signs for source in sources))
         self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
-        self.figures = Figures()
+        self.figures, self.eviction = Figures(), Eviction(store, elapsed)
         self.trouble = ""
         """What is wrong with Redis, as it was last said."""
         self.begin(State())
@@ -215,6 +215,7 @@ class Ingester:
         if not self.trouble:
             await self.write_posts()
         try:
+            await self.eviction.refuse()
             while cut := self.commits.next_again():
                 if not await self.put(cut.at(self.counter.minute), group):
                     return False

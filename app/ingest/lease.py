@@ -14,6 +14,8 @@ LEASE_SECONDS = 6.0
 MOST_LEASE_SECONDS = 30.0
 """Three of the longest ticks; one that lasts longer is of another clock, or nobody's."""
 LOOK_SECONDS = 1.0
+EVICTION_SECONDS = 10.0
+"""How often the writer looks whether its server has begun to throw things away."""
 
 
 def own_name() -> str:
@@ -46,6 +48,22 @@ async def become_writer(
             free = 0
             complain(str(lost))
         await asyncio.sleep(LOOK_SECONDS)
+
+
+class Eviction:
+    """Whether the server throws away what it likes when it is full: it may have been set so since
+    the lease was taken, or be another one by now."""
+
+    def __init__(self, store: Store, elapsed: Callable[[], float]) -> None:
+        self.store, self.elapsed = store, elapsed
+        self.due = elapsed() + EVICTION_SECONDS
+        """When it is looked at again; as long as it is so, each time."""
+
+    async def refuse(self) -> None:
+        """Raises StoreLost where it is so."""
+        if self.elapsed() >= self.due:
+            await self.store.refuse_eviction()
+            self.due = self.elapsed() + EVICTION_SECONDS
 
 
 async def holder(store: Store) -> str:

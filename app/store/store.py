@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ from app.store.state import Commit, State, is_id
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-PAGE = 16
-"""Entries of the log that are asked for at once."""
-STATES_PAGE = 500
+PAGE, STATES_PAGE = 16, 500
+"""Entries of the log, and of `states`, that are asked for at once."""
 AN_ANSWER = 15
 """Values that take Redis as long, in a script, as one of MULTI's answers takes a reader: MULTI has
 one for each hash, a script one for all, but its values go through Lua."""
@@ -205,17 +205,17 @@ class Store:
 
     async def take_lease(self, writer: str, seconds: float) -> bool:
         """Become the writer if nobody is; of no server that throws away what it likes."""
-        if not self.may_evict and (why := await self.evicts()):
-            raise StoreLost(f"Redis: {why} (or ALLOW_EVICTION=true).")
+        await self.refuse_eviction()
         with store_lost():
             return bool(await self.redis.set(keys.LEASE, writer, nx=True, px=int(seconds * 1000)))
 
-    async def evicts(self) -> str:
-        """Why one should not count on this server; "" also for one that does not tell."""
-        try:
-            return evicts(await self.about())
-        except StoreLost:
-            return ""
+    async def refuse_eviction(self) -> None:
+        """Raises StoreLost where the server may throw totals away; who hides it is believed."""
+        why = ""
+        with suppress(StoreLost):
+            why = "" if self.may_evict else evicts(await self.about())
+        if why:
+            raise StoreLost(f"Redis: {why} (or ALLOW_EVICTION=true).")
 
     async def bound_lease(self, seconds: float) -> None:
         """Let the lease run out so soon, if it would last longer, or for ever."""
