@@ -298,6 +298,7 @@ async def complaints(redis: Any) -> list[str]:
     waiting = asyncio.create_task(become_writer(store, "a", 5, said.append))
     await eventually(lambda: store.looks >= 8, "it has looked often")
     waiting.cancel()
+    await asyncio.wait([waiting])  # else its connection stays open
     return said
 
 
