@@ -4,6 +4,7 @@
 import { clock, dayAndClock, has, locale, number, text } from "./texts.js";
 
 const DAY = 86_000_000; // milliseconds, nearly
+const isFromRight = globalThis.document?.documentElement.dir === "rtl";
 const rules = new Intl.PluralRules(locale);
 const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const seconds = new Intl.DateTimeFormat(locale, clock);
@@ -33,10 +34,13 @@ export function titled(names) {
 }
 
 /** @param {number} at @returns {string} with its day and its time zone */
-export const dated = (at) => exact.format(at);
+export const dated = (at) => inOneWay(exact.format(at));
 
 /** @param {[from: number, to: number]} time @returns {string} with its day, or its days, and its time zone */
-export const between = ([from, to]) => exact.formatRange(from, to);
+export const between = ([from, to]) => inOneWay(exact.formatRange(from, to));
+
+/** From right to left Latin letters (UTC) would take the numbers that follow them to their own side. @param {string} words */
+const inOneWay = (words) => (isFromRight ? `\u2067${words.replace(/[A-Za-z]+/g, "$&\u200f")}\u2069` : words);
 
 /** @param {number} at @param {number} range  that it is one moment of */
 export const instant = (at, range) => (hasDay(at, range) ? moment : seconds).format(at);

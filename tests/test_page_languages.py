@@ -43,6 +43,35 @@ def test_no_language_is_cut_on_a_small_phone(browser: Browser, app: App) -> None
             assert page.evaluate(CUT) == page.evaluate(OUTSIDE) == [], language
 
 
+PLACES = """words => {
+    const place = document.getElementById('badge').firstChild, at = words.map(word => place.data.indexOf(word));
+    const lefts = at.map((begin, i) => {
+        const range = document.createRange();
+        range.setStart(place, begin);
+        range.setEnd(place, begin + words[i].length);
+        return range.getBoundingClientRect().left;
+    });
+    return at.every(one => one >= 0) && lefts.every((left, i) => i === 0 || left < lefts[i - 1]);
+}"""
+
+
+def test_a_time_of_the_past_is_read_in_order_from_right_to_left(browser: Browser, app: App) -> None:
+    """Its day, its begin, its end: `UTC` does not draw the end to its own side."""
+    query = "lang=ar&tags=science&from=1769958000000&to=1769961660000"
+    size = {"width": 1334, "height": 640}
+    with opened(browser, f"{app.url}/?{query}", viewport=size, timezone_id="UTC") as page:
+        page.wait_for_function("() => badge.textContent.includes('2026')")
+        assert page.evaluate(PLACES, ["2026", "3:00:00", "UTC", "4:01:00"])
+
+
+def test_an_answer_is_as_wide_as_its_words(browser: Browser, app: App) -> None:
+    """On a phone, too, as far as there is room."""
+    with opened(browser, app.url, viewport={"width": 390, "height": 640}) as page:
+        page.evaluate("() => hashtagPulse.visitor.tell('thirty letters are in one line')")
+        box = page.locator("#told").bounding_box()
+        assert box and box["height"] < 50
+
+
 def test_the_menu_speaks_another_language_and_the_address_keeps_it(
     browser: Browser, app: App
 ) -> None:
