@@ -10,6 +10,7 @@ A_TURN = 1000
 """So much is made before others get their turn. A point of the past, a total of a missed tick and a
 kilobyte that is joined count as one each: some 1 ms, 2 where totals are told by source."""
 LONG_SECONDS = 0.01
+"""So long a turn of small things lasts."""
 BEGUN_AT_ONCE = 16
 """So many requests are begun before others get their turn: some 20 ms, for what all of Quart and
 Hypercorn does for one. Of hundreds at once a tick would wait for all, several times."""
