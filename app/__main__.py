@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("app")
 
 MOST_WORKERS = 64
+LONGEST_FOLDER = 95
+"""Bytes of a folder's path: one of a socket in it has 103 at most (macOS; on Linux 107)."""
 INGESTER, SERVER = "app.ingest.ingester", "app.web.serving"
 """What takes long to load: it is loaded before the loop runs, which it would hold up."""
 
@@ -190,10 +192,16 @@ async def run_beside(settings: Settings, configs: "Sequence[ServerConfig]") -> N
 def folder_of_sockets() -> "TemporaryDirectory[str]":
     """Where workers tell each other their figures. Raises CannotStart."""
     try:
-        return TemporaryDirectory(prefix="hashtag-pulse-")
+        folder = TemporaryDirectory(prefix="hashtag-pulse-")
     except OSError as error:
         why = f"--workers needs a folder that can be written to: {error.strerror}."
         raise CannotStart(why) from error
+    if len(os.fsencode(folder.name)) > LONGEST_FOLDER:
+        folder.cleanup()
+        raise CannotStart(
+            "--workers needs a folder whose path is shorter: set TMPDIR, say to /tmp."
+        )
+    return folder
 
 
 async def run(

@@ -11,6 +11,7 @@ import zipfile
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from conftest import missing
@@ -87,17 +88,19 @@ def read_only_but(folder: Path) -> list[str]:
 
 
 async def test_the_images_steps_make_a_program_that_writes_in_data_alone(
-    source: Path, tmp_path: Path, ending: ExitStack
+    source: Path, ending: ExitStack
 ) -> None:
     """As its last stage has it: its program, its folder, its settings; its root is read only."""
-    image(source, tmp_path)
-    data, last = tmp_path / "data", dict(instructions()[-9:])
+    # no folder of pytest: the path of a socket is bounded
+    root = Path(ending.enter_context(TemporaryDirectory()))
+    image(source, root)
+    data, last = root / "data", dict(instructions()[-9:])
     given = dict(re.findall(r"(\w+)=(\S+)", last["ENV"].replace("/data", str(data))))
     [entry], alone = json.loads(last["ENTRYPOINT"]), read_only_but(data)
     for command in (["run"], ["web", "--workers", "2"]):
         port = free_port()
         env = {**given, "PATH": "/usr/bin:/bin", "BIND": f"127.0.0.1:{port}"}
-        program = f"{tmp_path}/app/bin/{entry}"
+        program = f"{root}/app/bin/{entry}"
         app = ending.enter_context(Process(*alone, program, *command, cwd=data, env=env))
         await eventually(partial(serves, port, app), f"it serves: {app.output}")
         app.signal(15)

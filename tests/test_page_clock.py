@@ -70,7 +70,7 @@ def test_an_ingester_that_is_silent_is_not_shown_as_live(
         }""")
         stop(ingester)
         page.wait_for_function("() => badge.dataset.level === 'stale'", timeout=40_000)
-        assert page.inner_text("#sources") == "demo: nothing was heard since the last tick"
+        assert page.inner_text("#sources") == "Demo: nothing was heard since the last tick"
         said = {words.split(":")[0] for words in page.evaluate("() => [...said]")}
         told = "The last tick came N s ago"  # by the server, in place of the page's own words
         assert said <= {"live · N s behind", "N s behind", "no news for N s", told}, said

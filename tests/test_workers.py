@@ -182,3 +182,15 @@ def test_a_second_kind_of_address_is_refused(start_app: Callable[..., App], tmp_
     web = start_app("web", "--workers", "2")
     assert web.wait() == 1
     assert "several web processes share `bind` and no other." in web.output.splitlines()[-1]
+
+
+def test_a_folder_with_too_long_a_path_is_one_sentence(
+    start_app: Callable[..., App], server: RedisServer, tmp_path: Path
+) -> None:
+    """Else each process would end at once, again and again, and connections would wait for them."""
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    web = start_app("web", "--workers", "2", REDIS_URL=server.url, TMPDIR=str(folder))
+    assert web.wait() == 1
+    assert web.output.splitlines()[-1].endswith("of a shorter path: set TMPDIR, say to /tmp.")
+    assert not list(folder.iterdir())
