@@ -198,9 +198,8 @@ def folder_of_sockets() -> "TemporaryDirectory[str]":
         raise CannotStart(why) from error
     if len(os.fsencode(folder.name)) > LONGEST_FOLDER:
         folder.cleanup()
-        raise CannotStart(
-            "--workers needs a folder whose path is shorter: set TMPDIR, say to /tmp."
-        )
+        why = "--workers needs a folder whose path is shorter: set TMPDIR, say to /tmp."
+        raise CannotStart(why)
     return folder
 
 

@@ -192,5 +192,5 @@ def test_a_folder_with_too_long_a_path_is_one_sentence(
     folder.mkdir()
     web = start_app("web", "--workers", "2", REDIS_URL=server.url, TMPDIR=str(folder))
     assert web.wait() == 1
-    assert web.output.splitlines()[-1].endswith("of a shorter path: set TMPDIR, say to /tmp.")
+    assert web.output.splitlines()[-1].endswith("whose path is shorter: set TMPDIR, say to /tmp.")
     assert not list(folder.iterdir())
