@@ -201,9 +201,10 @@ export class Chart {
     const { colour } = pen(tag);
     if ((this.front ?? tag) !== tag) return { strokeStyle: `${colour}${FAINT}`, fillStyle: undefined };
     const few = this.isFromZero && tags.filter((one) => !hidden.has(one)).length <= FEW;
+    if (!few) return { strokeStyle: colour, fillStyle: undefined };
     const area = this.canvas.getContext("2d")?.createLinearGradient(0, 0, 0, this.canvas.offsetHeight);
     SOFT.forEach((part, i) => area?.addColorStop(i, colour + part));
-    return { strokeStyle: colour, fillStyle: few ? area : undefined };
+    return { strokeStyle: colour, fillStyle: area };
   }
 
   /** @private  Give all lines the colours that they are to have now. */

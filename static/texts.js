@@ -25,7 +25,7 @@ export function text(key, values = {}) {
 }
 
 /** @param {string} source */
-export const proper = (source) => source[0].toUpperCase() + source.slice(1);
+export const proper = (source) => source.charAt(0).toUpperCase() + source.slice(1);
 
 /** What is wrong, as long as it is. @param {string} words  none: nothing to say */
 export function notice(words) {

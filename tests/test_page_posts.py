@@ -228,19 +228,29 @@ def test_a_laptop_shows_several_beside_two_hashtags(
         assert page.evaluate("() => document.documentElement.scrollHeight - innerHeight") < 200
 
 
-def test_a_list_that_fingers_have_scrolled_is_held(browser: Browser, site: Site) -> None:
-    """They leave nothing on it: where it was scrolled, new posts wait until it is at its top again."""
+@pytest.mark.parametrize(
+    ("viewport", "tag", "away", "back"),
+    [(DESKTOP, "biathlon", "document.querySelector('#posts-list').scrollTo(0, 150)",
+      "document.querySelector('#posts-list').scrollTo(0, 0)"),
+     (PHONE, "curling", "document.querySelectorAll('#posts li')[3].scrollIntoView()", "scrollTo(0, 0)")],
+)  # fmt: skip
+def test_what_fingers_have_scrolled_is_held(
+    browser: Browser, site: Site, viewport: Any, tag: str, away: str, back: str
+) -> None:
+    """They leave nothing on it: while the list is scrolled or, where it is as long as its posts, the
+    page, new posts wait until it is at its top again."""
     for n in range(12):
-        site.put(f"{n} First light from the new mirror, and the raw frames, too", "biathlon")
-    size = {"viewport": DESKTOP, "has_touch": True, "is_mobile": True}
-    with opened(browser, f"{site.web.url}/?tags=biathlon", **size) as page:
+        site.put(f"{n} First light from the new mirror, and the raw frames, too", tag)
+    size = {"viewport": viewport, "has_touch": True, "is_mobile": True}
+    with opened(browser, f"{site.web.url}/?tags={tag}", **size) as page:
         wait_until(lambda: page.locator("#posts li").count() == 12, "they are there")
-        page.locator("#posts-list").evaluate("list => list.scrollTo(0, 150)")
+        page.evaluate(away)
         page.evaluate(HURRY)
-        site.put("not yet", "biathlon")
+        site.put("not yet", tag)
         page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
+        page.evaluate(f"() => {PANEL}.update()")
         assert page.locator("#posts li").count() == 12
-        page.locator("#posts-list").evaluate("list => list.scrollTo(0, 0)")
+        page.evaluate(back)
         wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "at its top again")
 
 
@@ -271,20 +281,3 @@ def test_a_long_name_leaves_room_for_the_age(browser: Browser, site: Site) -> No
         wait_until(small.count, "it is there")
         assert small.locator("bdi").evaluate("one => one.scrollWidth > one.clientWidth")
         assert page.evaluate(AGE)
-
-
-def test_nothing_moves_under_who_scrolls_a_phone(browser: Browser, site: Site) -> None:
-    """Where the list is as long as its posts, it is the page that fingers scroll."""
-    for n in range(12):
-        site.put(f"{n} First light from the new mirror, and the raw frames, too", "curling")
-    size = {"viewport": PHONE, "has_touch": True, "is_mobile": True}
-    with opened(browser, f"{site.web.url}/?tags=curling", **size) as page:
-        wait_until(lambda: page.locator("#posts li").count() == 12, "they are there")
-        page.locator("#posts li").nth(3).evaluate("row => row.scrollIntoView()")
-        page.evaluate(HURRY)
-        site.put("not yet", "curling")
-        page.wait_for_function(f"() => {PANEL}.waiting.length === 1")
-        page.evaluate(f"() => {PANEL}.update()")
-        assert page.locator("#posts li").count() == 12
-        page.evaluate("() => scrollTo(0, 0)")
-        wait_until(lambda: page.evaluate(TEXTS)[0] == "not yet", "at its top again")

@@ -216,7 +216,7 @@ class Ingester:
             await self.write_posts()
         try:
             await self.eviction.refuse()
-            while cut := self.commits.next_again():
+            while cut := self.commits.next_again():  # what waited is late, be it by a minute
                 if not await self.put(cut.at(self.counter.minute), group):
                     return False
             await self.put(self.next_cut(), group)
