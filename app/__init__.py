@@ -8,6 +8,7 @@ The way of the data, and the place of each step of it, in the order of reading:
     mastodon ─┤                       └─▶ Tick ticks (channel)      Tick   viewer ─▶    chart.js
     demo, replay                                                    /api   /events      page.js
 
+    sentences.py  what is told to people, in their language
     hashtags.py   which strings are hashtags, and when two are the same one
     settings.py   what may be chosen from outside
     messages.py   what travels: Post and Tick, and what is neither

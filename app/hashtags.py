@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from app.sentences import Sentence
+
 MARKS = "#＃"
 LONGEST = 100
 """Code points in a hashtag as it is written, at most; X and Mastodon cut theirs near here. A
@@ -51,7 +53,7 @@ AROUND = re.compile(r"^[\s#＃﹟\ufe0e\ufe0f\u20e3]+|\s+$")
 
 
 class NotAHashtag(ValueError):
-    """A typed text is no hashtag; the message is one sentence for its author."""
+    """A typed text is no hashtag; the message is one Sentence for its author."""
 
 
 class Folded(dict[str, tuple[str, str]]):
@@ -140,23 +142,33 @@ def typed(text: str) -> Typed:
     """
     body = text.strip()
     body = body[1:] if body[:1] in MARKS and body else body
-    quoted = repr(text.strip()[: LONGEST + 1])
-    if not body:
-        raise NotAHashtag(f"{quoted} is not a hashtag: it is empty.")
-    if len(body) > LONGEST:
-        raise NotAHashtag(f"{quoted}… is not a hashtag: it is longer than {LONGEST} characters.")
-    for char in body:
-        if not is_part(char):
-            raise NotAHashtag(f"{quoted} is not a hashtag: it has {char!r} in it.")
-    if extract(f"#{body}") != [body]:
-        raise NotAHashtag(f"{quoted} is not a hashtag: it has no letter.")
-    if not key(body):
-        raise NotAHashtag(f"{quoted} is not a hashtag: it folds into more than {LONGEST} letters.")
-    if any(map(str.isspace, key(body))):  # a few letters, such as U+037A, fold into two
-        raise NotAHashtag(f"{quoted} is not a hashtag: it folds into two words.")
+    if why := why_none(body, repr(text.strip()[: LONGEST + 1])):
+        raise NotAHashtag(why)
     tag = Typed(key(body))
     tag.spelling = body
     return tag
+
+
+def why_none(body: str, text: str) -> Sentence | None:
+    """What keeps a name without its mark from being a hashtag; text: how it is quoted."""
+    quoted = {"text": text, "most": LONGEST}
+    if not body:
+        return Sentence("{text} is not a hashtag: it is empty.", **quoted)
+    if len(body) > LONGEST:
+        return Sentence("{text}… is not a hashtag: it is longer than {most} characters.", **quoted)
+    for char in body:
+        if not is_part(char):
+            quoted["sign"] = repr(char)
+            return Sentence("{text} is not a hashtag: it has {sign} in it.", **quoted)
+    if extract(f"#{body}") != [body]:
+        return Sentence("{text} is not a hashtag: it has no letter.", **quoted)
+    if not key(body):
+        return Sentence(
+            "{text} is not a hashtag: it folds into more than {most} letters.", **quoted
+        )
+    if any(map(str.isspace, key(body))):  # a few letters, such as U+037A, fold into two
+        return Sentence("{text} is not a hashtag: it folds into two words.", **quoted)
+    return None
 
 
 def spelling(tag: str) -> str:

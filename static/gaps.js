@@ -2,13 +2,13 @@
 // Where something is missing, and why, in the reader's language. Pure.
 
 import { WORKING } from "./feed.js";
-import { proper, text } from "./texts.js";
+import { has, language, proper, text } from "./texts.js";
 
 /** @typedef {import("./history_api.js").Gap} Gap */
 /** @typedef {import("./feed.js").Tick} Tick */
 
 const MOST = 200;
-const ENOUGH_SAID = new Set(["budget", "polling"]); // no reason adds to it
+const ENOUGH_SAID = new Set(["budget", "polling", "unknown"]); // no reason adds to it
 
 export class Gaps {
   constructor() {
@@ -79,9 +79,8 @@ export function said(source, state, reason) {
   const name = proper(source);
   if (source === "demo" && state === "live") return text("demo");
   if (source !== "replay" && state === "live") return text("source.live", { name });
-  if (reason && !ENOUGH_SAID.has(state)) return text("source.said", { name, reason });
-  const known = ENOUGH_SAID.has(state) || ["live", "connecting", "down"].includes(state);
-  return known ? text(`source.${state}`, { name }) : text("source.said", { name, reason: state });
+  const isTold = reason && !ENOUGH_SAID.has(state) && (source === "replay" || !language || language === "en"); // as reasons are
+  return has(`source.${state}`) && !isTold ? text(`source.${state}`, { name }) : text("source.said", { name, reason: reason || state });
 }
 
 /** @param {Gap[]} gaps @returns {Gap[]} those that touch and have one reason are one */

@@ -1,7 +1,7 @@
 // @ts-check
 // /api/hashtags and /api/counts: what begins so, and whether a text is a hashtag that is counted here.
 
-import { sentence } from "./history_api.js";
+import { ask, sentence } from "./history_api.js";
 import { text } from "./texts.js";
 
 /** @typedef {{tag: string, name: string, posts: number | null}} Offer  posts: of the last day; null where that is not known */
@@ -21,9 +21,8 @@ export async function complete(typed, signal) {
 
 /** @param {string[]} words @returns {Promise<Judged>} */
 export async function judge(words) {
-  const query = new URLSearchParams({ tags: words.join(","), by: "source" });
   try {
-    const answer = await fetch(`api/counts?${query}`, { cache: "no-store" });
+    const answer = await ask("api/counts", { tags: words.join(","), by: "source" }, { cache: "no-store" });
     if (answer.ok) return { counted: countedOf(await answer.json()), refused: [], sentence: "" };
     if (words.length > 1) return together(await Promise.all(words.map((word) => judge([word]))));
     const why = answer.status === 400 ? text("ask.none", { word: words[0] }) : await sentence(answer);

@@ -2,12 +2,20 @@
 // /api/history and /readyz: ranges longer than the stream's own history, the gaps, and what is wrong.
 
 import { Series } from "./series.js";
-import { text } from "./texts.js";
+import { language, text } from "./texts.js";
 
 /** @typedef {"start" | "ingester" | "sources" | "kept"} Kind */
 /** @typedef {Record<string, {state: string, reason: string}>} States */
 /** @typedef {{from: number, to: number, reason: string, kind?: Kind, sources?: States, all?: boolean, tags?: string[], people?: boolean}} Gap  all: nothing at all was counted; tags: of which it is, where not of all; people: it is people that are not known */
 /** @typedef {{step: number, at: number, series: Record<string, [number, number | null][]>, gaps: Gap[]}} Answer */
+
+/**
+ * @param {string} path
+ * @param {Record<string, string>} query
+ * @param {RequestInit} [options]
+ * @returns {Promise<Response>} where it is a refusal, its sentence is in the page's language
+ */
+export const ask = (path, query, options) => fetch(`${path}?${new URLSearchParams({ ...query, lang: language })}`, options);
 
 /**
  * @param {string[]} tags  none for all
@@ -16,9 +24,9 @@ import { text } from "./texts.js";
  * @returns {Promise<Answer>}  rejected with a sentence
  */
 export async function askHistory(tags, range, more = {}) {
-  const query = new URLSearchParams(range ? { range, ...more } : more);
-  if (tags.length) query.set("tags", tags.join(","));
-  const answer = await fetch(`api/history?${query}`).catch(() => null);
+  const query = range ? { range, ...more } : { ...more };
+  if (tags.length) query.tags = tags.join(",");
+  const answer = await ask("api/history", query).catch(() => null);
   if (answer?.ok) return answer.json();
   throw new Error(answer ? await sentence(answer) : text("noConnection"));
 }
@@ -30,8 +38,8 @@ export async function askHistory(tags, range, more = {}) {
  */
 export async function askTrouble(tags) {
   try {
-    for (const question of ["readyz", `api/counts?${new URLSearchParams({ tags: tags.join(",") })}`]) {
-      const answer = await fetch(question, { cache: "no-store" });
+    for (const path of ["readyz", "api/counts"]) {
+      const answer = await ask(path, { tags: tags.join(",") }, { cache: "no-store" });
       if (!answer.ok) return await sentence(answer);
     }
   } catch {

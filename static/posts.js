@@ -2,7 +2,7 @@
 // The posts behind a line: the newest of them, no faster than they can be read, and none that was deleted.
 
 import { keep, kept } from "./address.js";
-import { sentence } from "./history_api.js";
+import { ask, sentence } from "./history_api.js";
 import { arrange, isInHand } from "./moving.js";
 import { locale, proper, text } from "./texts.js";
 import { counted } from "./wording.js";
@@ -202,7 +202,7 @@ export class PostsPanel {
 
 /** @param {string} tag @param {AbortSignal} signal @returns {Promise<Answer>} rejected with a sentence */
 async function askPosts(tag, signal) {
-  const answer = await fetch(`api/posts?${new URLSearchParams({ tags: tag })}`, { cache: "no-store", signal }).catch(() => null);
+  const answer = await ask("api/posts", { tags: tag }, { cache: "no-store", signal }).catch(() => null);
   if (answer?.ok) return answer.json();
   throw new Error(answer ? await sentence(answer) : text("noConnection"));
 }

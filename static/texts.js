@@ -33,7 +33,7 @@ export function notice(words) {
   $("notice").hidden = !words;
 }
 
-const language = globalThis.document?.documentElement.lang;
+export const language = globalThis.document?.documentElement.lang;
 const habits = new RegExp(`^${language}(-\\w+)*$`);
 /** As the reader's region writes. Digits and calendar are those of UTC, of what is downloaded and of the names of ranges. */
 export const locale =

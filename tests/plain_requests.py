@@ -140,7 +140,7 @@ QUERIES = [
     b"?tags=science,football&new=football&last_event_id=1-1", b"?last_event_id=9999999999999-0",
     b"?last_event_id=garbage", b"?tags=&by=", b"?a=b?c/d;e:f@g!$'()*+,",
     # handed on: nobody knows the totals, or it is refused
-    b"?tags=nobody_used_it", b"?tags=%E3%82%B5%E3%83%83%E3%82%AB%E3%83%BC", b"?tags=sci%ffence", b"?tags=a+b", b"?tags=%23", b"?tags=1", b"?by=day", b"?history=nan", b"?history=inf", b"?history=-1", b"?history=901",
+    b"?tags=nobody_used_it", b"?tags=%E3%82%B5%E3%83%83%E3%82%AB%E3%83%BC", b"?tags=sci%ffence", b"?tags=a+b", b"?tags=%23", b"?tags=1", b"?tags=1&lang=de", b"?by=day", b"?history=nan", b"?history=inf", b"?history=-1", b"?history=901",
     b"?history=x", b"?tags=science&new=football", b"?new=%00", b"?tags=" + b",".join(b"a%d" % n for n in range(21)),
     b"?tags=" + b"a" * 101, b"?tags=" + b"%41" * 2000,
 ]  # fmt: skip
@@ -205,5 +205,6 @@ def heads() -> list[tuple[bytes, bool]]:
         good += [
             (b"GET /events HTTP/1.0\r\n" + head, b"eep-" not in head.partition(b"onnection:")[2])
         ]
+    good += [(b"GET /events?tags=1 HTTP/1.1\r\nHost: h\r\nAccept-Language: ar\r\n\r\n", False)]
     good += [(GET[:-2] + line + b"\r\n\r\n", True) for line in OTHERS]
     return [*good, *((request, False) for request in ODD)]

@@ -106,6 +106,19 @@ def test_headers_of_the_stream(app: App) -> None:
     assert "x-accel-buffering: no" in headers
 
 
+def test_a_refusal_is_in_the_language_that_is_asked_for(app: App) -> None:
+    """English where none is; and what is told in one language is kept for nobody."""
+    german = "'1' ist kein Hashtag: Darin fehlt ein Buchstabe."
+    for path in ("/events?tags=1", "/api/counts?tags=1"):
+        headers, body = curl(f"{app.url}{path}")
+        assert json.loads(body) == {"error": "'1' is not a hashtag: it has no letter."}
+        headers, body = curl("-H", "Accept-Language: de-AT,en;q=0.5", f"{app.url}{path}")
+        assert json.loads(body) == {"error": german}
+        assert "cache-control: no-store" in headers
+        _, body = curl("-H", "Accept-Language: ar", f"{app.url}{path}&lang=de")
+        assert json.loads(body) == {"error": german}
+
+
 @pytest.mark.parametrize(
     ("status", "arguments", "says"),
     [

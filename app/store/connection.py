@@ -26,6 +26,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from app.sentences import Sentence
 from app.store.primary import Primary
 from app.store.refusals import Elsewhere, explained, is_elsewhere, readable
 
@@ -136,7 +137,7 @@ async def check_primary(connection: AbstractConnection | None) -> None:
     if not isinstance(connection, Following):
         return
     if await connection.primary.find() != (connection.host, connection.port):
-        raise StoreLost("Redis: its primary is another one now.")
+        raise StoreLost(Sentence("Redis: its primary is another one now."))
 
 
 class TooLong(ConnectionError):
@@ -182,5 +183,5 @@ def public_of(error: Exception) -> str:
     """What everybody may know of it: no address, nothing that Redis wrote."""
     away = isinstance(error, ConnectionError | OSError | TimeoutError | RedisTimeoutError)
     if away and not isinstance(error, AuthenticationError):
-        return "Redis does not answer."
-    return "Redis refuses what it is asked."
+        return Sentence("Redis does not answer.")
+    return Sentence("Redis refuses what it is asked.")

@@ -22,6 +22,7 @@ In the order of reading; each file imports only from those above it:
     viewer.py     what one open page is sent, from its first byte to its last
     taken.py      the viewers whose connection is ours: one epoll for all
     takeover.py   a viewer's connection, taken from Hypercorn
+    languages.py  in which language a page and a refusal speak
     answers.py    JSON, a refusal in one sentence, the hashtags of a query
     events.py     the event stream
     bodies.py     bodies of answers: compressed once, some kept for who asks the same
@@ -33,7 +34,6 @@ In the order of reading; each file imports only from those above it:
     bluesky_posts.py  what Bluesky shows of posts to everybody
     posts.py      the posts behind a line
     openapi.py    what can be asked here, for machines
-    languages.py  in which language a page speaks
     page.py       the page and its files
     badge.py      the last minutes of a hashtag as a small picture
     embeds.py     frames for other sites, and how they learn of them

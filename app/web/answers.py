@@ -2,22 +2,27 @@
 query."""
 
 from collections.abc import AsyncIterator, Mapping
+from functools import reduce
 from typing import Any
 
 from quart import Response, make_response
 
 from app.hashtags import MOST_TAGS, NotAHashtag, typed_list
 from app.messages import dumps
+from app.sentences import Sentence
 from app.settings import Settings
 from app.web.feed import Feed
 
 
 class Refused(Exception):
-    """A request that is answered with an error: one sentence and its HTTP status."""
+    """A request that is answered with an error: one sentence and its HTTP status.
+
+    sentence: a Sentence, but for what is wrong with Redis (languages.py).
+    """
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
-        self.status = status
+        self.status, self.sentence = status, sentence
 
 
 def selected(
@@ -39,8 +44,23 @@ def grouped(query: Mapping[str, str]) -> bool:
     """Whether totals are wanted by source. Raises Refused."""
     by = query.get("by", "")
     if by not in ("", "source"):
-        raise Refused(400, f"by={by!r}: expected source, or nothing.")
+        raise Refused(400, Sentence("by={by}: expected source, or nothing.", by=repr(by)))
     return by == "source"
+
+
+def one_of(query: Mapping[str, str], name: str, *words: str) -> str:
+    """A part of the query that is one of these words, the first where it is left out. Raises
+    Refused."""
+    found = query.get(name, words[0])
+    if found not in words:
+        why = Sentence(
+            "{name}={text}: expected one of {words}.",
+            name=name,
+            text=repr(found),
+            words=", ".join(words),
+        )
+        raise Refused(400, why)
+    return found
 
 
 def typed_tags(query: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -51,9 +71,15 @@ def typed_tags(query: Mapping[str, str], name: str) -> tuple[str, ...]:
     try:
         tags = typed_list(query.get(name, ""))
     except NotAHashtag as error:
-        raise Refused(400, str(error)) from error
+        raise Refused(400, error.args[0]) from error
     if len(tags) > MOST_TAGS:
-        raise Refused(400, f"At most {MOST_TAGS} hashtags at once: {name} names {len(tags)}.")
+        why = Sentence(
+            "At most {most} hashtags at once: {name} names {number}.",
+            most=MOST_TAGS,
+            name=name,
+            number=len(tags),
+        )
+        raise Refused(400, why)
     return tags
 
 
@@ -63,10 +89,20 @@ def check_is_counted(tag: str, settings: Settings, feed: Feed) -> None:
     sources = newest.sources if newest else {}
     if tag in settings.hashtags or not sources or any(s.complete for s in sources.values()):
         return
-    verb = "was" if len(sources) == 1 else "were"
-    asked = f"{' and '.join(sources)} {verb} not asked for it"
-    known = ", ".join(f"#{name}" for name in settings.hashtags[:MOST_TAGS])
-    raise Refused(404, f"#{tag} is not tracked here, and {asked}; tracked are {known}.")
+    why = Sentence(
+        "#{tag} is not tracked here, and {asked}; tracked are {known}.",
+        tag=tag,
+        asked=not_asked(list(sources)),
+        known=", ".join(f"#{name}" for name in settings.hashtags[:MOST_TAGS]),
+    )
+    raise Refused(404, why)
+
+
+def not_asked(sources: list[str]) -> Sentence:
+    if len(sources) == 1:
+        return Sentence("{source} was not asked for it", source=sources[0])
+    named = reduce(lambda some, last: Sentence("{some} and {last}", some=some, last=last), sources)
+    return Sentence("{sources} were not asked for it", sources=named)
 
 
 async def json(told: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

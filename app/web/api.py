@@ -13,16 +13,17 @@ from msgspec.json import encode
 from quart import Quart, Response, request
 
 from app.hashtags import LONGEST, MARKS, NotAHashtag, key, typed
+from app.sentences import Sentence
 from app.settings import Settings
 from app.store import keys
 from app.store.past import read_past
 from app.store.store import Store, StoreLost
 from app.web.about import about
 from app.web.alerts import atom
-from app.web.answers import Refused, check_is_counted, json, respond, selected
+from app.web.answers import Refused, check_is_counted, json, one_of, respond, selected
 from app.web.band import bands
 from app.web.bodies import Body, Kept, packed, respond_with
-from app.web.feed import Feed
+from app.web.feed import BEGAN_ANEW, Feed
 from app.web.history import OLDEST, RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
 from app.web.ticks import Head
 
@@ -56,10 +57,6 @@ def add_api(app: Quart, settings: Settings, feed: Feed) -> None:
         found = {"counts": fanout.totals(), "people": fanout.people()}
         return await json({"at": head.at, **found, **about})
 
-    @app.errorhandler(StoreLost)
-    async def lost(error: StoreLost) -> Response:
-        return await json({"error": error.public}, 503, {"Retry-After": "2"})
-
 
 def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
     kept = Kept()
@@ -67,11 +64,12 @@ def add_history(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/api/history")
     async def history() -> Response:
         tags, by_source = selected(request.args, settings, feed)
-        span, between = one_of("range", *RANGES), asked_time(feed.time())
-        form = one_of("format", "json", "csv")
-        has_band = one_of("band", "0", "1") == "1"
+        span, between = one_of(request.args, "range", *RANGES), asked_time(feed.time())
+        form = one_of(request.args, "format", "json", "csv")
+        has_band = one_of(request.args, "band", "0", "1") == "1"
         if has_band and form == "csv":
-            raise Refused(400, "band=1 is for format=json: a table has no place for it.")
+            why = Sentence("band=1 is for format=json: a table has no place for it.")
+            raise Refused(400, why)
 
         async def make() -> Body:
             now = feed.time()
@@ -124,9 +122,10 @@ def add_hashtags(app: Quart, settings: Settings, feed: Feed) -> None:
 
     @app.get("/api/board")
     async def board() -> Response:
-        whole = one_of("all", "0", "1") == "1"
+        whole = one_of(request.args, "all", "0", "1") == "1"
         if not (newest := await feed.newest_board.read(opened(feed))):
-            raise Refused(503, "There is no board yet: the ingester makes one every few seconds.")
+            why = Sentence("There is no board yet: the ingester makes one every few seconds.")
+            raise Refused(503, why)
         return await json(newest.answer(whole))
 
 
@@ -142,28 +141,22 @@ def add_health(app: Quart, feed: Feed) -> None:
         return await json({"ok": True})
 
 
-def one_of(name: str, *words: str) -> str:
-    """A part of the query that is one of these words, the first where it is left out."""
-    found = request.args.get(name, words[0])
-    if found not in words:
-        raise Refused(400, f"{name}={found!r}: expected one of {', '.join(words)}.")
-    return found
-
-
 def asked_time(now: int) -> tuple[int, int] | None:
     """The time of the past that a query asks for, in place of a range."""
     words = [request.args.get(name, "") for name in ("from", "to")]
     if not any(words):
         return None
     if "range" in request.args:
-        raise Refused(400, "Either range, or from and to.")
+        raise Refused(400, Sentence("Either range, or from and to."))
     if not all(re.fullmatch("[0-9]{1,15}", word) for word in words):
-        raise Refused(400, "from and to: expected two times, in milliseconds since 1970.")
+        why = Sentence("from and to: expected two times, in milliseconds since 1970.")
+        raise Refused(400, why)
     begin, until = map(int, words)
     if not begin < min(until, now):
-        raise Refused(400, "from is not before to, or not in the past.")
+        raise Refused(400, Sentence("from is not before to, or not in the past."))
     if begin < now - OLDEST:
-        raise Refused(400, f"from: nothing is kept for more than {keys.DAY_DAYS} days.")
+        why = Sentence("from: nothing is kept for more than {days} days.", days=keys.DAY_DAYS)
+        raise Refused(400, why)
     return begin, until
 
 
@@ -191,7 +184,7 @@ async def past(
             points[tag] = feed.points(tag, grid.begin)
             await asyncio.sleep(0)  # it has thousands
         if feed.begun != begun:
-            raise StoreLost("The log of ticks began anew just now.")
+            raise StoreLost(BEGAN_ANEW)
         del fanout
         head = newest_head(feed)
         gaps = feed.gaps(grid.begin, grid.now)
@@ -232,7 +225,7 @@ def typed_tag(text: str) -> str:
     try:
         return str(typed(text))
     except NotAHashtag as error:
-        raise Refused(400, str(error)) from error
+        raise Refused(400, error.args[0]) from error
 
 
 Used = tuple[str, str, int]

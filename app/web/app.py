@@ -10,8 +10,10 @@ from werkzeug.exceptions import MethodNotAllowed
 from app import VERSION
 from app.metrics import Metrics, Text
 from app.process import beside
+from app.sentences import Sentence
 from app.settings import Settings, SettingsError, load
 from app.store.embedded import store
+from app.store.store import StoreLost
 from app.web import ROOT
 from app.web.answers import Refused, json
 from app.web.api import add_api
@@ -20,6 +22,7 @@ from app.web.embeds import add_embeds
 from app.web.events import add_events
 from app.web.feed import Feed
 from app.web.figures import add_metrics, figures
+from app.web.languages import in_language, language
 from app.web.limits import Limited, Limits, limits_of
 from app.web.mended import mend_hypercorn
 from app.web.openapi import add_description
@@ -100,21 +103,30 @@ def end(limits: Limits, viewer: Viewer) -> None:
 
 
 def add_errors(app: Quart) -> None:
-    """Answer whatever is refused with one sentence of JSON."""
+    """Answer whatever is refused with one sentence of JSON, in the language that is asked for."""
 
     @app.errorhandler(Refused)
     async def refused(error: Refused) -> Response:
         headers = {"Retry-After": "2"} if error.status in (429, 503) else {}
-        return await json({"error": str(error)}, error.status, headers)
+        return await refusal(error.sentence, error.status, headers)
+
+    @app.errorhandler(StoreLost)
+    async def lost(error: StoreLost) -> Response:
+        return await refusal(error.public, 503, {"Retry-After": "2"})
 
     @app.errorhandler(404)
     async def not_found(error: Exception) -> Response:
-        return await json({"error": f"There is nothing at {request.path}."}, 404)
+        return await refusal(Sentence("There is nothing at {path}.", path=request.path), 404)
 
     @app.errorhandler(405)
     async def not_allowed(error: MethodNotAllowed) -> Response:
         allowed = {"Allow": ", ".join(sorted(error.valid_methods or ()))}
-        return await json({"error": f"{request.path} is for reading: use GET."}, 405, allowed)
+        why = Sentence("{path} is for reading: use GET.", path=request.path)
+        return await refusal(why, 405, allowed)
+
+
+async def refusal(sentence: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return await json({"error": in_language(sentence, language(request.scope))}, status, headers)
 
 
 def add_own_feed(app: Quart, settings: Settings, feed: Feed) -> None:

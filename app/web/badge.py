@@ -16,7 +16,7 @@ from app.web.alerts import NO_XML
 from app.web.answers import check_is_counted
 from app.web.api import newest_head, typed_tag
 from app.web.bodies import Body, Kept, packed, respond_with
-from app.web.feed import Feed
+from app.web.feed import BEGAN_ANEW, Feed
 from app.web.languages import ENGLISH
 from app.web.page import Folder
 
@@ -61,7 +61,7 @@ async def said(feed: Feed, tag: str, texts: dict[str, str]) -> str:
     points = feed.points(tag, now - LOG_SECONDS * 1000)
     del fanout
     if feed.begun != begun or not points:
-        raise StoreLost("The log of ticks began anew just now.")
+        raise StoreLost(BEGAN_ANEW)
     (first, before), (_, after) = points[0], points[-1]
     posts, minutes = added_up(after) - added_up(before), max(1, round((now - first) / 60_000))
     return texts["badge"].format(posts=f"{posts:,}", minutes=minutes)

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 from quart import Quart, Response, render_template, request
 
 from app.hashtags import MARKS
+from app.sentences import Sentence
 from app.settings import Settings
 from app.web.answers import Refused, check_is_counted, json, respond, typed_tags
 from app.web.feed import Feed
@@ -29,7 +30,7 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed, folder: Folder) -> No
     @app.get("/embed/board")
     async def framed_board() -> Response:
         newest = folder.newest()
-        lang = language(newest.texts)
+        lang = language(request.scope, newest.texts)
         said = newest.texts[lang]
         texts = {key: text for key, text in said.items() if key.startswith(("board", "counted"))}
         config = {"tracked": settings.hashtags[0], "texts": texts}
@@ -43,7 +44,8 @@ def add_embeds(app: Quart, settings: Settings, feed: Feed, folder: Folder) -> No
     async def oembed() -> Response:
         form = request.args.get("format", "json")
         if form not in ("json", "xml"):
-            raise Refused(501, f"format={form!r}: expected json or xml.")
+            why = Sentence("format={form}: expected json or xml.", form=repr(form))
+            raise Refused(501, why)
         base = address(settings)
         frame = frame_of(request.args.get("url", ""), base, settings, feed)
         told = answer(
@@ -68,7 +70,8 @@ class Frame(NamedTuple):
 def frame_of(url: str, base: str, settings: Settings, feed: Feed) -> Frame:
     """The frame for one of our addresses; base: where our pages are. Raises Refused."""
     if not url:
-        raise Refused(400, "url is missing: expected the address of a page of ours.")
+        why = Sentence("url is missing: expected the address of a page of ours.")
+        raise Refused(400, why)
     place, parts = place_of(url, base)
     if place == "embed/board":
         return Frame(f"{base}embed/board", (), *BOARD)
@@ -77,7 +80,7 @@ def frame_of(url: str, base: str, settings: Settings, feed: Feed) -> Frame:
         for tag in tags:
             check_is_counted(tag, settings, feed)
     except Refused as refused:  # whatever is wrong with it, we have nothing to show for it
-        raise Refused(404, str(refused)) from refused
+        raise Refused(404, refused.sentence) from refused
     chosen = {"tags": ",".join(tags)} | {name: parts.get(name, "") for name in CHOICES}
     query = urlencode(
         {name: part for name, part in chosen.items() if part}, safe=",", quote_via=quote
@@ -99,10 +102,12 @@ def place_of(url: str, base: str) -> tuple[str, dict[str, str]]:
     is_ours = asked.scheme in ("http", "https") and asked.netloc.lower() == ours.netloc.lower()
     is_inside = f"{asked.path}/".startswith(ours.path) and place in ("", "embed", "embed/board")
     if not (is_ours and is_inside) or len(url) > LONGEST_URL:
-        raise Refused(
-            404,
-            f"url: expected the address of a page at {base}, of at most {LONGEST_URL} characters.",
+        why = Sentence(
+            "url: expected the address of a page at {base}, of at most {most} characters.",
+            base=base,
+            most=LONGEST_URL,
         )
+        raise Refused(404, why)
     return place, {name: parts[0] for name, parts in found.items()}
 
 
@@ -110,7 +115,9 @@ def most(name: str) -> int:
     """The largest width or height that is asked for; 0 for any. Raises Refused."""
     text = request.args.get(name, "")
     if text and not (text.isascii() and text.isdecimal() and 0 < len(text) < 6 and int(text)):
-        raise Refused(400, f"{name}={text[:20]!r}: expected a whole number of pixels.")
+        shown = repr(text[:20])
+        why = Sentence("{name}={text}: expected a whole number of pixels.", name=name, text=shown)
+        raise Refused(400, why)
     return int(text or 0)
 
 

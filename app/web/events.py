@@ -11,9 +11,10 @@ from werkzeug.datastructures import MIMEAccept
 from werkzeug.http import parse_accept_header
 
 from app.messages import parse_id
+from app.sentences import Sentence
 from app.settings import Settings
 from app.store.keys import LOG_SECONDS
-from app.web.answers import Refused, check_is_counted, grouped, respond, typed_tags
+from app.web.answers import Refused, check_is_counted, grouped, one_of, respond, typed_tags
 from app.web.extras import NAMES
 from app.web.feed import Feed
 from app.web.takeover import note_viewer
@@ -68,7 +69,7 @@ def wanted(query: str, last_id: str, accept: str, settings: Settings, feed: Feed
     for tag in wants.tags:
         check_is_counted(tag, settings, feed)
     if not is_welcome(accept[:KEPT_LENGTH]):
-        raise Refused(406, "This is an event stream: accept text/event-stream.")
+        raise Refused(406, Sentence("This is an event stream: accept text/event-stream."))
     tags, start = wants.tags or settings.hashtags, wants.start
     check_is_watched(start.new, tags)
     if last_id:
@@ -85,23 +86,15 @@ def asked(query: str) -> Wanted:
     tags, new = typed_tags(parts, "tags"), typed_tags(parts, "new")
     last_id = an_id(parts.get("last_event_id", "")[:KEPT_LENGTH])
     start = Start(last_id, seconds_of_history(parts), new)
-    extras = tuple(name for name in NAMES if is_chosen(parts, name))
+    extras = tuple(name for name in NAMES if one_of(parts, name, "0", "1") == "1")
     return Wanted(tuple(sorted(tags)), grouped(parts), extras, start)
-
-
-def is_chosen(parts: dict[str, str], name: str) -> bool:
-    """Raises Refused for another word than 0 and 1."""
-    text = parts.get(name, "0")
-    if text not in ("0", "1"):
-        raise Refused(400, f"{name}={text!r}: expected one of 0, 1.")
-    return text == "1"
 
 
 def check_is_watched(new: tuple[str, ...], tags: tuple[str, ...]) -> None:
     """Raises Refused for what is to be new and is not among the hashtags of the stream."""
     for tag in new:
         if tag not in tags:
-            raise Refused(400, f"new names #{tag}, which tags does not.")
+            raise Refused(400, Sentence("new names #{tag}, which tags does not.", tag=tag))
 
 
 def seconds_of_history(parts: dict[str, str]) -> int:
@@ -115,7 +108,10 @@ def seconds_of_history(parts: dict[str, str]) -> int:
     except ValueError:
         seconds = -1
     if not 0 <= seconds <= LOG_SECONDS:
-        raise Refused(400, f"history={text!r}: expected seconds from 0 to {LOG_SECONDS}.")
+        why = Sentence(
+            "history={text}: expected seconds from 0 to {most}.", text=repr(text), most=LOG_SECONDS
+        )
+        raise Refused(400, why)
     return ceil(seconds)
 
 

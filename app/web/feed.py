@@ -16,6 +16,7 @@ from app.messages import UNKNOWN_PEOPLE, BySource, Tick, parse_id
 from app.pace import Pace
 from app.process import end_if_cancelled
 from app.retry import Backoff
+from app.sentences import Sentence
 from app.store import keys
 from app.store.store import Store, StoreLost
 from app.web.fanout import REPEAT_SECONDS, FanOut
@@ -33,6 +34,7 @@ WAIT_SECONDS = 1.0
 """So long a request waits for the ticks to come as far as what was read from Redis."""
 LEARN_TRIES = 3
 """So often the totals of a request's hashtags are read, while the log begins anew each time."""
+BEGAN_ANEW = Sentence("The log of ticks began anew just now.")
 
 
 class Feed(Watching):
@@ -236,7 +238,7 @@ class Feed(Watching):
                 return found
             await self.shared_reads.ask([each.tag for each in found.watched if each.totals is None])
         if not found.is_known:
-            raise StoreLost("The log of ticks began anew just now.")
+            raise StoreLost(BEGAN_ANEW)
         return found
 
     async def learn(self, tags: Sequence[str]) -> None:
@@ -278,7 +280,7 @@ class Feed(Watching):
         except TimeoutError:
             if holds():  # it came while the loop was busy with others
                 return
-            why = self.why_not_ready() or "The ticks lag behind Redis."
+            why = self.why_not_ready() or Sentence("The ticks lag behind Redis.")
             raise StoreLost(why) from None
 
     def has(self, id: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from app.messages import SourceState
+from app.sentences import Sentence
 from app.store.refusals import trouble_of
 from app.store.store import Store, StoreLost
 from app.web.ticks import Head
@@ -91,8 +92,11 @@ class Hearing:
         if self.public_trouble or self.reason:
             return self.public_trouble or self.reason
         if self.heard == float("-inf"):
-            return "No tick has come yet: is an ingester running?"
-        return f"The last tick came {silent:.0f} s ago: is an ingester running?"
+            return Sentence("No tick has come yet: is an ingester running?")
+        seconds = f"{silent:.0f}"
+        return Sentence(
+            "The last tick came {seconds} s ago: is an ingester running?", seconds=seconds
+        )
 
 
 def unknown(state: SourceState, since: int) -> SourceState:

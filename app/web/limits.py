@@ -22,8 +22,10 @@ from urllib.parse import urlsplit
 import h11
 
 from app.messages import dumps
+from app.sentences import Sentence
 from app.settings import Settings
 from app.web.address import ADDRESS, TAKEN, Address, address_of, in_words
+from app.web.languages import in_language, language
 from app.web.turns import RequestTurns
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class Refusal(NamedTuple):
     """Why a request is not let in."""
 
     status: int
-    sentence: str
+    sentence: Sentence
     wait: float
     """Seconds until it is worth to try again."""
     reason: str = "request"
@@ -98,7 +100,9 @@ class Limits:
         if is_allowed:
             return None
         seconds = math.ceil(wait)
-        sentence = f"Too many requests from your address: try again in {seconds} s."
+        sentence = Sentence(
+            "Too many requests from your address: try again in {seconds} s.", seconds=seconds
+        )
         return Refusal(429, sentence, seconds, "requests")
 
     def forget(self, now: float) -> None:
@@ -111,10 +115,12 @@ class Limits:
         """Nothing, if one more viewer of this address may come."""
         most = self.most_of_address
         if address is not None and self.watching.get(address, 0) >= most:
-            sentence = f"Too many viewers from your address: at most {most} at a time."
+            sentence = Sentence(
+                "Too many viewers from your address: at most {most} at a time.", most=most
+            )
             return Refusal(429, sentence, FULL_ADDRESS_SECONDS, "viewers_of_address")
         if self.viewers >= self.most:
-            sentence = f"Too many viewers: at most {self.most} at a time."
+            sentence = Sentence("Too many viewers: at most {most} at a time.", most=self.most)
             return Refusal(503, sentence, FULL_SECONDS, "viewers")
         return None
 
@@ -164,7 +170,8 @@ class Limited:
             with suppress(h11.LocalProtocolError):  # Hypercorn refused it meanwhile
                 await send({"type": "websocket.close"})
         elif (path := path_of(scope)) is None:
-            await refuse(scope, send, Refusal(400, "The target of the request is no path.", 0))
+            why = Sentence("The target of the request is no path.")
+            await refuse(scope, send, Refusal(400, why, 0))
         else:
             scope = scope if scope["path"] == path else {**scope, "path": path}
             await self.begins.come()
@@ -201,7 +208,7 @@ class Limited:
     async def tell_past(self, address: Address | None, scope: Any, receive: Any, send: Any) -> None:
         """In its turn; which is over when the answer is made, however slowly it is read."""
         if not await self.turn():
-            sentence = "Too many ask for the past just now: try again in a moment."
+            sentence = Sentence("Too many ask for the past just now: try again in a moment.")
             refusal = Refusal(503, sentence, PAST_SECONDS, "past")
             await self.turn_away(address, scope, send, refusal)
             return
@@ -248,8 +255,9 @@ class Limited:
 
 
 async def refuse(scope: Any, send: Any, refusal: Refusal) -> None:
-    """Answer at once, with the sentence as JSON."""
-    body = dumps({"error": refusal.sentence}).encode() + b"\n"
+    """Answer at once, with the sentence as JSON, in the language that is asked for."""
+    told = in_language(refusal.sentence, language(scope))
+    body = dumps({"error": told}).encode() + b"\n"
     headers = [
         (b"content-type", b"application/json; charset=utf-8"),
         (b"content-length", b"%d" % len(body)),

@@ -22,7 +22,7 @@ from app.web import ROOT
 from app.web.answers import Refused, check_is_counted, typed_tags
 from app.web.bodies import Body, accepts_gzip, respond_with
 from app.web.feed import Feed
-from app.web.languages import language
+from app.web.languages import in_language, language
 
 STATIC, TEXTS = ROOT / "static", ROOT / "templates" / "texts"
 
@@ -48,8 +48,8 @@ LATER = (
     *("ask", "backToLive", "badge", "board", "changed", "chart", "copied", "copyThis", "counted"),
     *("csv", "demo.long", "description", "direction", "hashtag", "kiosk", "language", "moment"),
     *("noScript", "open", "pause", "people.long", "perMinute", "png", "posts", "race.name"),
-    *("ranges", "reading", "resume", "share.column", "silent", "speak", "summary", "usual"),
-    *("views", "when"),
+    *("ranges", "reading", "resume", "share.column", "silent", "source.unknown", "speak"),
+    *("summary", "usual", "views", "when"),
 )
 """What begins so no script says before the first line; after it they have all words."""
 
@@ -151,10 +151,10 @@ def add_page(app: Quart, settings: Settings, folder: Folder) -> None:
 async def page_for_query(settings: Settings, newest: Edition, embed: bool) -> Response:
     """The page for the hashtags that its query chooses."""
     feed: Feed = current_app.extensions["feed"]
-    tags, problem = await chosen(settings, feed)
+    lang = language(request.scope, newest.texts)
+    tags, problem = await chosen(settings, feed, lang)
     named = ", ".join(f"#{feed.name_of(tag)}" for tag in tags or settings.hashtags)
     query = request.query_string.decode() if embed else ""  # a frame has a link to the whole page
-    lang = language(newest.texts)
     made_of = embed, tags, problem, named, address(settings), query, lang
     if made_of not in newest.pages:
         newest.pages[made_of] = await rendered(settings, newest, *made_of)
@@ -211,12 +211,12 @@ async def rendered(
     return before, after
 
 
-async def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
+async def chosen(settings: Settings, feed: Feed, lang: str) -> tuple[tuple[str, ...], str]:
     """The hashtags of the query that can be shown, and a sentence about those that cannot."""
     try:
         tags = typed_tags(request.args, "tags")
     except Refused as error:
-        return (), str(error)
+        return (), in_language(error.sentence, lang)
     if not feed.loaded and not set(tags) <= set(settings.hashtags):
         with suppress(StoreLost):  # which sources there are is known only then
             await feed.until(lambda: feed.loaded)
@@ -226,7 +226,7 @@ async def chosen(settings: Settings, feed: Feed) -> tuple[tuple[str, ...], str]:
             check_is_counted(tag, settings, feed)
             shown.append(tag)
         except Refused as error:
-            problem = problem or str(error)
+            problem = problem or in_language(error.sentence, lang)
     return tuple(shown), problem
 
 

@@ -15,6 +15,7 @@ from quart import Quart, Response, request
 
 from app.messages import Shown, dumps
 from app.process import end_of
+from app.sentences import Sentence
 from app.settings import Settings
 from app.store.posts import ALL, StoredPost
 from app.store.store import Store
@@ -311,7 +312,7 @@ def add_posts(app: Quart, settings: Settings, feed: Feed) -> None:
     @app.get("/api/posts")
     async def newest() -> Response:
         if posts is None:
-            raise Refused(404, "No posts are shown here: SHOW_POSTS is off.")
+            raise Refused(404, Sentence("No posts are shown here: SHOW_POSTS is off."))
         tags, _ = selected(request.args, settings, feed)
         return await json(await posts.newest(opened(feed), tags))
 

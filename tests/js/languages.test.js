@@ -70,3 +70,18 @@ test("a number is said in its form, and in the general one where a browser knows
   assert.deepEqual(said, ["لا منشورات", "منشور واحد", "منشوران", "7 منشورات", "12 منشورًا", "100 منشور", "1,003 منشورات"]);
   assert.equal(counted("x", 1, { tag: "#a" }), "1 #a");
 });
+
+test("in another language than English a network's trouble has no reason: those are English", async () => {
+  const { language, speak } = await import("../../static/texts.js");
+  const { said } = await import("../../static/gaps.js");
+  assert.equal(language, "ar", "the one that was imported first");
+  const { "source.unknown": unknown, ...early } = TEXTS.ar;
+  const named = (/** @type {string} */ form, reason = "") => form.replace("{name}", "X").replace("{reason}", reason);
+  speak(early);
+  assert.equal(said("x", "unknown", "nothing was heard"), named(TEXTS.ar["source.said"], "nothing was heard"), "until all words are there");
+  speak(TEXTS.ar);
+  assert.equal(said("x", "unknown", "nothing was heard"), named(unknown));
+  assert.equal(said("x", "down", "it does not answer"), named(TEXTS.ar["source.down"]));
+  assert.match(said("replay", "live", "replaying day.jsonl"), /replaying day\.jsonl/);
+  assert.match(said("x", "asleep", ""), /asleep/);
+});

@@ -76,7 +76,7 @@ test("a repeat after silent ticks is no news: the page says how old it is, and n
     assert.deepEqual(state.shownGaps("1m").map(({ reason }) => reason), gap ? ["ingester was down"] : []);
   }
   assert.ok(state.tick);
-  assert.deepEqual(sources(state.tick), [{ name: "x", level: "late", words: "X: why" }]);
+  assert.deepEqual(sources(state.tick), [{ name: "x", level: "late", words: "X: nothing was heard since the last tick" }]);
   here.now += 500;
   state.hear({
     at: here.now, counts: { a: 6 }, sources: { x: "live" },
