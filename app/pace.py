@@ -4,6 +4,8 @@ Who cannot keep up must not fall behind further and further: fewer ticks, each o
 are all that is needed, since a tick holds totals.
 """
 
+FULL = 0.95
+"""Of a tick's time: work that takes more than this, on an average, cannot keep up."""
 SHARE = 0.8
 """Of a stretched tick's time, what the work may take: everything else needs some, too."""
 WEIGHT = 0.25
@@ -25,8 +27,9 @@ class Pace:
         """
         self.average += (min(seconds, 2 * self.lasts) - self.average) * WEIGHT
         before = self.is_stretched
+        limit = SHARE if before else FULL
         self.lasts = self.seconds
-        if self.average > self.seconds * SHARE:
+        if self.average > self.seconds * limit:
             self.lasts = round(self.average / SHARE, 3)
         if self.is_stretched and not before:
             return (

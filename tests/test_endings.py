@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,23 @@ async def test_viewer_that_comes_when_all_streams_end_is_ended(
     assert viewer.received.count(b"\r\n0\r\n") == 1
     viewer.close()
     await nobody(site)
+
+
+@pytest.mark.parametrize("way", TAKEN, indirect=True)
+async def test_the_last_words_and_the_end_are_one_packet(site: Site, raw: Any, way: str) -> None:
+    """At a deploy there are as many as viewers, and clients are as busy as we are."""
+    client = await watching(raw(), get(way))
+    before = packets(client)
+    site.feed.close()
+    await client.read_all()
+    assert packets(client) == before + 1
+    assert re.search(LAST + rb"\Z", client.received)
+
+
+def packets(client: Raw) -> int:
+    """That came to it: tcpi_segs_in of struct tcp_info in Linux's linux/tcp.h."""
+    info = client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
+    return int.from_bytes(info[140:144], sys.byteorder)
 
 
 @pytest.mark.parametrize("way", TAKEN, indirect=True)

@@ -815,7 +815,7 @@ class Sink:
     def __init__(self) -> None:
         self.got = Counter[bytes]()
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes, _: int = 0) -> int:
         self.got[data] += 1
         return len(data)
 

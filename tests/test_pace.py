@@ -36,6 +36,18 @@ def test_ticks_last_as_long_as_they_need_and_no_longer_than_that() -> None:
     assert list(filter(None, said)) == ["the overload is over: ticks last 0.5 s again"]
 
 
+def test_what_takes_nearly_all_of_a_tick_keeps_up() -> None:
+    """It begins where a tick takes longer than it lasts, or nearly; and is over with air again."""
+    pace = Pace(1.0, "work")
+    said = [pace.took(0.94) for _ in range(50)]
+    assert not any(said) and pace.lasts == 1.0
+    assert any(pace.took(0.97) for _ in range(50))
+    said = [pace.took(0.82) for _ in range(50)]
+    assert not any(said) and pace.lasts == pytest.approx(0.82 / SHARE, abs=0.01)
+    assert any(pace.took(0.79) for _ in range(50))
+    assert pace.lasts == 1.0
+
+
 def test_a_pause_is_no_overload() -> None:
     """A process that was stopped for a minute, or a laptop that slept: ticks go on as chosen."""
     pace = Pace(0.5, "work")
@@ -100,3 +112,22 @@ async def test_a_web_process_that_cannot_keep_up_hands_over_fewer_ticks(
     assert got[-1][2]["counts"] == {"a": 59}
     assert got[-1][2]["tick"] > 1
     await stream.aclose()  # type: ignore[attr-defined]
+
+
+def test_an_overload_leaves_out_no_more_ticks_than_it_must(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ticks that are to last a fifth longer are told five times of six, not every other time."""
+    clock = Clock()
+    feed = Feed(1.0, clock=clock)
+    feed.hear(tick(1, a=1))
+    feed.hear(None)
+    fanout = feed.watch(("a",), False)
+    feed.pace.lasts = 1.2
+    monkeypatch.setattr(feed.pace, "took", lambda _: "")
+    told = []
+    for n in range(2, 62):
+        clock.now += 1.0
+        feed.hear(tick(n, a=n))
+        told += [n] if fanout.told_at == clock.now else []
+    assert len(told) == 51, "the first comes when there was time"

@@ -51,7 +51,8 @@ class Feed(Watching):
         self.seconds, self.chance = seconds, chance
         self.pace = Pace(seconds, "handing a tick to all viewers")
         self.due = float("-inf")
-        """When the next tick is told, in seconds of the clock; later than now in an overload."""
+        """From when on the next tick is told, in seconds of the clock; later than now where an
+        overload leaves ticks out: as many of them as it must, not every other one."""
         self.store: Store | None = None
         """None until we run."""
         self.totals, self.shared_reads = Totals(), SharedReads(self.learn)
@@ -197,7 +198,8 @@ class Feed(Watching):
         self.untold.clear()
         if news := self.pace.took(self.clock() - begun):
             log.warning("%s", news)
-        self.due = begun + self.pace.lasts if self.pace.is_stretched else begun
+        lasts = self.pace.lasts if self.pace.is_stretched else 0.0
+        self.due = max(self.due, begun - lasts) + lasts
 
     async def look_beside(self, store: Store) -> None:
         """After each tick, look for what goes with the next one beside the totals."""

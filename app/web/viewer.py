@@ -25,6 +25,8 @@ BEHIND_SECONDS = 3.0
 """So long a viewer waits for a tick that it has from another process and we do not have yet."""
 TICKS_AT_ONCE = 100
 """So many missed ticks are sent before others get their turn: 5 ms for 20 hashtags."""
+WITH_THE_END = getattr(socket, "MSG_MORE", 0)
+"""The last words wait for the end of the connection, which follows at once: one packet, not two."""
 STREAM_SECONDS = 3600
 """A stream ends after about so long, so that viewers spread over new web processes; each at
 a time of its own, and a browser comes back by itself without missing a tick."""
@@ -174,13 +176,13 @@ class Viewer:
         if due := self.due():
             self.hand(due)
 
-    def hand(self, data: bytes) -> None:
+    def hand(self, data: bytes, flags: int = 0) -> None:
         """Send this on its own connection, as much of it as that takes now."""
         if self.owed:
             self.owe(self.owed[self.place :] + data, 0)
             return
         try:
-            sent = self.connection.send(data)
+            sent = self.connection.send(data, flags)
         except OSError:  # it takes nothing now, or is gone, which its end tells
             sent = 0
         if sent < len(data):
@@ -218,7 +220,7 @@ class Viewer:
         if not self.is_ending:
             self.is_ending = True
             end = sse.LAST_CHUNK if self.chunked else b""
-            self.hand(sse.body(self.last(), self.chunked) + end)
+            self.hand(sse.body(self.last(), self.chunked) + end, WITH_THE_END)
         if not self.owed:
             self.let_go()
 
