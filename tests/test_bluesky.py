@@ -130,6 +130,25 @@ async def test_a_rewind_reads_again_what_redis_lost(
         await counting.reach(expected)
 
 
+async def test_a_redis_that_lost_everything_gets_it_back_from_memory(
+    recordings: Path, counting: Counting, stack: AsyncExitStack
+) -> None:
+    """Nothing is read again, and the process after it knows where to go on, and what was counted."""
+    network, expected = Network(), truth(recordings, FOLDER)
+    host = await stack.enter_async_context(Jetstream(network))
+    async with counting.of(source_of(host)):
+        await eventually(lambda: host.open, "it is connected")
+        network.put(wire(recordings, FOLDER))
+        await counting.reach(expected)
+        await counting.store.redis.flushall()
+        await counting.reach(expected)
+        assert len(host.asked) == 1
+    async with counting.of(source_of(host)):
+        await eventually(lambda: len(host.asked) == 2, "it is connected again")
+        assert "cursor" in host.asked[1]
+        await counting.reach(expected)
+
+
 @pytest.mark.parametrize("late", [0, 30 * SECOND, -30 * SECOND])
 async def test_another_host_goes_on_where_one_broke(
     recordings: Path, counting: Counting, stack: AsyncExitStack, late: int

@@ -116,6 +116,23 @@ async def test_a_rewind_reads_again_what_redis_lost(
 
 
 @pytest.mark.parametrize("token", [TOKEN, ""])
+async def test_a_redis_that_lost_everything_gets_it_back_from_memory(
+    counting: Counting, stack: AsyncExitStack, token: str
+) -> None:
+    """And the process after it knows where the timelines end."""
+    server = await stack.enter_async_context(MastodonServer())
+    async with counting.of(source_of(server, token=token)):
+        await eventually(polls(server), "it knows where the timeline ends")
+        server.post([status(n) for n in range(10)])
+        await counting.reach({"science": 10})
+        await counting.store.redis.flushall()
+        await counting.reach({"science": 10})
+    server.post([status(n) for n in range(10, 15)])
+    async with counting.of(source_of(server, token=token)):
+        await counting.reach({"science": 15})
+
+
+@pytest.mark.parametrize("token", [TOKEN, ""])
 async def test_edits_and_boosts_are_no_new_posts(
     counting: Counting, stack: AsyncExitStack, token: str
 ) -> None:

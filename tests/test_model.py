@@ -1,8 +1,8 @@
 """Ledger, commits and reconciliation against a model, through every fault there is.
 
 The model is a dictionary: which posts are in Redis, and the minute in which each is counted; and,
-beside it, the authors of each day and hashtag (people_model.py). It says of each fault which of
-them are in Redis afterwards, and what is brought again.
+beside it, the authors of each day and hashtag (people_model.py), and the hours that are kept longer.
+It says of each fault which of them are in Redis afterwards, and what is brought again.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from app.ingest.ingester import Ingester
 from app.ingest.ledger import OLDEST_MINUTES, OLDEST_TRACKED_MINUTES
 from app.ingest.people import People
 from app.ingest.writer import Writer
-from app.messages import MINUTE, MinuteCount, Post, Tick
+from app.messages import DAY, HOUR, MINUTE, MinuteCount, Post, Tick
 from app.settings import read
 from app.sources import Source
 from app.store import keys
@@ -56,6 +56,14 @@ PHASES = (Phase.generate, *[Phase.shrink] * ("MODEL_SHRINK" in os.environ))
 TRACKED, OTHERS = ("a", "b"), ("c", "d")
 AUTHORS, FEW = ("", "1", "2", "3"), 3
 """Of each source; more of a hashtag than FEW are a crowd (it is 100 in truth)."""
+EVENTS = {
+    "read", "commit", "answer", "scan", "posts of the past", "minutes told", "restarted",
+    "an hour ended with nobody there", "a day ended", "another clock", "older", "emptied",
+    "a stranger", "forgotten", "moved", "a move was cut",
+}  # fmt: skip
+"""What is to happen at least once, or the rest proves nothing; the first four are what fails."""
+ENOUGH = 100
+"""Examples for all of it to happen."""
 
 
 class Still(Source):
@@ -71,19 +79,27 @@ class Still(Source):
         yield
 
 
+fired: "Plain[str]" = Plain()
+"""How often each of EVENTS happened."""
+
+
 class FaultyStore(Store):
     """Fails once where it is told to, and says that it is another time."""
 
     def __init__(self, redis: Any) -> None:
         super().__init__(redis)
         self.now = BEGIN
-        self.fail = ""
+        self.fail, self.scans = "", 0
+        """What fails, and after how many scans, where it is one of those."""
         self.told: list[Tick] = []
         """Every tick that was stored."""
+        self.moved: list[int] = []
+        """Every hour that was moved."""
 
     def trip(self, where: str) -> None:
         if self.fail == where:
             self.fail = ""
+            fired[where] += 1
             raise StoreLost(f"no answer to a {where}")
 
     async def read(self, fields: Any) -> Any:
@@ -96,11 +112,15 @@ class FaultyStore(Store):
         state = await super().commit(seen, commit, *arguments)
         if state.commit == commit.name:
             self.told.append(Tick.from_json(commit.tick.replace("{", '{"previous":"",', 1), "1-1"))
+            if 0 < seen.moved < int(commit.state["moved"]):
+                self.moved.append(int(commit.state["moved"]))
         self.trip("answer")
         return replace(state, time=self.now)
 
     async def scan(self, *arguments: Any) -> Any:
-        self.trip("scan")
+        self.scans -= 1
+        if self.scans < 0:
+            self.trip("scan")
         return await super().scan(*arguments)
 
 
@@ -135,7 +155,8 @@ class Given:
 
 @dataclass
 class Copy:
-    """Redis as it was, the names of its last commits, how many, which posts were in it, and whose."""
+    """Redis as it was, the names of its last commits, how many, which posts were in it, and whose;
+    and which hashtags of which hours were kept longer."""
 
     data: dict[bytes, bytes] = field(default_factory=dict)
     names: frozenset[str] = frozenset()
@@ -143,10 +164,15 @@ class Copy:
     number: int = 0
     there: dict[int, int] = field(default_factory=dict)
     crowds: Crowds = field(default_factory=lambda: Crowds(DayKeys()))
+    kept: frozenset[tuple[str, int]] = frozenset()
 
 
 Made = tuple[int, str, list[int]]
 """When a commit was made (a minute), its name, and its posts."""
+Of = tuple[str, str, int]
+"""Source, hashtag, and the number of an hour or a day."""
+Fields = dict[str, dict[Of, keys.Past]]
+"""Kind of the past to what is in Redis of it."""
 
 
 @dataclass
@@ -155,7 +181,7 @@ class Model:
     minute in which they count; prints: what Redis says of the days' keys since the last commit.
     waiting: those that are brought with the next tick; entered: such of them as were in Redis
     before an answer was lost. made: the commits that are remembered; again: such as are to be
-    made again."""
+    made again. kept: hashtags that are not tracked, and the hours of which they are kept longer."""
 
     crowds: Crowds
     given: list[Given] = field(default_factory=list)
@@ -165,6 +191,11 @@ class Model:
     made: list[Made] = field(default_factory=list)
     again: list[Made] = field(default_factory=list)
     prints: Mapping[int, str] = field(default_factory=dict)
+    kept: frozenset[tuple[str, int]] = frozenset()
+
+    def by_hour(self) -> frozenset[tuple[str, int]]:
+        """Which hashtags have posts in which hours."""
+        return frozenset((self.given[n].tag, at // 60) for n, at in self.there.items())
 
     def begin(self, now: int, name: str, again: Iterable[Made] = ()) -> None:
         self.made, self.again, self.entered = [(now, name, [])], list(again), set()
@@ -211,6 +242,7 @@ class Model:
         known = [n for n, one in enumerate(made) if one[1] and one[1] in is_now.names]
         keep = known[-1] + 1 if known else 0 if older else len(self.made)
         self.there, self.crowds = dict(is_now.there), is_now.crowds.copy()
+        self.kept = is_now.kept
         self.begin(now, is_now.last, made[keep:])
 
     def is_read_again(self, posts: Container[int]) -> None:
@@ -236,6 +268,8 @@ class Machine(RuleBasedStateMachine):
         crowds = Crowds(self.day_keys)
         self.model, self.copies = Model(crowds), [Copy(crowds=crowds.copy())]
         self.went_back, self.newest, self.lost = False, 0, ""
+        self.looked_through: frozenset[tuple[str, int]] | None = None
+        """What was there when looking through an hour was cut."""
         self.restart()
 
     @property
@@ -246,6 +280,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """After a kill -9: what was in memory is gone."""
+        fired["restarted"] += 1
+        if self.store.told and self.store.told[-1].at // HOUR < self.store.now // HOUR:
+            fired["an hour ended with nobody there"] += 1
+        self.looked_through = None
         self.sources = {
             "replay": Still("replay", True, True, True),
             "bluesky": Still("bluesky", True, True, False),
@@ -304,24 +342,30 @@ class Machine(RuleBasedStateMachine):
         """Posts of now, and of minutes that are over."""
         for author in authors:
             minute = self.now - ago if ago else 0
+            fired["posts of the past"] += ago > 0
             self.model.given.append(Given(source, tag, minute, bool(ago), author))
             self.hand_over(len(self.model.given) - 1)
 
     @rule(tag=st.sampled_from(TRACKED), ago=st.integers(1, 200), posts=st.integers(0, 3))
     def give_minute(self, tag: str, ago: int, posts: int) -> None:
         """A network tells a number."""
+        fired["minutes told"] += 1
         minute = self.now - ago
         self.ingester.take(self.sources["x"], MinuteCount("x", tag, minute * MINUTE, posts))
         for _ in range(posts):
             self.model.given.append(Given("x", tag, minute, True))
             self.model.waiting.append(len(self.model.given) - 1)
 
-    @rule(fail=st.sampled_from(["", "", "read", "commit", "scan"]))
-    def tick(self, fail: str) -> None:
-        """All is stored, or nothing."""
-        self.store.fail = fail
+    @rule(fail=st.sampled_from(["", "", "read", "commit", "scan"]), scans=st.integers(0, 5))
+    def tick(self, fail: str, scans: int) -> None:
+        """All is stored, or nothing; an hour that is moved may be looked through to its middle."""
+        self.store.fail, self.store.scans = fail, scans
+        before = self.model.by_hour()
         self.commit()
-        self.store.fail = ""
+        self.store.fail, search = "", self.ingester.writer.moving.search
+        if search.hour and search.left:
+            self.looked_through = self.looked_through_of(before)
+            fired["a move was cut"] += len(search.left) < 2 * len(search.networks)
 
     @precondition(lambda self: not (self.ingester.commits.trying or self.ingester.commits.again))
     @rule()
@@ -344,8 +388,7 @@ class Machine(RuleBasedStateMachine):
             of.minute = of.minute or ingester.counter.minute
         if not ingester.counter.waited:
             self.model.cut(ingester.counter.minute)
-        for tick in self.store.told[told:]:
-            self.forget(tick)
+        self.note(told)
         is_done = ingester.commits.made is made and ingester.commits.trying is not trying
         if trying and trying.name == self.lost and is_done:
             self.model.is_answered(ingester.clock.now() // MINUTE, self.lost)
@@ -357,6 +400,21 @@ class Machine(RuleBasedStateMachine):
         self.run(self.expire())
         return bool(done)
 
+    def looked_through_of(self, there: frozenset[tuple[str, int]]) -> frozenset[tuple[str, int]]:
+        """What of this is found by whoever looks through the hour, wherever that was cut."""
+        return there if self.looked_through is None else there & self.looked_through
+
+    def note(self, told: int) -> None:
+        """What the ticks after so many have moved, before what they count, and what is gone."""
+        for hour in self.store.moved:
+            there = self.looked_through_of(self.model.by_hour())
+            self.model.kept |= {(tag, at) for tag, at in there if tag in OTHERS and at == hour}
+            self.looked_through = None
+            fired["moved"] += 1
+        self.store.moved.clear()
+        for tick in self.store.told[told:]:
+            self.forget(tick)
+
     def forget(self, tick: Tick) -> None:
         """What is gone was not seen for 48 hours, and is not tracked."""
         hour, model = tick.at // MINUTE // 60, self.model
@@ -366,6 +424,8 @@ class Machine(RuleBasedStateMachine):
             assert self.went_back or max(seen, default=0) < hour - 48
             for n in [n for n in model.there if model.given[n].tag == tag]:
                 del model.there[n]
+            model.kept = frozenset(of for of in model.kept if of[0] != tag)
+            fired["forgotten"] += 1
             model.crowds.forget(tag, tick.at // MINUTE)
 
     async def expire(self) -> None:
@@ -380,11 +440,13 @@ class Machine(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([0.05, 0.5, 1, 1, 7, 16, 61, 5 * 60, 26 * 60, 50 * 60]))
     def time_passes(self, minutes: float) -> None:
         """Also over the ends of hours and days, with nobody there to see it."""
+        fired["a day ended"] += self.store.now // DAY < (self.store.now + minutes * MINUTE) // DAY
         self.up += minutes * 60
         self.store.now += int(minutes * MINUTE)
 
     @rule(minutes=st.sampled_from([10, 600, -10, -200]))
     def redis_has_another_clock(self, minutes: int) -> None:
+        fired["another clock"] += 1
         self.store.now += minutes * MINUTE
         self.went_back = self.went_back or minutes < 0
 
@@ -398,7 +460,8 @@ class Machine(RuleBasedStateMachine):
         state = await self.store.load()
         names = frozenset({state.commit, *state.recent})
         there, crowds = dict(self.model.there), self.model.crowds.copy()
-        return Copy(await copy(self.store), names, state.commit, state.number, there, crowds)
+        data, kept = await copy(self.store), self.model.kept
+        return Copy(data, names, state.commit, state.number, there, crowds, kept)
 
     @rule(which=st.integers(0, 5), stranger=st.booleans())
     def goes_back(self, which: int, stranger: bool) -> None:
@@ -407,11 +470,12 @@ class Machine(RuleBasedStateMachine):
         self.run(bring_back(self.store, was.data))
         self.run(self.redis.delete(keys.LEASE))
         believed = self.ingester.commits.stored
+        fired["older" if was.number else "emptied"] += was.number < believed.number
         if stranger or (was.number, was.last) != (believed.number, believed.commit):
             self.model.becomes(was, self.now, was.number + stranger < believed.number)
         else:  # as the ingester believes: at most a try is undone whose answer was lost
             self.model.there, self.model.entered = dict(was.there), set()
-            self.model.crowds = was.crowds.copy()
+            self.model.crowds, self.model.kept = was.crowds.copy(), was.kept
         if stranger:
             self.stranger("x", "a")
         self.commit()
@@ -427,9 +491,9 @@ class Machine(RuleBasedStateMachine):
     def stranger(self, source: str, tag: str) -> None:
         """A commit that is not the ingester's."""
         told = len(self.store.told)
+        fired["a stranger"] += 1
         name = self.run(self.write(source, tag))
-        for tick in self.store.told[told:]:
-            self.forget(tick)
+        self.note(told)
         self.model.there[len(self.model.given)] = self.now
         self.model.given.append(Given(source, tag, self.now))
         self.model.begin(self.now, name, self.model.again)
@@ -491,20 +555,25 @@ class Machine(RuleBasedStateMachine):
         assert slots(kept, 60) == Plain(of for of in tracked if of[2] // 60 > hour - 7 * 24)
         days = {of: past for of, past in fields["day"].items() if of[1] in TRACKED}
         assert slots(days, 24) == Plain((source, tag, at // 60) for source, tag, at in tracked)
-        for of, past in fields["kept"].items():
-            if of in recent and of[2] < hour:
-                assert past == recent[of]
+        for of, past in recent.items():
+            if of[2] != self.now // 60:  # where the clock went back into it, it is not over
+                self.compare_kept(of, past, fields)
         if not self.went_back:
             check_chain(recent, totals)
             check_chain(kept, totals)
 
+    def compare_kept(self, of: Of, past: keys.Past, fields: Fields) -> None:
+        """An hour that is over, and what is kept of it for longer."""
+        source, tag, hour = of
+        is_kept = (tag, hour) in self.model.kept
+        assert fields["kept"].get(of, None if is_kept else past) == past
+        if is_kept:
+            of_day = fields["day"][source, tag, hour // 24]
+            assert of_day.slots[hour % 24] == sum(past.slots.values())
+
     def teardown(self) -> None:
         if hasattr(self, "ingester"):
             self.all_is_as_the_model_says()
-
-
-Of = tuple[str, str, int]
-"""Source, hashtag, and the number of an hour or a day."""
 
 
 async def numbered(redis: Any) -> dict[str, tuple[str, int, str]]:
@@ -518,9 +587,9 @@ async def numbered(redis: Any) -> dict[str, tuple[str, int, str]]:
     }
 
 
-async def all_fields(redis: Any) -> dict[str, dict[Of, keys.Past]]:
-    """All of the past that is in Redis, by kind."""
-    found: dict[str, dict[Of, keys.Past]] = {"hour": {}, "kept": {}, "day": {}}
+async def all_fields(redis: Any) -> Fields:
+    """All of the past that is in Redis."""
+    found: Fields = {"hour": {}, "kept": {}, "day": {}}
     for key, (kind, number, source) in (await numbered(redis)).items():
         for name, value in (await redis.hgetall(key)).items():
             if name and source != "people":
@@ -582,3 +651,4 @@ def test_every_fault_against_the_model(
         logging.disable(logging.NOTSET)
         Machine.loop.run_until_complete(Machine.redis.aclose())
         Machine.loop.close()
+    assert EXAMPLES < ENOUGH or {event for event in EVENTS if not fired[event]} == set()

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers import RedisServer
+from test_ingest import Script, counted, ingesting
 from writing import HOUR, DatedStore, Desk
 
 from app.ingest import popular as module
@@ -16,8 +17,9 @@ from app.ingest import spellings
 from app.ingest.counter import Cut
 from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
+from app.messages import MINUTE, Post, Tick
 from app.store import keys
-from app.store.store import connect
+from app.store.store import Store, connect
 
 
 @pytest.fixture
@@ -169,6 +171,33 @@ def test_only_what_is_part_of_the_hashtag_is_shown(tag: str) -> None:
     assert known.name_of(tag) == tag.strip(" \u202e").replace("\u200b", "")[:100]
     known.add({tag: {"##" + tag.upper(): 1}}, 30)
     assert known.name_of(tag) == tag.upper().strip(" \u202e").replace("\u200b", "")[:100]
+
+
+async def test_after_a_restart_hashtags_are_shown_as_before(redis_server: RedisServer) -> None:
+    """One post that is written otherwise does not outweigh those of the last minutes; many do."""
+    redis, before, after = connect(redis_server.url), Script("x", False), Script("x", False)
+    store = Store(redis)
+    async with ingesting(store, before):
+        before.give(3)
+        await counted(store, 3)
+    async with ingesting(store, after) as ingester:
+        for posts, shown in ((4, "Science"), (8, "science")):
+            while posts > 3 + after.given:
+                after.given += 1
+                ingester.take(after, Post("x", "1", 0, "", {"science": "science"}))
+            await counted(store, posts)
+            told = [tick for tick in await store.ticks_after("") if tick.added][-1]
+            assert told.names.get("science", "science") == shown
+    await redis.aclose()
+
+
+def test_what_a_tick_says_of_late_posts_is_no_spelling() -> None:
+    """Nobody wrote the numbers that a network told of a minute."""
+    added, late = {"a": {"x": 9}, "b": {"x": 2, "y": 1}}, {"a": {"x": [(0, 9)]}}
+    names, known = {"a": "A", "b": "B"}, Spellings()
+    told = Tick("1-1", "", 40 * MINUTE, 0.5, added, added=added, late=late, names=names)
+    known.recall(told)
+    assert known.now == {"b": {"B": 3}}
 
 
 async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 import json
 import time as wall_clock
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from itertools import pairwise
 
 import pytest
+from network import Counting
+from servers import App, RedisServer, viewing
 from x_server import TOKEN, x_server
 
 from app.messages import Checkpoint, Message, MinuteCount
@@ -176,3 +179,44 @@ async def test_a_failure_and_a_hole_in_the_answer_count_nothing() -> None:
         with pytest.raises(SourceLost, match="could not be read"):
             await anext(source.posts(json.dumps({"science": NOON - 60, "football": NOON - 60})))
         assert not x.failures
+
+
+class Gate(Time):
+    """Goes on as soon as it may, up to its end."""
+
+    def __init__(self, now: float, end: float) -> None:
+        super().__init__(now)
+        self.end, self.free = end, asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.free.wait()
+        if self.now + seconds > self.end:
+            await asyncio.Event().wait()
+        await super().sleep(seconds)
+
+
+async def test_no_open_page_sees_a_spike(
+    redis_server: RedisServer, start_app: Callable[..., App]
+) -> None:
+    """A minute's posts are known when it is over; the line rises through all of that minute."""
+    minutes, now = 9, wall_clock.time()
+    begin = now // 60 * 60 - 60 * (minutes + 1)
+    counting, time = Counting(redis_server), Gate(begin + 20, now)
+    app = start_app("web", REDIS_URL=redis_server.url, HASHTAGS="science").started()
+    async with x_server() as x:
+        x.posts_in = lambda query, at: 36
+        source = made(x.url, time, HASHTAGS="science")
+        async with counting.of(source), viewing(f"{app.url}/events") as events:
+            drawn, told = 0, 0
+            async for event in events:
+                if event.name == "history":
+                    line = event.data["series"]["science"]
+                    assert all(0 <= later[1] - one[1] <= 36 / 6 for one, later in pairwise(line))
+                    drawn, told = line[-1][1], told + (line[-1][1] > 0)
+                elif event.name == "counts":
+                    assert event.data["counts"] == {"science": drawn}
+                    time.free.set()
+                if drawn >= 36 * minutes:
+                    break
+    assert told
+    await counting.aclose()

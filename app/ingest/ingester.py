@@ -100,11 +100,12 @@ class Ingester:
     async def run(self) -> None:
         """Stand by while another ingester writes; write while none does; until cancelled."""
         while True:
-            await become_writer(self.store, self.name, self.lease, self.complain)
+            await become_writer(self.store, self.name, self.lease, self.pace.lasts, self.complain)
             stored = await self.first_state()
             self.people.day_keys.read_again()
             self.begin(stored)
             self.writer.begin(stored)
+            await self.writer.recall(stored)
             await self.recall_posts()
             self.figures.writes = True
             await self.write()

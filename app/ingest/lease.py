@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from math import ceil
 from uuid import uuid4
 
 from app.process import birth, is_gone
@@ -26,18 +27,19 @@ def own_name() -> str:
 
 
 async def become_writer(
-    store: Store, name: str, seconds: float, complain: Callable[[str], None]
+    store: Store, name: str, seconds: float, tick: float, complain: Callable[[str], None]
 ) -> None:
-    """Wait until the lease is ours.
+    """Wait until the lease is ours, for so many seconds then.
 
-    A writer that Redis has just forgotten takes its lease again with its next tick: who
-    has seen another writer, or trouble, lets one look go by before taking a free one.
+    A writer that Redis has just forgotten takes its lease again with its next tick, and has in
+    memory what Redis lost: who has seen another writer, or trouble, takes a free one only when
+    it has been free for half as long again as a tick, in seconds.
     """
-    free = 1
+    patience = free = ceil(1.5 * tick / LOOK_SECONDS)
     while True:
         try:
             held = await holder(store)
-            if not held and free and await store.take_lease(name, seconds):
+            if not held and free >= patience and await store.take_lease(name, seconds):
                 return
             if held == name:  # taken, but the answer was lost
                 return

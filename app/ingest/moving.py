@@ -63,6 +63,10 @@ class Moving:
         self.tracked = tuple(tracked)
         self.search = Search(0, ())
 
+    def begin(self) -> None:
+        """Nobody knows what Redis has: what was found of an hour may be another copy's."""
+        self.search = Search(0, ())
+
     async def next(
         self, store: Store, state: State, networks: tuple[str, ...], hour: int
     ) -> Move | None:
@@ -73,7 +77,7 @@ class Moving:
         """
         due = max(state.moved + 1, hour - keys.HOUR_HOURS + 1)
         if not state.moved or due >= hour:
-            self.search = Search(0, ())  # an hour that the clock goes back to is another one then
+            self.begin()  # an hour that the clock goes back to is another one then
             return None
         if (self.search.hour, self.search.networks) != (due, networks):
             self.search = Search(due, networks)

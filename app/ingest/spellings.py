@@ -4,6 +4,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping
 
 from app.hashtags import readable, spelling
+from app.messages import MINUTE, Tick, added_up
 
 HALF_HOUR = 30
 """Minutes: the last hour is this half and the one before."""
@@ -54,6 +55,13 @@ class Spellings:
                     self.bytes += SPELLING_BYTES + sys.getsizeof(written_as)
                     if written_as != tag:
                         self.plain.discard(tag)
+
+    def recall(self, tick: Tick) -> None:
+        """Take in a tick of before a start: all its posts of a hashtag as written like most of them
+        then were. Of late ones it is not told; a network that tells numbers has no spellings."""
+        present = tick.added.keys() - tick.late.keys()
+        found = {tag: {tick.names.get(tag, tag): added_up(tick.added[tag])} for tag in present}
+        self.add(found, tick.at // MINUTE)
 
     def differing(self, tags: Collection[str]) -> dict[str, str]:
         """Of those that are shown otherwise than their key: hashtag to what is shown."""

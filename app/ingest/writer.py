@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -18,9 +19,10 @@ from app.ingest.people import People
 from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
 from app.messages import DAY, HOUR, MINUTE, SourceState, parse_id
+from app.process import end_if_cancelled
 from app.store import keys
 from app.store.state import RECENT, Commit, State, Write
-from app.store.store import Store
+from app.store.store import Store, StoreLost
 
 MOST_STATES, STATES_EVERY = 60, 5 * MINUTE
 """Entries of what the sources do that may follow each other as they come, and in how many
@@ -87,8 +89,17 @@ class Writer:
         since: of sources of which something is lost, the minute from which on all is there.
         """
         self.counted.begin(since or {})
+        self.moving.begin()
         self.states.last = state.states
         self.hear(state)
+
+    async def recall(self, state: State) -> None:
+        """Learn how hashtags are written from the ticks that came before us, of an hour at most;
+        without them, from the next posts on."""
+        with suppress(StoreLost):
+            async for tick in self.store.log_after(f"{max(0, state.time - HOUR)}-0"):
+                self.spellings.recall(tick)
+                end_if_cancelled()
 
     def hear(self, state: State) -> None:
         """What time it is, and whether the log's ids are of this clock: after one of the future

@@ -238,7 +238,7 @@ class Store:
 
     async def ticks_after(self, id: str) -> list[Tick]:
         """The ticks of the log after this id ("" for all of it), in order."""
-        return [tick async for tick in self._log(id)]
+        return [tick async for tick in self.log_after(id)]
 
     async def follow(self, last: str, silence: float) -> AsyncIterator[Tick | None]:
         """Every tick after the id `last`, in order, each once, as it happens.
@@ -256,7 +256,7 @@ class Store:
             while True:
                 message = await self._next(pubsub, silence)
                 if message is None:
-                    async for _ in self._log(last):
+                    async for _ in self.log_after(last):
                         raise StoreLost("Redis took our subscription away without a word.")
                     yield None
                     continue
@@ -272,7 +272,7 @@ class Store:
                     continue
                 self.repaired += heard is not None
                 last = await self._kept(last)
-                async for tick in self._log(last):
+                async for tick in self.log_after(last):
                     yield tick
                     last = tick.id
                 if not heard:
@@ -280,7 +280,7 @@ class Store:
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 
-    async def _log(self, last: str) -> AsyncIterator[Tick]:
+    async def log_after(self, last: str) -> AsyncIterator[Tick]:
         """The ticks of the log after an id, a page at a time: a log may be longer than what
         anybody wants to hold of it."""
         page: Any = None
