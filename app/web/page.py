@@ -16,6 +16,7 @@ from typing import Any
 from quart import Quart, Response, abort, current_app, render_template, request
 from quart.wrappers.response import DataBody
 
+from app.hashtags import MOST_TAGS
 from app.settings import Settings
 from app.store.store import StoreLost
 from app.web import ROOT
@@ -58,6 +59,8 @@ LOOK_SECONDS = 2.0
 KEPT_PAGES, KEPT_LENGTH = 100, 32 * 1024
 """So many pages are kept, none of more characters than that: with a query of 30 KB each would be
 another one."""
+MOST_WORDS = 100
+"""Of a list of hashtags that has something else in it, so many words are looked at."""
 NOW = '"now":0'
 """What of a page is another with each request."""
 
@@ -214,13 +217,14 @@ async def rendered(
 async def chosen(settings: Settings, feed: Feed, lang: str) -> tuple[tuple[str, ...], str]:
     """The hashtags of the query that can be shown, and a sentence about those that cannot."""
     try:
-        tags = typed_tags(request.args, "tags")
+        tags, problem = typed_tags(request.args, "tags"), ""
     except Refused as error:
-        return (), in_language(error.sentence, lang)
+        tags = good_ones(request.args["tags"])
+        problem = in_language(error.sentence, lang)
     if not feed.loaded and not set(tags) <= set(settings.hashtags):
         with suppress(StoreLost):  # which sources there are is known only then
             await feed.until(lambda: feed.loaded)
-    shown, problem = [], ""
+    shown = []
     for tag in tags:
         try:
             check_is_counted(tag, settings, feed)
@@ -228,6 +232,15 @@ async def chosen(settings: Settings, feed: Feed, lang: str) -> tuple[tuple[str, 
         except Refused as error:
             problem = problem or in_language(error.sentence, lang)
     return tuple(shown), problem
+
+
+def good_ones(text: str) -> tuple[str, ...]:
+    """Of a list with something else in it, or too much, the first hashtags, as many as may be."""
+    found: dict[str, None] = {}
+    for word in text.split(",", MOST_WORDS)[:MOST_WORDS]:
+        with suppress(Refused):
+            found.update(dict.fromkeys(typed_tags({"tags": word}, "tags")))
+    return tuple(found)[:MOST_TAGS]
 
 
 def address(settings: Settings) -> str:
