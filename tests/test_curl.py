@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from servers import App, Event, events_of
@@ -126,6 +128,8 @@ def test_a_refusal_is_in_the_language_that_is_asked_for(app: App) -> None:
         (400, ["/events?tags=%00"], "is not a hashtag"),
         (400, ["/events?tags=%FF%FE"], "is not a hashtag"),
         (400, ["/events?tags=" + "x" * 5000], "longer than"),
+        (431, ["/events?tags=" + "x" * 100_000], "longer than 16384 bytes"),
+        (400, ["/events", "-X", "G@T"], "no request"),
         (400, ["/events?tags=2024"], "no letter"),
         (400, ["/events?history=long"], "long"),
         (400, ["/events?history=nan"], "nan"),
@@ -152,6 +156,45 @@ def test_bad_request_is_one_sentence_of_json(
     assert list(told) == ["error"]
     assert says in told["error"]
     assert told["error"].endswith(".") and "\n" not in told["error"]
+
+
+@pytest.mark.parametrize("path", ["/events", "/api/counts", "/api/history", "/"])
+def test_a_very_long_name_is_one_sentence(app: App, path: str, tmp_path: Path) -> None:
+    """As long as curl can send: it is refused, and whoever sends it is told so before it is cut off."""
+    name = tmp_path / "name"
+    name.write_text("x" * 1_000_000)
+    headers, body = curl("-G", "--data-urlencode", f"tags@{name}", f"{app.url}{path}")
+    assert headers.startswith("http/1.1 431 ")
+    assert "longer than 16384 bytes." in json.loads(body)["error"]
+    assert json.loads(curl(f"{app.url}/healthz")[1])["ok"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown", "says"),
+    [
+        ("123,science", ["science"], "'123' is not a hashtag: it has no letter."),
+        ("science,a%20b,%23football", ["science", "football"], "it has ' ' in it."),
+        ("123", [], "'123' is not a hashtag"),
+        (f"x,{'x' * 5000},y", ["x", "y"], "longer than"),
+        (",".join(f"t{n}" for n in range(21)), [f"t{n}" for n in range(20)], "At most 20 hashtags"),
+        ("!," * 2000 + "science", [], "is not a hashtag"),
+        ("science", ["science"], ""),
+    ],
+)
+def test_a_page_shows_the_hashtags_of_its_address_and_says_what_is_none(
+    app: App, asked: str, shown: list[str], says: str
+) -> None:
+    """Where a program is refused, a person is shown what there is, of the first hundred words."""
+    for page in ("", "embed"):
+        headers, body = curl(f"{app.url}/{page}?tags={asked}")
+        assert headers.startswith("http/1.1 200")
+        [config] = re.findall(r'id="config">(.*?)</script>', body)
+        told = json.loads(config)
+        assert told["tags"] == shown
+        assert says in told["problem"] and bool(says) == bool(told["problem"])
+    headers, body = curl(f"{app.url}/api/counts?tags={asked}")
+    assert headers.startswith(f"http/1.1 {400 if says else 200}")
+    assert not says or says in json.loads(body)["error"]
 
 
 def test_counts_are_the_streams(app: App) -> None:

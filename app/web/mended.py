@@ -6,10 +6,14 @@ import resource
 from collections import OrderedDict
 from typing import ClassVar
 
+import h11
 import hypercorn.asyncio.run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+
+from app.messages import dumps
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +25,35 @@ END_SECONDS = 5.0
 MOST_IDLE = 1000
 """So many connections may be without a request, or with a part of one; for one too many the one
 that is so for longest is closed. A twentieth of the open files where those are few."""
+TOO_LONG = 431
+"""The status of a request whose head is too long (RFC 6585, section 5)."""
 
 
 def mend_hypercorn() -> None:
-    """Have Hypercorn serve every connection by our class from now on; it asks for none."""
+    """Have Hypercorn serve every connection by our class from now on; it asks for none. And have it
+    refuse what is no request as all else is refused here."""
     hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]
+    H11Protocol._send_error_response = refuse_unread  # type: ignore[assignment, method-assign]
+
+
+async def refuse_unread(protocol: H11Protocol, status: int) -> None:
+    """Answer what h11 cannot read with a sentence; Hypercorn has the status alone for it."""
+    most = protocol.config.h11_max_incomplete_size
+    sentence = "This is no request of HTTP/1.1."
+    if status == TOO_LONG:
+        sentence = f"The address and the headers of the request are longer than {most} bytes."
+    body = dumps({"error": sentence}).encode() + b"\n"
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
+        *protocol.config.response_headers("h11"),
+    ]
+    answer = h11.Response(status_code=status, headers=headers)
+    for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+        await protocol._send_h11_event(event)
 
 
 class Connection(TCPServer):
