@@ -251,7 +251,29 @@ async def test_what_is_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         while not viewer.due():
             pass
     feed.hear(tick_of(101, tags))
-    assert [tag for tag, _ in feed.past.kept] == tags[10:]
+    assert [tag for tag, _ in feed.past.kept] == tags[12:], "100 points and 20 for itself, each"
+
+
+async def test_hashtags_of_few_points_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for thousands has none of them kept for nothing; and with another log, none of
+    the lines of the one before is."""
+    tags = [f"tag{n:04}" for n in range(3000)]
+    monkeypatch.setattr(series, "MOST_TEXTS", 100 * (series.A_SERIES + 1))
+    feed, _ = feed_with(tick_of(1, tags))
+    sizes = []
+    for n in range(3):
+        asked = tags[1000 * n : 1000 * n + 1000]
+        watched = [feed.watch((tag,), False).watched[0] for tag in asked]
+        tracemalloc.start()
+        for each in watched:
+            feed.past.prepare(each, None, 9)
+        sizes.append(tracemalloc.get_traced_memory()[0] / len(watched))
+        tracemalloc.stop()
+        feed.hear(tick_of(n + 2, []))
+        assert [tag for tag, _ in feed.past.kept] == asked[900:]
+    assert max(sizes) < 100 * (series.A_SERIES + 1), "a point's text takes at most 100 bytes"
+    feed.begin_anew()
+    assert not feed.past.kept and not feed.past.weight
 
 
 async def test_a_turn_sends_so_many_missed_ticks_and_no_more() -> None:

@@ -159,6 +159,7 @@ class Feed(Watching):
     def begin_anew(self) -> None:
         """Forget all ticks; nobody is told anything until all that there are were read."""
         self.ticks.clear()
+        self.past.clear()
         self.is_read = self.loaded = False
         self.begun += 1
         for watched in list(self.watched.values()):

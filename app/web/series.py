@@ -16,6 +16,8 @@ from app.web.watched import Watched, by_source
 MOST_TEXTS = 300_000
 """So many points are kept as text, of at most about 100 bytes; those of the hashtags asked for
 last."""
+A_SERIES = 20
+"""A hashtag takes as much as so many points beside its own: most have one or two."""
 BLOCK = 256
 """Points."""
 
@@ -40,6 +42,11 @@ class Series:
         text begins."""
         self.newest = self.total_as_json(line.before)
         """The newest total that is written."""
+
+    @property
+    def weight(self) -> int:
+        """What it takes, in points."""
+        return A_SERIES + len(self.times)
 
     def is_of(self, line: Line, asked: BySource | None) -> bool:
         """Whether the line is the one of which this was written, and nothing of it was changed."""
@@ -97,12 +104,15 @@ class Series:
 
 
 class AllSeries:
-    """What was written of all hashtags. Bound: MOST_TEXTS, and what is asked for in one tick."""
+    """What was written of all hashtags. Bound: MOST_TEXTS, each hashtag counted as A_SERIES more,
+    and what is asked for in one tick."""
 
     def __init__(self, ticks: Ticks) -> None:
         self.ticks = ticks
         self.kept: OrderedDict[tuple[str, bool], Series] = OrderedDict()
         """By hashtag, and whether by source; that asked for last stands last."""
+        self.weight = 0
+        """Of all that is kept, in points."""
 
     def prepare(self, watched: Watched, sources: Sources | None, most: int) -> int:
         """Write at most so many points of a hashtag's line; how many were. sources: as they are at
@@ -113,9 +123,14 @@ class AllSeries:
         key, asked = (watched.tag, sources is not None), asked_of(watched, sources)
         found = self.kept.get(key)
         if found is None or not found.is_of(line, asked):
+            self.weight -= found.weight if found else 0
             found = self.kept[key] = Series(line, asked)
+            self.weight += found.weight
         self.kept.move_to_end(key)
-        return found.extend(most)
+        before = found.weight
+        written = found.extend(most)
+        self.weight += found.weight - before
+        return written
 
     def written(
         self, watched: Watched, sources: Sources | None, begin: int, end: int
@@ -138,9 +153,13 @@ class AllSeries:
 
     def forget(self) -> None:
         """Forget what was not asked for lately."""
-        texts = sum(len(each.times) for each in self.kept.values())
-        while texts > MOST_TEXTS:
-            texts -= len(self.kept.popitem(last=False)[1].times)
+        while self.weight > MOST_TEXTS:
+            self.weight -= self.kept.popitem(last=False)[1].weight
+
+    def clear(self) -> None:
+        """All lines are others from now on."""
+        self.kept.clear()
+        self.weight = 0
 
 
 def asked_of(watched: Watched, sources: Sources | None) -> BySource | None:
