@@ -212,6 +212,7 @@ export class Visitor {
     const { chart, choice, config, link, selection, state } = this.page;
     const fresh = selection.change(tags);
     state.tags = selection.wished;
+    for (const series of [state.live, state.people]) series.keepOnly(tags);
     link.change({ tags: selection.wished }, fresh);
     for (const tag of choice.hidden) if (!tags.includes(tag)) choice.hidden.delete(tag);
     notice((config.problem = ""));

@@ -69,6 +69,8 @@ class MastodonServer(Server):
         self.connects = 0
         self.asked: list[tuple[float, str, dict[str, str]]] = []
         self.tokens: set[str] = set()
+        self.cookies: set[str] = set()
+        """What it was sent of those that it sets."""
         self.streaming = ""
         """Where it says that it has its stream, as a websocket's address."""
         self.app.router.add_get("/api/v1/streaming/public", self.stream)
@@ -150,6 +152,7 @@ class MastodonServer(Server):
 
     async def timeline(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((self.clock(), request.match_info["tag"], dict(request.query)))
+        self.cookies.update(request.cookies)
         self.tokens.add(request.headers.get("Authorization", ""))
         if given := self.timeline_answers.popleft() if self.timeline_answers else None:
             await asyncio.sleep(0 if given[0] else 60)

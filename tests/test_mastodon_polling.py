@@ -20,13 +20,14 @@ from mastodon_api import (
     source_of,
     status,
 )
-from network import Counting, truth
+from network import Counting, settings, truth
 from servers import eventually
 
 from app.hashtags import typed_list
 from app.messages import Post
 from app.sources import SourceLost
 from app.sources.mastodon import source as module
+from app.sources.mastodon.source import Mastodon
 from app.sources.mastodon.wire import PAGE_BYTES
 
 
@@ -263,6 +264,19 @@ async def test_what_came_meanwhile_is_the_pasts(stack: AsyncExitStack) -> None:
             assert source.unbroken_since == left_at
     assert past == [True] * 3 + [False] * 4
     await posts.aclose()  # type: ignore[attr-defined]
+
+
+async def test_no_cookie_is_kept(stack: AsyncExitStack) -> None:
+    """Else a server could have us remember, and send, more with each answer of a connection that
+    may last for months."""
+    server = await stack.enter_async_context(MastodonServer())
+    told = [(200, {"Set-Cookie": f"much{n}=more"}, "[]") for n in range(3)]
+    server.timeline_answers.extend(told)
+    url = server.url.replace("127.0.0.1", "localhost")  # of an address none would be kept anyway
+    chosen = settings(("science",), mastodon_url=url)
+    await first(Mastodon(chosen, server.clock, pause=server.clock.pause, elapsed=server.clock), 4)
+    assert len(server.asked) >= 4 and not server.timeline_answers
+    assert server.cookies == set()
 
 
 async def test_a_limit_is_kept_before_it_is_reached(stack: AsyncExitStack) -> None:

@@ -122,6 +122,8 @@ def test_it_is_asked_and_taken_back_by_keyboard(page: Page, site: Site) -> None:
     page.keyboard.press("Enter")  # the button of the last chip
     until_shown(page, "#science")
     assert field.evaluate("field => field === document.activeElement")
+    known = page.evaluate("() => [...hashtagPulse.state.live.stretches.keys()]")
+    assert {"eclipse", "curling"}.isdisjoint(known), "of what is not shown nothing is kept"
 
 
 def test_what_cannot_be_shown_is_said(page: Page) -> None:

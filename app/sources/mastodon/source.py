@@ -104,7 +104,10 @@ class Mastodon(Source):
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self.silence)
         try:
-            async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            cookies = aiohttp.DummyCookieJar()  # what it sets would be kept without bound
+            async with aiohttp.ClientSession(
+                headers=headers, timeout=timeout, cookie_jar=cookies
+            ) as session:
                 get = partial(self.page, session)
                 timelines = Timelines(self.turn, self.windows, get, self.clock)
                 found = self.streamed(session, timelines) if self.token else self.polled(timelines)

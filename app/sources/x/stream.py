@@ -57,7 +57,7 @@ class X(Source):
         super().__init__(*arguments)
         self.waits, self.stall = XWaits(), stall
         self.seen: dict[str, None] = {}
-        """The last IDS_REMEMBERED posts' ids."""
+        """The ids of the last posts, at most IDS_REMEMBERED."""
         self.client: OneConnection | None = None
         self.budget: Budget | None = None
 
@@ -134,6 +134,7 @@ class X(Source):
 
         return aiohttp.ClientSession(
             headers=PLAIN,
+            cookie_jar=aiohttp.DummyCookieJar(),  # what X sets would be kept without bound
             raise_for_status=refuse,
             response_class=BoundedResponse,
             auto_decompress=False,
