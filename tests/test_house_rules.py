@@ -150,6 +150,47 @@ def set_by(step: ast.stmt) -> list[tuple[ast.expr, ast.expr]]:
     return [(target, value) for target, value in found if isinstance(target, ast.Attribute)]
 
 
+GROWING = COLLECTIONS | {"WeakSet", "WeakValueDictionary", "dict", "list"}
+
+
+def test_what_can_grow_says_its_bound() -> None:
+    """Of a class that begins with an empty collection, either the class says its bounds or the
+    line below the collection does."""
+    silent = [
+        f"{file.relative_to(ROOT)}: {node.name}: {name}"
+        for file in tracked("app/**/*.py", "app/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and not re.search("[Bb]ound", ast.get_docstring(node) or "")
+        for method in node.body
+        if isinstance(method, ast.FunctionDef)
+        for name in unbounded(method)
+    ]
+    assert silent == []
+
+
+def unbounded(method: ast.FunctionDef) -> list[str]:
+    """What a method sets to an empty collection for the first time, by its annotation, without a
+    bound beside it."""
+    found = []
+    for step, below in pairwise([*method.body, ast.Pass()]):
+        told = ast.unparse(below) if isinstance(below, ast.Expr) else ""
+        is_first = isinstance(step, ast.AnnAssign) and step.value is not None
+        for target, value in set_by(step) if is_first else []:
+            empty = isinstance(value, ast.Dict | ast.List) and not ast.unparse(value).strip("[]{}")
+            made = (
+                isinstance(value, ast.Call)
+                and ast.unparse(value.func) in GROWING
+                and not value.args
+            )
+            is_bounded = "maxlen" in ast.unparse(value) or re.search(
+                r"at most|[Oo]f each|each source|MOST", told
+            )
+            if (empty or made) and not is_bounded:
+                found.append(ast.unparse(target))
+    return found
+
+
 PACKAGES = (
     "store", "sources", "sources/bluesky", "sources/demo", "sources/mastodon", "sources/x", "ingest",
     "web", "commands",

@@ -76,8 +76,8 @@ class BoardMaker:
     """Makes the board, every few seconds, of what came lately and what is usual.
 
     Bounds: usual has the hashtags of at least five people, of which there are at most a fifth of
-    RecentUses' uses, and may_rise some of them; peaks has MOST_PEAKS; met the blocked hashtags at
-    most.
+    RecentUses' uses, and may_rise and stale some of them; peaks has MOST_PEAKS; met the blocked
+    hashtags at most.
     """
 
     def __init__(self, name_of: Callable[[str], str], blocked: Collection[str] = ()) -> None:

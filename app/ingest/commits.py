@@ -57,7 +57,8 @@ class Made:
 
 
 class Commits:
-    """The commits of the last 15 minutes, at most MOST_REMEMBERED numbers, and those to come."""
+    """The commits of the last 15 minutes, and those to come. Bounds: made has MOST_REMEMBERED
+    numbers and the last commit; again and parts have what was in it."""
 
     def __init__(self, stored: State) -> None:
         self.trying: Cut | None = None

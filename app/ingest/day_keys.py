@@ -22,7 +22,8 @@ LONGEST = 4096
 
 
 class DayKeys:
-    """The keys of today and yesterday; without a file, of this process alone."""
+    """The keys of today and yesterday; without a file, of this process alone. Bound: those two, and
+    one of tomorrow."""
 
     def __init__(
         self, file: Path | None = None, random: Callable[[int], bytes] = os.urandom

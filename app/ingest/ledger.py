@@ -32,7 +32,7 @@ LONG = 65 * "\n"
 
 
 class Pages:
-    """Fields as they were read, and as they are to be written; for one commit.
+    """Fields as they were read, and as they are to be written; for one commit, which is bounded.
 
     What nearly all hashtags of a commit need is done for all of a source at once.
     """

@@ -23,12 +23,12 @@ WRITE_SECONDS = 20
 
 
 class Popular:
-    """Posts by hour: of hours that are over, of their 5,000 most used hashtags."""
+    """Posts by hour: of hours that are over, of their 5,000 most used hashtags. Bound: PRESENT_MOST
+    hashtags of the present hour and OVER_MOST of each of the HOURS before."""
 
     def __init__(self) -> None:
         self.hours: dict[int, dict[str, int]] = {}
-        """Hour since 1970 to hashtag to posts; 24 hours and the present one, at most
-        PRESENT_MOST or OVER_MOST hashtags each."""
+        """Hour since 1970 to hashtag to posts."""
         self.length: dict[int, int] = {}
         """The same hours to the code points of their hashtags."""
         self.due = 0.0

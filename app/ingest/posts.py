@@ -48,8 +48,8 @@ class New(NamedTuple):
 class PostPlaces:
     """Where the newest posts are: those that Redis has, and those that it is to have.
 
-    Bounds: new has MOST_NEW entries, places MOST_POSTS all together, sizes one for each MEASURED
-    of them, gone no more than places had, accounts MOST_ACCOUNTS.
+    Bounds: new, writing and taken_back have MOST_NEW entries, places MOST_POSTS all together, sizes
+    one for each MEASURED of them, gone no more than places had, accounts MOST_ACCOUNTS.
     """
 
     def __init__(self, wanted: bool = True) -> None:

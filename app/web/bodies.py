@@ -52,7 +52,7 @@ def accepts_gzip() -> bool:
 
 
 class Kept:
-    """Bodies of this moment and the last, KEPT_BYTES of them; those that were made last stay.
+    """Bodies of this moment and the last. Bound: KEPT_BYTES; those that were made last stay.
 
     A body is for all who ask for the same in the same moment, also for those who come while it is
     being made.

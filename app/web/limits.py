@@ -66,10 +66,11 @@ class Refusal(NamedTuple):
 class Limits:
     """Who is here, and what each address asked for lately.
 
-    Bounds: `watching` has an entry for each address with a viewer; `paid` forgets the one that
-    asked least lately for one too many. Forgotten, an address may ask for AT_ONCE anew. That
-    helps nobody: to push one out takes a request of each of MOST_ADDRESSES others, each of
-    which might have asked for as much itself. Refused requests keep an address in, too.
+    Bounds: `watching` has an entry for each address with a viewer; `refused` has a few words of
+    ours; `paid` forgets the one that asked least lately for one too many. Forgotten, an address
+    may ask for AT_ONCE anew. That helps nobody: to push one out takes a request of each of
+    MOST_ADDRESSES others, each of which might have asked for as much itself. Refused requests keep
+    an address in, too.
     """
 
     def __init__(self, most: int, most_of_address: int) -> None:

@@ -137,8 +137,9 @@ PostTold = tuple[str, str, int]
 class PostEvents:
     """New posts for those who chose to be told them, one at a time of many (extras.py).
 
-    Bounds: left, waiting, free, due and ready have an entry for each fan-out of these, and sent one
-    for those of each of TICKS_KEPT ticks.
+    Bounds: left, waiting, free, due and ready have an entry for each fan-out of these, gone has
+    what recent has of that, looking LOOKING_AT_ONCE, and sent one entry for each of TICKS_KEPT
+    ticks, with one for each of these fan-outs.
     """
 
     def __init__(self, posts: ShownPosts) -> None:

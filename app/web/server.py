@@ -28,7 +28,8 @@ waits in the kernel, and holds up no tick."""
 
 
 class Listener(socket.socket):
-    """A listening socket that knows the open connections that Hypercorn has of it."""
+    """A listening socket that knows the open connections that Hypercorn has of it. Bound: accepted
+    has those that are open."""
 
     def __init__(self, backlog: int, **options: Any) -> None:
         super().__init__(**options)

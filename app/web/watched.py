@@ -27,7 +27,7 @@ class Watched:
         self.people_text: tuple[DayPeople, int, str] = (UNKNOWN_PEOPLE, -1, "")
         """The text that was made last, and what of."""
         self.fanouts: set[ref[Any]] = set()
-        """The fan-outs that show it: an entry leaves with its fan-out."""
+        """One of each fan-out that shows it: an entry leaves with its fan-out."""
         self.text: tuple[BySource | None, object, str] = (None, None, "")
         """The text that was made last, and what of."""
         self.rename(name)
