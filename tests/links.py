@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and its Redis: it delays, cuts, and swallows the replies."""
+"""A TCP proxy between a client and its Redis: it delays, cuts, holds and swallows the replies."""
 
 import asyncio
 from contextlib import suppress
@@ -11,7 +11,10 @@ class Link:
     def __init__(self, redis_port: int) -> None:
         self.redis_port = redis_port
         self.delay, self.dropping = 0.0, False
-        self.delayed = self.arrived = self.dropped = 0
+        self.delayed = self.arrived = self.dropped = self.held = 0
+        self.flows = asyncio.Event()
+        """Cleared, it lets all replies wait."""
+        self.flows.set()
         self.writers: set[asyncio.StreamWriter] = set()
         self.tasks: set[asyncio.Task[None]] = set()
 
@@ -77,5 +80,8 @@ class Link:
                 if self.dropping and replies:
                     self.dropped += len(data)
                     continue
+                if replies and not self.flows.is_set():
+                    self.held += len(data)
+                    await self.flows.wait()
                 writer.write(data)
                 await writer.drain()

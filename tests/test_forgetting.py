@@ -1,11 +1,13 @@
 """Which hashtags are forgotten, and when."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 
 import pytest
 import stored
-from servers import RedisServer
+from served import serving
+from servers import RedisServer, viewing
 from writing import HOUR, DatedStore, Desk
 
 from app.ingest.forgetting import MOST, MOST_BYTES
@@ -50,6 +52,32 @@ async def test_one_that_is_unseen_for_48_hours_is_forgotten(store: DatedStore) -
     assert not any(tick.gone for tick in await rounds(desk, 3))
     tick = await desk.write({"x": {"old": 1}})
     assert (tick.counts, tick.added) == ({"old": {"x": 1}}, {"old": {"x": 1}})
+
+
+async def test_who_watches_one_that_is_forgotten_is_told_a_fresh_past(
+    redis_server: RedisServer,
+) -> None:
+    """It is forgotten all the same; over HTTP its line is 0 from then on, and goes on."""
+    async with serving(redis_server.url) as site:
+        desk = await Desk(DatedStore(site.store.redis)).open()
+        await desk.write({"x": {"old": 3, "other": 1}})
+        url = f"http://127.0.0.1:{site.port}/events?tags=old&history=60"
+        async with asyncio.timeout(20), viewing(url) as events:
+            assert (await anext(events)).retry
+            assert (await anext(events)).data["series"]["old"][-1][1] == 3
+            await desk.later(50 * 60)
+            ticks = [await desk.write({"x": {"other": 1}}), *await rounds(desk, 2)]
+            assert [tag for tick in ticks for tag in tick.gone] == ["old"]
+            told = [await anext(events)]
+            while told[-1].name != "counts" or told[-1].data["counts"] != {"old": 0}:
+                told.append(await anext(events))
+            history, now = told[-2:]
+            assert (history.name, history.id) == ("history", now.id)
+            assert {total for _, total in history.data["series"]["old"]} == {0}
+            await desk.write({"x": {"old": 2}})
+            while (event := await anext(events)).data["counts"] == {"old": 0}:
+                pass
+            assert (event.name, event.data["counts"]) == ("counts", {"old": 2})
 
 
 async def test_another_source_has_seen_it(store: DatedStore) -> None:

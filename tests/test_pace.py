@@ -1,11 +1,15 @@
 """Overload stretches ticks and says so, instead of falling behind."""
 
 import asyncio
+import re
+import signal
+from collections.abc import Callable
 
 import pytest
 from links import Link
-from servers import RedisServer, eventually
+from servers import App, RedisServer, eventually, free_port, get
 from test_feed import Clock, events, tick
+from world import stop
 
 from app.ingest.ingester import Ingester
 from app.pace import SHARE, Pace
@@ -53,6 +57,37 @@ def test_a_pause_is_no_overload() -> None:
     pace = Pace(0.5, "work")
     said = [pace.took(60.0), *(pace.took(0.05) for _ in range(10))]
     assert not any(said) and pace.lasts == 0.5
+
+
+async def test_an_ingester_that_was_stopped_ticks_as_chosen_afterwards(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """SIGSTOP in the midst of a commit, which so takes longer than several ticks last."""
+    place = f"127.0.0.1:{free_port()}"
+    settings = {"TICK_SECONDS": "0.2", "METRICS_BIND": place}
+    async with Link(redis_server.port) as link:
+        store = Store(connect(redis_server.url))
+        app = start_app("ingest", REDIS_URL=link.url, **settings)
+
+        async def ticked(number: int, after: str = "") -> bool:
+            return len(await store.ticks_after(after)) >= number
+
+        await eventually(lambda: ticked(5), f"it counts: {app.output}")
+        link.flows.clear()
+        await eventually(lambda: link.held, "an answer is under way")
+        stop(app)
+        link.flows.set()
+        last = (await store.ticks_after(""))[-1].id
+        await asyncio.sleep(1.2)
+        app.signal(signal.SIGCONT)
+        await eventually(lambda: ticked(10, last), f"it goes on: {app.output}")
+        _, told = await get(f"http://{place}/metrics")
+        [quick] = re.findall(r'^pulse_commit_seconds_bucket{le="1.0"} (.*)$', told, re.M)
+        [commits] = re.findall(r"^pulse_commit_seconds_count (.*)$", told, re.M)
+        assert float(commits) == float(quick) + 1, "it was stopped in the midst of a commit"
+        assert {each.seconds for each in await store.ticks_after("")} == {0.2}
+        assert "overload" not in app.output
+        await store.redis.aclose()
 
 
 async def test_an_ingester_whose_commits_are_slow_makes_fewer_ticks(
