@@ -10,9 +10,11 @@ The way of the data, and the place of each step of it, in the order of reading:
 
     sentences.py  what is told to people, in their language
     hashtags.py   which strings are hashtags, and when two are the same one
+    urls.py       URLs of other servers
     settings.py   what may be chosen from outside
     messages.py   what travels: Post and Tick, and what is neither
     texts.py      what strangers wrote, made fit to be shown
+    unusual.py    how unlikely a count is
     logs.py       what the log looks like
     retry.py      how long to wait before trying again
     pace.py       how long ticks last

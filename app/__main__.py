@@ -246,7 +246,7 @@ async def telling(place: tuple[str, int] | str | None, text: Text) -> AsyncItera
 @asynccontextmanager
 async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> AsyncIterator[None]:
     """Count within the block."""
-    from app.commands.check import redis_warnings
+    from app.commands.check_redis import redis_warnings
     from app.ingest.day_keys import DayKeys
     from app.ingest.delivery import Delivery
     from app.ingest.ingester import Ingester

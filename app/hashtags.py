@@ -19,7 +19,7 @@ LONGEST = 100
 """Code points in a hashtag as it is written, at most; X and Mastodon cut theirs near here. A
 longer one is none, and is not looked at: NFKC over a megabyte takes minutes."""
 LONGEST_LOOKED_AT = 3 * LONGEST
-"""Code points of what is folded: letter and marks may become one."""
+"""Code points that are folded at most: in folding, a letter and its marks may become one."""
 MOST_IN_POST = 30
 """Of a post's hashtags, the first so many count."""
 MOST_LISTED = 10 * MOST_IN_POST
@@ -57,8 +57,8 @@ class NotAHashtag(ValueError):
 
 
 class Folded(dict[str, tuple[str, str]]):
-    """Spelling to key, and to the spelling without its mark, of those that were asked for lately;
-    bounded in bytes. Both are "" where it is none, or longer than LONGEST."""
+    """What was folded lately: spelling to its key, and to the spelling without its mark. Both are
+    "" where it is no hashtag. Bound: KEPT_BYTES; with more, it begins anew."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ WORKING = frozenset({"live", "polling"})
 """The states of a source in which posts are counted."""
 
 Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
-"""What every reader of JSON can hold."""
+"""A whole number that every reader of JSON holds exactly."""
 BySource = dict[str, Whole]
 """Source name to a number of posts."""
 DayPeople = tuple[int, int]
@@ -59,7 +59,7 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     hashtags: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key (hashtags.key) to spelling; one that is repeated in the post is here once."""
     cursor: str = ""
-    """Where to start reading again for what follows; empty where the place is as before."""
+    """Where to read on after this post; empty where that is as before."""
     adult: bool = False
     """Whether its author or its network says that it is not for everybody."""
     domains: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ STATE, START = 0, 19
 """Which word of `stat` is what: a letter, Z and X for the dead; when it began."""
 CANCEL_SECONDS = 1.0
 """Longer than a part needs to end, so that its last words are not cut."""
+
+
+Begin = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+"""Begins a task, of this name, in which a bug of ours ends the process."""
 
 
 class CannotStart(Exception):
@@ -74,14 +78,20 @@ async def beside(part: Coroutine[Any, Any, None], name: str) -> AsyncIterator[No
     logged, the process is told to stop as by a person, so that all else ends in good order,
     and the error is raised again at the end of the block.
     """
-    task = asyncio.create_task(part, name=name)
-    task.add_done_callback(stop_if_broken)
+    task = begin(part, name)
     try:
         yield
     finally:
         await end_of(task)
         if not task.cancelled():
             task.result()
+
+
+def begin(part: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    """Begin a task that no block waits for; a bug in it is logged and stops the process, too."""
+    task = asyncio.create_task(part, name=name)
+    task.add_done_callback(stop_if_broken)
+    return task
 
 
 def stop_if_broken(task: "asyncio.Task[None]") -> None:

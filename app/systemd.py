@@ -13,6 +13,23 @@ from contextlib import asynccontextmanager, suppress
 from app.process import beside
 
 
+@asynccontextmanager
+async def supervised(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Within the block the process works; from when it is told to stop, it ends."""
+
+    async def speak() -> None:  # in the loop that does the work: one that hangs says nothing
+        tell("READY=1")
+        seconds = watchdog_seconds()
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds or None):
+                    await stop.wait()
+            tell("STOPPING=1" if stop.is_set() else "WATCHDOG=1")
+
+    async with beside(speak(), "what systemd is told"):
+        yield
+
+
 def tell(line: str) -> None:
     """Say this, if anybody listens; a supervisor that does not read holds nothing up."""
     name = os.environ.get("NOTIFY_SOCKET", "")
@@ -30,20 +47,3 @@ def watchdog_seconds() -> float:
     micro, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
     is_ours = not process or process == str(os.getpid())
     return int(micro) / 2e6 if is_ours and micro.isascii() and micro.isdecimal() else 0.0
-
-
-@asynccontextmanager
-async def supervised(stop: asyncio.Event) -> AsyncIterator[None]:
-    """Within the block the process works; from when it is told to stop, it ends."""
-
-    async def speak() -> None:  # in the loop that does the work: one that hangs says nothing
-        tell("READY=1")
-        seconds = watchdog_seconds()
-        while not stop.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds or None):
-                    await stop.wait()
-            tell("STOPPING=1" if stop.is_set() else "WATCHDOG=1")
-
-    async with beside(speak(), "what systemd is told"):
-        yield

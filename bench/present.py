@@ -111,7 +111,7 @@ async def measured(url: str, seconds: float, makes_all: bool) -> dict[str, float
     made = written(REMEMBERED + coming, int(1000 * (time.time() + coming)))
     begin = REMEMBERED * POSTS_A_SECOND
     source, store = Steady(made[begin:]), Store(connect(url))
-    source.signs = makes_all  # type: ignore[attr-defined]
+    source.tells_authors = makes_all  # type: ignore[attr-defined]
     Measured.before, Measured.makes_all = made[:begin], makes_all
     own = memory(os.getpid()) - empty
     ingester = Measured([source], store, [], TICK_SECONDS, shows_posts=makes_all)

@@ -40,7 +40,7 @@ def ours(
                 counter.add(post, True, False)
         cut = counter.cut()
         counter.take_spellings()
-        counter.take_signed()
+        counter.take_authored()
         return cut
 
     return read

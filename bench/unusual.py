@@ -13,9 +13,9 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-from app.ingest.unusual import WEEKS, tail, usual
 from app.messages import MINUTE
 from app.sources.replay import Parser
+from app.unusual import WEEKS, tail, usual
 from bench.ingest import RECORDINGS
 from bench.report import Report
 

@@ -14,9 +14,9 @@ from servers import get as fetch
 from test_board import past as remember
 from yesterday import fields_of, write
 
-from app.ingest.alerts import Alert
 from app.messages import DAY, HOUR, MINUTE
 from app.store import keys
+from app.store.alerts import Alert
 from app.store.store import Store
 from app.web.about import OLD, first_seen, lately_of
 from app.web.alerts import ATOM, AlertEvents, atom

@@ -1,6 +1,5 @@
 """Adding a network is one new file: the rest of the app finds out by itself."""
 
-import asyncio
 import re
 import shutil
 import sys
@@ -9,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import opened, rows
 from network import Counting, settings
-from servers import ROOT, App, eventually, get, viewing
+from playwright.sync_api import Browser
+from servers import ROOT, App, eventually, get, viewing, wait_until
 
 import app.sources
 from app import settings as module
@@ -47,31 +48,47 @@ async def test_its_posts_are_counted(counting: Counting) -> None:
         await counting.reach({"science": 2, "football": 1})
 
 
-async def test_one_file_leads_from_the_network_to_the_page(tmp_path: Path) -> None:
-    """In a copy of the project with that file more, every hashtag of it is shown to who asks."""
-    folder = tmp_path / "project"
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A copy of the project with that file more, and what it makes of the network."""
+    folder = tmp_path_factory.mktemp("toy") / "project"
     for name in ("app", "static", "templates"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "hypercorn.toml", folder)
     (folder / "app" / "sources" / "toy.py").write_text(TOY)
     chosen = {"SOURCES": "toy", "MASTODON_URL": "http://h", "PYTHONPATH": str(folder)}
-    with App(folder, **chosen) as started:
-        await asyncio.to_thread(started.started)
-        url = f"{started.url}/api/counts?tags=science,football"
-
-        async def counted() -> bool:
-            return bool((await get(url))[1].get("counts") == {"science": 2, "football": 1})
-
-        await eventually(counted, f"all is counted: {started.output}")
-        status, page = await get(f"{started.url}/?tags=football")
-        assert status == 200 and "football" in page
-        async with viewing(f"{started.url}/events?tags=football") as events:
-            async for event in events:
-                if event.data:
-                    assert event.data["counts"] == {"football": 1}
-                    assert event.data["sources"] == {"toy": "live"}
-                    break
+    with App(folder, HASHTAGS="science", **chosen) as started:
+        yield started.started()
         assert started.stop() == 0, started.output
+
+
+async def test_one_file_leads_from_the_network_to_its_viewers(running: App) -> None:
+    """Every hashtag of it is told to who asks, tracked or not, with the network's name."""
+    url = f"{running.url}/api/counts?tags=science,football&by=source"
+    wanted = {"science": {"toy": 2}, "football": {"toy": 1}}
+
+    async def counted() -> bool:
+        return bool((await get(url))[1].get("counts") == wanted)
+
+    await eventually(counted, f"all is counted: {running.output}")
+    async with viewing(f"{running.url}/events?tags=football") as events:
+        async for event in events:
+            if event.name == "counts":
+                assert event.data["counts"] == {"football": 1}
+                assert event.data["sources"] == {"toy": "live"}
+                break
+
+
+def test_one_file_leads_from_the_network_to_the_page(browser: Browser, running: App) -> None:
+    """In a real Chromium: the table has its totals, the chart a line, and the network is live."""
+    with opened(browser, f"{running.url}/?tags=science,football") as page:
+        wait_until(
+            lambda: {tag: row["total"] for tag, row in rows(page).items()}
+            == {"#science": "2", "#football": "1"},
+            "the table has what was counted",
+        )
+        page.wait_for_function("() => hashtagPulse.chart.lines.get('football').length > 0")
+        assert page.evaluate("() => hashtagPulse.state.tick.sources") == {"toy": "live"}
 
 
 @pytest.mark.usefixtures("toy")

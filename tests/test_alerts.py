@@ -17,12 +17,13 @@ from servers import eventually, free_port
 from test_board import PRESENT, crowd, past, post
 
 from app.ingest import delivery as module
-from app.ingest.alerts import BIN, LAST, MOST_BEFORE, MOST_GOING, Alert, AlertMaker, read_stored
+from app.ingest.alerts import BIN, MOST_BEFORE, MOST_GOING, AlertMaker
 from app.ingest.board import BoardMaker, usual_of
 from app.ingest.delivery import SIGNATURE, Delivery
 from app.ingest.present import SHORT, Present
 from app.messages import HOUR, MINUTE
 from app.store import keys
+from app.store.alerts import LAST, Alert, read_alerts
 from app.store.posts import StoredPost
 from app.store.store import Store
 
@@ -108,7 +109,7 @@ async def test_of_what_is_blocked_after_it_was_told_nothing_is_left(store: Store
     await after.load(store)
     stored = after.stored
     assert [alert.tag for alert in (*stored.going.values(), *stored.last, *stored.due)] == ["b"] * 3
-    assert read_stored(after.write()[0].values[0]) == stored, "so does Redis"
+    assert read_alerts(after.write()[0].values[0]) == stored, "so does Redis"
     bins.alerts, bins.board.blocked = after, frozenset({"a"})
     assert bins.go_on() == [("end", "b")]
 
@@ -178,7 +179,7 @@ async def test_it_goes_on_from_what_redis_has(store: Store, text: bytes) -> None
     assert bins.go_on(a=50) == [("start", "a")]
     await store.redis.set(keys.ALERTS, text)
     await after.load(store)
-    assert after.stored == read_stored(b"{}")
+    assert after.stored == read_alerts(b"{}")
 
 
 def test_it_is_written_until_it_is_stored() -> None:
@@ -300,7 +301,7 @@ async def test_an_alert_is_signed_and_told_once(receiver: tuple[Receiver, str]) 
     assert json.loads(body)["id"] == alert.id
     assert json.loads(body)["sentence"].startswith("#A is unusual: 50 people")
     [write] = alerts.write()
-    assert read_stored(write.values[0]).due == []
+    assert read_alerts(write.values[0]).due == []
 
 
 @pytest.mark.parametrize("status", [302, 307, 400, 404, 429, 500, "silence", "closed"])

@@ -16,7 +16,7 @@ from app.hashtags import MOST_IN_POST
 from app.messages import Post
 from app.settings import SettingsError, read
 from app.sources.bluesky import Bluesky
-from app.sources.bluesky.wire import made, may_have_hashtags, read_event
+from app.sources.bluesky.wire import committed_at, may_have_hashtags, read_event
 
 parse = Bluesky.parse
 
@@ -146,7 +146,7 @@ def test_a_revision_is_a_time(microseconds: int) -> None:
 def made_by(rev: Any) -> int:
     message = create("science") | {"time_us": 1}
     message["commit"]["rev"] = rev
-    return made(read_event(json.dumps(message)))
+    return committed_at(read_event(json.dumps(message)))
 
 
 def test_the_revision_of_the_specification() -> None:

@@ -19,7 +19,7 @@ from test_store import as_user
 from x_server import TOKEN, x_server
 
 from app.commands import check
-from app.commands.check import check_redis, redis_warnings
+from app.commands.check_redis import Finding, check_redis, redis_warnings
 from app.commands.record import network, recording
 from app.settings import read
 from app.sources import pick
@@ -163,7 +163,7 @@ async def test_a_primary_that_goes_on_without_its_replicas_is_warned_of(
     primary = ending.enter_context(RedisServer(redis_binary, tmp_path / "one", *AT_ONCE))
     redis = connect(primary.url)
 
-    async def said() -> list[check.Finding]:
+    async def said() -> list[Finding]:
         found = await check_redis(Store(redis))
         return [each for each in found if "min-replicas" in each.sentence]
 
@@ -198,7 +198,7 @@ async def test_a_redis_that_will_not_do_fails(
             "Redis: it is a read only replica: REDIS_URL must name the primary, "
             "unless only pages are served."
         ]
-        monkeypatch.setattr(check, "OLDEST_REDIS", (99, 0))
+        monkeypatch.setattr("app.commands.check_redis.OLDEST_REDIS", (99, 0))
         failed = [each.sentence for each in await check_redis(Store(redis)) if not each.works]
         assert "is too old" in failed[0]
         await redis.aclose()

@@ -27,7 +27,7 @@ class Past:
         return cut
 
     def names(self) -> list[str]:
-        return [made.cut.name for made in self.commits.made]
+        return [made.cut.name for made in self.commits.attempts]
 
     def brought(self) -> int:
         """Posts that are to be committed again."""
@@ -55,7 +55,7 @@ def test_a_number_of_numbers_is_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     assert past.names() == [marked.name]
     past.make(0, **{"\ufdfa" * 1800: 1})
     assert len(past.names()) == 1
-    assert sum(made.size for made in past.commits.made) == (100 + 5 * 1800 * 3) // 400
+    assert sum(made.size for made in past.commits.attempts) == (100 + 5 * 1800 * 3) // 400
 
 
 def test_what_is_committed_again_is_bounded() -> None:

@@ -67,8 +67,8 @@ def test_without_a_file_keys_are_the_process_s(
 def test_the_hashes_of_two_days_have_nothing_in_common() -> None:
     """An author cannot be followed from one day to the next."""
     people_of = People(DayKeys())
-    signed = [(TODAY - n, ("a", f"{m}", ["x"])) for n in (0, 1) for m in range(100)]
-    days = people_of.hashed(signed, TODAY)["a"]
+    authored = [(TODAY - n, ("a", f"{m}", ["x"])) for n in (0, 1) for m in range(100)]
+    days = people_of.hashed(authored, TODAY)["a"]
     split = [{of["x"][n : n + 8] for n in range(0, 800, 8)} for of in days.values()]
     assert [len(found) for found in split] == [100, 100]
     assert not split[0] & split[1]

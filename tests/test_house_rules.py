@@ -1,6 +1,7 @@
 """House rules that we care about, as tests."""
 
 import ast
+import json
 import re
 import subprocess
 from collections import Counter
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from servers import ROOT
 
+from app.messages import WORKING
 from app.settings import Settings
 
 LONGEST_FILE, LONGEST_FUNCTION = 400, 40
@@ -263,6 +265,27 @@ def test_only_the_store_speaks_to_redis() -> None:
             assert not re.search(r"^(from|import) redis\b|store\.redis\b|\.redis\.", text, re.M), (
                 file
             )
+
+
+def test_counting_and_serving_meet_in_redis_alone() -> None:
+    """A web process loads nothing of the ingester, and an ingester nothing of the web."""
+    for mine, other in (("ingest", "web"), ("web", "ingest")):
+        for file in tracked(f"app/{mine}/*.py"):
+            assert not {name for name in imported_by(file) if f"app.{other}" in name}, file
+
+
+def test_every_task_is_begun_where_a_bug_in_it_ends_the_process() -> None:
+    """In a group, or by process.begin; a recording waits for its own."""
+    for file in tracked("app/*.py", "app/**/*.py"):
+        if file.name not in ("process.py", "__main__.py"):
+            begun = re.findall(r"\basyncio\.(?:create_task|ensure_future)\(", file.read_text())
+            assert not begun, file
+
+
+def test_page_and_server_agree_which_states_work() -> None:
+    """Each says it once."""
+    [told] = re.findall(r"WORKING = new Set\((\[.*\])\)", (ROOT / "static/feed.js").read_text())
+    assert set(json.loads(told)) == WORKING
 
 
 def settings_table() -> dict[str, str]:

@@ -216,7 +216,7 @@ async def test_a_redis_that_came_back_older_is_brought_up_to_date(
         await counted(store, 10)
         await bring_back(store, old)
         await eventually(
-            lambda: len(ingester.commits.made) and is_version(store, version + 1),
+            lambda: len(ingester.commits.attempts) and is_version(store, version + 1),
             "a commit after the fault",
         )
         await counted(store, 10)

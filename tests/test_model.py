@@ -381,15 +381,15 @@ class Machine(RuleBasedStateMachine):
     def commit(self) -> bool:
         """One tick of the ingester, and what the model says of it."""
         told, ingester = len(self.store.told), self.ingester
-        made, trying = ingester.commits.made, ingester.commits.trying
-        done = self.run(ingester.commit(self.group)) and ingester.commits.made is made
+        made, trying = ingester.commits.attempts, ingester.commits.trying
+        done = self.run(ingester.commit(self.group)) and ingester.commits.attempts is made
         for number in self.model.waiting:
             of = self.model.given[number]
             of.minute = of.minute or ingester.counter.minute
         if not ingester.counter.waited:
             self.model.cut(ingester.counter.minute)
         self.note(told)
-        is_done = ingester.commits.made is made and ingester.commits.trying is not trying
+        is_done = ingester.commits.attempts is made and ingester.commits.trying is not trying
         if trying and trying.name == self.lost and is_done:
             self.model.is_answered(ingester.clock.now() // MINUTE, self.lost)
         if done:

@@ -14,8 +14,8 @@ from test_page_ask import run
 from ticking import Ticking
 from yesterday import remember_days
 
-from app.ingest.alerts import Alert
 from app.store import keys
+from app.store.alerts import Alert
 from app.store.store import connect
 
 BEHIND = """value => {

@@ -268,21 +268,21 @@ def test_authors_that_wait_for_redis_keep_their_day() -> None:
     counter.begin(today * 1440)
     counter.add(Post("x", "2", 0, "2", {"a": "a", "b": "b"}), everything=False)
     counter.begin(today * 1440 + 1)
-    assert counter.take_signed() == [
+    assert counter.take_authored() == [
         (today - 1, ("x", "1", {"a": "a"})),
         (today, ("x", "2", {"a": "a"})),
     ]
     for n in range(50_000):
         counter.add(Post("x", "1", 0, f"{n}", {"a": "a"}), everything=False, past=bool(n % 2))
     assert counter.is_full
-    assert len(counter.take_signed()) == 40_000
+    assert len(counter.take_authored()) == 40_000
     assert not counter.is_full
     counter.add(Post("x", "1", 0, "1", {"b": "b"}), everything=False)
-    assert not counter.take_signed(), "it names nothing that counts"
+    assert not counter.take_authored(), "it names nothing that counts"
     for n, source in enumerate("xyx"):
         counter.add(Post(source, "1", 0, "1", {"b": "b"}), past=n == 2)
     counter.forget("x", "")
-    assert [post[0] for _, post in counter.take_signed()] == ["y"]
+    assert [post[0] for _, post in counter.take_authored()] == ["y"]
 
 
 def test_authors_of_commits_that_are_made_again_are_together() -> None:

@@ -20,6 +20,7 @@ from app.messages import Message, Post
 from app.settings import read
 from app.sources import Source
 from app.store import keys
+from app.store.alerts import StoredAlerts, read_alerts
 from app.store.store import Store, StoreLost
 
 
@@ -129,7 +130,7 @@ async def test_from_posts_to_who_is_told(
 
         async def is_stored() -> Any:
             text = await store.text(keys.ALERTS)
-            found = alerts.read_stored(text) if text else alerts.Stored()
+            found = read_alerts(text) if text else StoredAlerts()
             return found if found.last and not found.due else None
 
         stored = await eventually(is_stored, "Redis knows that it came")

@@ -9,11 +9,12 @@ from primaries import asking
 from redis.exceptions import ConnectionError
 from servers import RedisServer, free_port
 
-from app.settings import SettingsError, read, showable
+from app.settings import SettingsError, read
 from app.store.connection import connect
 from app.store.embedded import find_server, named
 from app.store.primary import Claim, Primary, cluster_claim
 from app.store.store import Store, StoreLost
+from app.urls import showable
 
 
 def primary(url: str) -> Primary:

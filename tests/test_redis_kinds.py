@@ -18,7 +18,7 @@ from servers import App, Process, RedisServer, eventually, free_port, get, wait_
 from test_ingest import Script, counted, ingesting
 from test_store import as_user
 
-from app.commands.check import check_redis, redis_warnings
+from app.commands.check_redis import check_redis, redis_warnings
 from app.ingest import lease
 from app.ingest.lease import become_writer
 from app.settings import SettingsError, read

@@ -35,14 +35,15 @@ from x_server import TOKEN as X_TOKEN
 from x_server import x_server
 
 from app.messages import MinuteCount
-from app.settings import Settings, SettingsError, read, showable
-from app.sources import Source, SourceLost, pick, said
+from app.settings import Settings, SettingsError, read
+from app.sources import Source, SourceLost, pick, public_reason
 from app.sources.bluesky import Bluesky
 from app.sources.mastodon import source as mastodon
 from app.sources.x.counts import XCounts
 from app.sources.x.stream import X
 from app.store import connection
 from app.store.store import Store, StoreLost, connect
+from app.urls import showable
 
 
 def test_every_setting_is_known_for_what_it_holds() -> None:
@@ -176,7 +177,7 @@ def certificate_of_another() -> ssl.SSLCertVerificationError:
 )
 def test_what_an_error_says_of_itself_is_not_said_on(error: Exception, words: str) -> None:
     """In its place stands what it is."""
-    assert said(error) == words
+    assert public_reason(error) == words
 
 
 def test_what_a_server_writes_is_said_to_the_owner_without_the_secret(

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from servers import ROOT, Process, RedisServer, eventually, free_port
 from test_store import RIGHTS
 
-from app.commands.check import check_redis
+from app.commands.check_redis import check_redis
 from app.settings import read
 from app.store.connection import connect
 from app.store.embedded import named

@@ -35,7 +35,7 @@ def test_the_program_alone_loads_no_server_and_no_ingester() -> None:
     ("command", "needs", "others"),
     [
         ("web", OF_WEB, OF_INGESTER | OF_OWNER | OF_NETWORKS),
-        ("ingest", OF_INGESTER, OF_WEB | {"app.commands.backup"} | OF_NETWORKS),
+        ("ingest", OF_INGESTER, OF_WEB | OF_OWNER | OF_NETWORKS),
     ],
 )
 async def test_each_process_loads_what_it_alone_needs(

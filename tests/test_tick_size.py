@@ -73,7 +73,7 @@ async def test_the_size_of_a_tick_is_bounded_by_construction(
     commits = Commits(State())
     for n in range(60 if again else 1):
         counter = full(spelled, past, MOST_BYTES // 20 if again else MOST_BYTES, n * 60)
-        authors = desk.writer.people.hashed(counter.take_signed(), HOUR // 24)
+        authors = desk.writer.people.hashed(counter.take_authored(), HOUR // 24)
         commits.again.append(replace(counter.cut(NETWORKS), authors=authors))
         desk.writer.spellings.add(counter.take_spellings(), 0)
     cut = commits.next_again()

@@ -9,7 +9,7 @@ from exact import digits, exact
 from hypothesis import given
 from hypothesis import strategies as some
 
-from app.ingest.unusual import BAND, FLOOR, MOST_STEPS, band, fraction, log_tail, tail, usual
+from app.unusual import BAND, FLOOR, MOST_STEPS, band, fraction, log_tail, tail, usual
 
 ALARM = 1e-4
 means = some.floats(0, 1e9)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from yesterday import Posts, fields_of, write
 
-from app.ingest.unusual import band, tail
-from app.ingest.usual import FIELDS_AT_ONCE, Hours, read_hours, usual_at
 from app.messages import HOUR, MINUTE
 from app.store import keys
 from app.store.store import Store
+from app.store.usual import FIELDS_AT_ONCE, Hours, read_hours, usual_at
+from app.unusual import band, tail
 from app.web.band import bands
 from app.web.history import RANGES, Grid
 

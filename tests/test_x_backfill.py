@@ -391,7 +391,7 @@ async def test_a_bug_in_the_asking_ends_the_source_loudly(
     async def broken(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("app.sources.x.minutes.Asking.minutes", broken)
+    monkeypatch.setattr("app.sources.x.minutes.CountsClient.minutes", broken)
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(START_SECONDS):
             async for _ in world.source().posts(""):

@@ -2,7 +2,8 @@
 
 In the order of reading:
 
-    check.py   what to see before going live
-    record.py  recordings to replay
-    backup.py  what was counted, as a file and back
+    check_redis.py  what an owner should know of a Redis
+    check.py        what to see before going live
+    record.py       recordings to replay
+    backup.py       what was counted, as a file and back
 """

@@ -1,7 +1,5 @@
 """Posts in, ticks out: one process, or one part of it, writes all totals.
 
-    unusual.py     how unlikely a count is
-    usual.py       what is usual of a hashtag at an hour
     counter.py     posts to increments
     seen.py        what was counted already of a source that goes back
     spellings.py   how most posts write a hashtag

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterable
 from hashlib import blake2b
 from heapq import nlargest
 from time import gmtime, strftime
-from typing import Annotated
 
 import msgspec
 
@@ -20,6 +19,7 @@ from app.ingest.board import BoardMaker, Standing
 from app.ingest.lately import SLOT
 from app.messages import HOUR, MINUTE
 from app.store import keys
+from app.store.alerts import LAST, Alert, StoredAlerts, read_alerts
 from app.store.state import Write
 from app.store.store import Store
 
@@ -32,59 +32,8 @@ it. Of one that was not, nobody knows."""
 MOST_BEFORE, MOST_GOING = 1000, 200
 """Hashtags of one bin that may begin with the next, and that are unusual at a time: the most
 unusual ones."""
-LAST = 100
-"""So many alerts are remembered, and so many wait to be delivered."""
-LATEST_MOMENT = 253_402_300_799_999
-"""Milliseconds: the end of the year 9999. What Redis has of a later time, none of us wrote."""
 DELIVERY_HOURS = 24
 """What could not be delivered for so long is given up."""
-
-
-Moment = Annotated[int, msgspec.Meta(ge=0, le=LATEST_MOMENT)]
-"""Milliseconds since 1970."""
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """A hashtag began to be unusual, or is usual again."""
-
-    id: str
-    """The same for the same alert, however often it is told."""
-    state: str
-    """"start" or "end"."""
-    tag: str
-    """The hashtag's key."""
-    name: str
-    """As most posts write it."""
-    at: Moment
-    """When that was found, in milliseconds since 1970."""
-    since: Moment
-    """When the first of the ten minutes began that were unusual."""
-    people: int
-    """Of the last ten minutes."""
-    usual: float
-    """Posts that ten minutes of this hour usually have."""
-    unusual: float
-    """How unlikely so many people are: 4 is one in ten thousand."""
-    sentence: str
-    """All of this for people to read."""
-
-
-class Stored(msgspec.Struct):
-    """All that is known of alerts, as it stands in Redis."""
-
-    bin: int = 0
-    """The newest that was judged, numbered since 1970; 0 for none."""
-    before: dict[str, Moment] = {}
-    """Hashtags that were unusual in it, and not in the bin before, to when it began."""
-    going: dict[str, Alert] = {}
-    """Hashtags that are unusual, with the alert that said so."""
-    last: list[Alert] = []
-    """The last alerts, the newest last."""
-    due: list[Alert] = []
-    """Those of tracked hashtags that are to be delivered yet, the oldest first."""
-
-
-read_stored = msgspec.json.Decoder(Stored).decode
 
 
 class AlertMaker:
@@ -96,7 +45,7 @@ class AlertMaker:
 
     def __init__(self, delivered: Collection[str] = (), blocked: Collection[str] = ()) -> None:
         self.delivered, self.blocked = frozenset(delivered), frozenset(blocked)
-        self.stored = Stored()
+        self.stored = StoredAlerts()
         self.is_loaded = False
         """Whether it is known what Redis has; before that, nothing is judged or written."""
         self.text = ""
@@ -108,10 +57,10 @@ class AlertMaker:
         """Go on from what the last ingester left. Raises StoreLost."""
         text = await store.text(keys.ALERTS)
         try:
-            self.stored = read_stored(text) if text else Stored()
+            self.stored = read_alerts(text) if text else StoredAlerts()
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             log.warning("the Redis key %s is not what we write: %s", keys.ALERTS, error)
-            self.stored = Stored()
+            self.stored = StoredAlerts()
         self.is_loaded = True
         if not self.delivered:
             self.stored.due = []

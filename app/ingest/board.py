@@ -9,26 +9,23 @@ from itertools import chain, islice
 from typing import Any
 
 from app.ingest.lately import LEAST_PEOPLE, NOBODY, RecentUses, people
-from app.ingest.unusual import log_tail
-from app.ingest.usual import read_hours, skipping, usual_at
 from app.messages import HOUR, MINUTE, dumps
 from app.store import keys
 from app.store.state import Write
 from app.store.store import Store
+from app.store.usual import BINS_AN_HOUR, read_hours, skipping, usual_at
+from app.unusual import log_tail
 
-LISTED, MOSTLY_ENOUGH = 20, 50
+MOSTLY_ENOUGH = 50
+"""Hashtags that are sorted first: the lists are seldom made of more."""
 RISING, UNUSUAL = 6.0, 4.0
-"""Likely once in a million, and once in ten thousand (alerts.py), as powers of ten."""
+"""From which score on a hashtag is rising, and unusual (alerts.py): 6 is one in a million."""
 HALVES = 30 * MINUTE
-"""In so long a peak is half of what it was."""
+"""Milliseconds, after which half of a peak is left."""
 MOST_PEAKS = 1000
 READ_AT_ONCE = 200
 """Hashtags of which it is read for one board what is usual: new ones first."""
-BINS_AN_HOUR = 6
 LINE_MINUTES, LINE_STEP = 60, 5
-MOST_OF_ONE = 0.5
-"""More of a hashtag's posts than this part are one author's, or link to one host: a bot's, as it
-seems."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Standing:
     @property
     def is_of_one(self) -> bool:
         """Whether it is mostly one author's, or for one host."""
-        return max(self.busiest_author, self.busiest_link) > MOST_OF_ONE
+        return max(self.busiest_author, self.busiest_link) > keys.MOST_OF_ONE
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,8 @@ class BoardMaker:
         self.stale: set[str] = set()
         """Of which only that of an hour before is known."""
         self.may_rise: dict[str, None] = {}
-        """Among them are all of so many people that they rise: those that did in the board before,
-        and those of which it was learned since what is usual. Others must have grown for that."""
+        """Where rising ones are looked for, beside those that grew since: those that rose on the
+        board before, and those of which it was just learned what is usual."""
         self.peaks: dict[str, tuple[float, int]] = {}
         """Hashtag to its highest score that still counts, and when it had it."""
         self.met: set[str] = set()
@@ -167,7 +164,7 @@ class BoardMaker:
         found: list[Standing] = []
         honest = 0
         for tag in ranked:
-            if honest >= LISTED and values[tag] < values[found[-1].tag]:
+            if honest >= keys.BOARD_MOST and values[tag] < values[found[-1].tag]:
                 break
             if tag in self.blocked:
                 self.met.add(tag)
@@ -246,10 +243,9 @@ def best(
     def ordered(standing: Standing) -> tuple[float, float, str]:
         return *order(standing), standing.tag
 
-    honest = nlargest(LISTED, (e for e in among if not e.is_of_one), key=ordered)
-    first = {
-        standing.tag: standing for standing in (*honest, *nlargest(LISTED, among, key=ordered))
-    }
+    honest = nlargest(keys.BOARD_MOST, (e for e in among if not e.is_of_one), key=ordered)
+    all_of_them = nlargest(keys.BOARD_MOST, among, key=ordered)
+    first = {standing.tag: standing for standing in (*honest, *all_of_them)}
     return sorted(first.values(), key=ordered, reverse=True)
 
 

@@ -29,7 +29,7 @@ class RedisClock:
         self.date = 0
         """The newest that was given."""
         self.begun = 0
-        """When it was found to be another one than before, by itself; 0 for never."""
+        """When Redis's clock was found to be another one (hear), by the new one; 0 for never."""
 
     def ask(self) -> None:
         """Redis is asked for the time now."""

@@ -44,21 +44,21 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A commit that was made, or tried, or is to be made again."""
+class Attempt:
+    """A commit of ours: stored, tried, or to be tried again."""
 
     cut: Cut
     size: int = 0
     minute: int = 0
     """When, since 1970."""
     earlier: bool = False
-    """Whether it was stored once, in a Redis that has since gone back to an older state, and is
-    made again. The Redis that has it may come back, too: then it is found there by its name."""
+    """Whether it was stored once, in a Redis that has since gone back to an older state, and is to
+    be stored again. The Redis that has it may come back, too: it is found there by its name."""
 
 
 class Commits:
-    """The commits of the last 15 minutes, and those to come. Bounds: made has MOST_REMEMBERED
-    numbers and the last commit; again and parts have what was in it."""
+    """Our commits of the last 15 minutes, and those that are to be tried again. Bounds: attempts has
+    MOST_REMEMBERED numbers and the last commit; again and parts have what was in it."""
 
     def __init__(self, stored: State) -> None:
         self.trying: Cut | None = None
@@ -68,9 +68,9 @@ class Commits:
         self.believe(stored)
 
     def believe(self, stored: State) -> None:
-        """This is what Redis has, and all that it had before stands for one commit."""
+        """Redis has this; what led to it counts as one commit, of which we know the name alone."""
         self.stored = stored
-        self.made = deque([Made(Cut(name=stored.commit), 0, stored.time // MINUTE)])
+        self.attempts = deque([Attempt(Cut(name=stored.commit), 0, stored.time // MINUTE)])
 
     def next_again(self) -> Cut | None:
         """What is to be tried next of what was tried before, or is to be committed again: as
@@ -88,20 +88,22 @@ class Commits:
 
     def done(self, cut: Cut, stored: State) -> None:
         """The cut is stored."""
-        self.made.extend(self.tried(stored.time // MINUTE))
+        self.attempts.extend(self.tried(stored.time // MINUTE))
         self.trying, self.parts, self.stored = None, [], stored
-        oldest, size = stored.time // MINUTE - LOG_MINUTES, sum(made.size for made in self.made)
-        while len(self.made) > 1 and (size > MOST_REMEMBERED or self.made[0].minute < oldest):
-            size -= self.made.popleft().size
+        oldest, size = stored.time // MINUTE - LOG_MINUTES, sum(each.size for each in self.attempts)
+        while len(self.attempts) > 1 and (
+            size > MOST_REMEMBERED or self.attempts[0].minute < oldest
+        ):
+            size -= self.attempts.popleft().size
 
-    def tried(self, minute: int = 0) -> list[Made]:
+    def tried(self, minute: int = 0) -> list[Attempt]:
         """What is being tried: in parts and by their old names, where it is made again."""
         if self.trying is None:
             return []
         if not self.parts:
-            return [Made(self.trying, weight(self.trying), minute)]
-        parts = [Made(part, weight(part), minute, earlier=True) for part in self.parts]
-        return [*parts, Made(Cut(name=self.trying.name), 0, minute)]
+            return [Attempt(self.trying, weight(self.trying), minute)]
+        parts = [Attempt(part, weight(part), minute, earlier=True) for part in self.parts]
+        return [*parts, Attempt(Cut(name=self.trying.name), 0, minute)]
 
     def reconcile(
         self, state: State, goes_back: Collection[str], to_the_start: Collection[str]
@@ -111,19 +113,23 @@ class Commits:
         goes_back: the sources that can be read again from a cursor; to_the_start: those of
         which an empty cursor is the beginning of all.
         """
-        made = [*self.made, *self.tried(), *(Made(cut, earlier=True) for cut in self.again)]
+        again = [Attempt(cut, earlier=True) for cut in self.again]
+        attempts = [*self.attempts, *self.tried(), *again]
         names = {state.commit, *state.recent}
-        known = [n for n, one in enumerate(made) if one.cut.name and one.cut.name in names]
+        known = [n for n, one in enumerate(attempts) if one.cut.name and one.cut.name in names]
         older = state.number < self.stored.number
-        keep = known[-1] + 1 if known else 0 if older else len(self.made)
-        last = made[keep - 1]
+        # all up to the last that Redis knows; of one that knows none, nothing where it is older than
+        # what we stored, else all of that: then somebody else committed after us
+        keep = known[-1] + 1 if known else 0 if older else len(self.attempts)
+        last = attempts[keep - 1]
+        # nobody committed after our last, so the cursors are ours
         alone = bool(known) and last.cut.name == state.commit and not last.earlier
         # without a cursor, such a source would go on with the present
         from_there = {s for s in goes_back if state.cursors.get(s) or s in to_the_start}
         back = set() if alone else from_there
-        missing = [one.cut for one in made[keep:]]
+        missing = [one.cut for one in attempts[keep:]]
         others = {source for cut in missing for source in cut.sources()} - back
-        since = 0 if known or not older else self.made[0].minute
+        since = 0 if known or not older else self.attempts[0].minute
         self.trying, self.parts = None, []
         self.again = deque(cut.of(others) for cut in missing)
         self.believe(state)

@@ -23,8 +23,8 @@ Pieces = dict[str, tuple[int, int]]
 
 
 class CountedMinutes:
-    """What of that Redis has been told already. Bounds: written and since have an entry for each
-    source."""
+    """Which minutes Redis is to be told, and which it has. Bounds: written and since have an entry
+    for each source."""
 
     def __init__(self, tracked: Iterable[str]) -> None:
         self.tracked = frozenset(tracked)
@@ -33,8 +33,8 @@ class CountedMinutes:
         """Source to the minute before which something is lost for ever."""
 
     def begin(self, since: Mapping[str, int]) -> None:
-        """Nobody knows what Redis has been told. since: of sources of which something is lost,
-        the minute from which on all is there; 0 where nothing is."""
+        """Forget what Redis has: it may be another one. since: source to the minute from which on
+        nothing is lost; 0 where nothing is lost at all."""
         self.written.clear()
         self.since.update({source: minute for source, minute in since.items() if minute})
 

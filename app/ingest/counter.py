@@ -10,22 +10,22 @@ from app.messages import DAY, MINUTE, MinuteCount, Post
 from app.store.keys import AUTHOR_BYTES
 
 MOST_ENTRIES = 4000
-"""Hashtags of sources in one commit. While so many wait, sources that can wait do."""
+"""Pairs of a source and a hashtag in one commit. While so many wait, sources that can wait do."""
 MOST_BYTES = 2**19
-"""Of a commit's tick, nearly: five times a name stands in it, with some numbers each. The worst
-that strangers can write (JSON takes two bytes for a quotation mark) is three times as much, which
+"""Of a commit's tick, as bytes_of() guesses it: each name stands in it up to five times, with some
+numbers. At the worst it is three times as long (in JSON a quotation mark takes two bytes), which
 readers still take (store/connection.py)."""
 ENTRY_BYTES = 100
 MOST_MARKS = 20_000
 """Posts that one commit remembers as counted. While so many wait, sources that can wait do."""
-MOST_SIGNED = 20_000
-"""Posts of known authors between two cuts. While so many wait, sources that can wait do; of the
-others, authors beyond twice as many are left out."""
+MOST_AUTHORED = 20_000
+"""Posts whose author is known, between two cuts. While so many wait, sources that can wait do; of
+the others, when there are twice as many, no more authors are noted."""
 DAY_MINUTES = DAY // MINUTE
 MOST_SPELLINGS = 16
 """Of a hashtag, since the last cut: strangers write as they like."""
 MOST_MINUTES = 7 * 24 * 60
-"""Minutes that a source's posts may wait for Redis; then its oldest two become one."""
+"""Minutes of posts that a source may have waiting for Redis; of more, the two oldest become one."""
 
 Counts = dict[str, dict[str, int]]
 """Source name to hashtag, or to spelling, to posts."""
@@ -36,13 +36,14 @@ Marks = dict[str, dict[int, set[bytes]]]
 Authors = dict[str, dict[int, dict[str, bytes]]]
 """Source name to day (since 1970) to hashtag to who used it: short hashes, one after the other
 (people.py)."""
-Signed = tuple[str, str, Collection[str]]
+Authored = tuple[str, str, Collection[str]]
 """Of a post: source name, author, and the hashtags that count."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What one commit is to bring; its name is the commit's, however often it is tried."""
+    """What was counted between two ticks: what one commit brings. The commit has its name, however
+    often it is tried."""
 
     minute: int = 0
     """The minute of the present ones, numbered since 1970."""
@@ -99,7 +100,7 @@ class Cut:
         )
 
     def at(self, minute: int) -> "Cut":
-        """The same in another present: what was the present is of the past then."""
+        """The same for a commit in another minute: what was of its present is of the past then."""
         if minute == self.minute:
             return self
         return replace(joined([self]), minute=minute, name=self.name)
@@ -148,9 +149,9 @@ class Counter:
         """Source name to where it goes on, with all before it counted."""
         self.marks: Marks = {}
         """What was counted of sources that may bring it again."""
-        self.signed: list[Signed] = []
+        self.authored: list[Authored] = []
         """Posts of the present whose author is known."""
-        self.signed_past: list[tuple[int, Signed]] = []
+        self.authored_past: list[tuple[int, Authored]] = []
         """Those of days of their own, and the day."""
         self.spellings: dict[str, dict[str, int]] = {}
         """Hashtag to spelling to posts, since they were last taken with a cut."""
@@ -163,7 +164,7 @@ class Counter:
             self.entries >= MOST_ENTRIES
             or self.bytes >= MOST_BYTES
             or self.marked >= MOST_MARKS
-            or len(self.signed) + len(self.signed_past) >= MOST_SIGNED
+            or len(self.authored) + len(self.authored_past) >= MOST_AUTHORED
         )
 
     def add(self, post: Post, everything: bool = True, past: bool = False) -> None:
@@ -186,18 +187,18 @@ class Counter:
                     counted[spelling] = 1
                     self.entries += 1
                     self.bytes += bytes_of(tag, spelling)
-            if post.author and (everything or self.may_sign(tags)):
-                self.signed.append((post.source, post.author, tags))
+            if post.author and (everything or self.may_note_author(tags)):
+                self.authored.append((post.source, post.author, tags))
         if post.cursor:
             self.cursors[post.source] = post.cursor
 
     def tracked_of(self, post: Post) -> Mapping[str, str]:
         return {tag: spelling for tag, spelling in post.hashtags.items() if tag in self.tracked}
 
-    def may_sign(self, tags: Collection[str]) -> bool:
-        """Whether there is an author to remember, and room: a source that has not everything may
-        be one that cannot wait."""
-        return bool(tags) and len(self.signed) + len(self.signed_past) < 2 * MOST_SIGNED
+    def may_note_author(self, tags: Collection[str]) -> bool:
+        """Whether any hashtag counts, and there is room: a source that has not everything may be
+        one that cannot wait."""
+        return bool(tags) and len(self.authored) + len(self.authored_past) < 2 * MOST_AUTHORED
 
     def add_past(self, post: Post, everything: bool) -> None:
         if not post.hashtags:
@@ -211,8 +212,8 @@ class Counter:
                 self.entries += 1
                 self.bytes += bytes_of(tag, spelling)
             counted[tag] = counted.get(tag, 0) + 1
-        if post.author and self.may_sign(tags):
-            self.signed_past.append((post.time // DAY, (post.source, post.author, tags)))
+        if post.author and self.may_note_author(tags):
+            self.authored_past.append((post.time // DAY, (post.source, post.author, tags)))
 
     def add_minute(self, count: MinuteCount) -> None:
         """Count what a network told of a minute; 0 posts are a minute that is known."""
@@ -242,19 +243,20 @@ class Counter:
                     oldest, after = sorted(minutes)[:2]
                     raise_by(minutes[after], minutes.pop(oldest))
             self.counted = {}
-            self.signed_past, self.signed = self.all_signed(), []
+            self.authored_past, self.authored = self.all_authored(), []
         self.minute, self.waited = minute, True
 
-    def all_signed(self) -> list[tuple[int, Signed]]:
+    def all_authored(self) -> list[tuple[int, Authored]]:
         """Posts whose author is known, with the day of each."""
-        return [*self.signed_past, *((self.minute // DAY_MINUTES, post) for post in self.signed)]
+        today = self.minute // DAY_MINUTES
+        return [*self.authored_past, *((today, post) for post in self.authored)]
 
     def cut(self, whole: Collection[str] = ()) -> Cut:
         """Hand over what was counted and the cursors, and begin again at nothing.
 
-        whole: the sources of which a cut has all or nothing, as their cursors say where all
-        of it ends; what they have is bounded, as they wait. Of the others no more is handed
-        over than one commit may have, the oldest minutes first; the rest is for the next.
+        whole: the sources that are not split over two cuts, as their cursor goes with all that
+        they brought; that is bounded, as they wait. Of the others as much is handed over as one
+        commit may have, the oldest minutes first; the rest is for the next.
         """
         present, past, rest = self.by_hashtag(), self.past, ByMinute()
         if self.is_full:
@@ -295,9 +297,9 @@ class Counter:
         taken, self.spellings = self.spellings, {}
         return taken
 
-    def take_signed(self) -> list[tuple[int, Signed]]:
+    def take_authored(self) -> list[tuple[int, Authored]]:
         """Posts whose author is known, with the day of each, since they were last taken."""
-        taken, self.signed, self.signed_past = self.all_signed(), [], []
+        taken, self.authored, self.authored_past = self.all_authored(), [], []
         return taken
 
     def by_hashtag(self) -> Counts:
@@ -319,8 +321,8 @@ class Counter:
         """Drop what this source counted since the last cut: it is read again from the cursor."""
         for part in (self.counted, self.past, self.marks):
             part.pop(source, None)
-        self.signed = [post for post in self.signed if post[0] != source]
-        self.signed_past = [each for each in self.signed_past if each[1][0] != source]
+        self.authored = [post for post in self.authored if post[0] != source]
+        self.authored_past = [each for each in self.authored_past if each[1][0] != source]
         self.cursors[source] = cursor
 
 

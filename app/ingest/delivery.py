@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from app.ingest.alerts import Alert, AlertMaker, is_given_up
+from app.ingest.alerts import AlertMaker, is_given_up
 from app.retry import Backoff
-from app.sources import said
+from app.sources import public_reason
+from app.store.alerts import Alert
 
 if TYPE_CHECKING:
     import aiohttp
@@ -78,7 +79,7 @@ class Delivery:
                 came = 200 <= response.status < 300
                 return "" if came else f"it answered {response.status}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return said(error)
+            return public_reason(error)
 
 
 def signature(secret: str, body: bytes) -> str:

@@ -30,8 +30,8 @@ class Stale:
     old: set[str] = field(default_factory=set)
     """Unseen for 48 hours."""
     excess: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Too many, the longest unseen of those that were looked at: to the hour last seen, and posts,
-    both of the source that was looked at."""
+    """What goes because there are too many, the longest unseen of those that were looked at:
+    hashtag to the hour last seen and posts, of the source that was looked at."""
 
     def wanted(self, networks: Iterable[str], today: int) -> dict[str, set[str]]:
         names = self.old | self.excess.keys()

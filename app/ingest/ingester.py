@@ -76,7 +76,7 @@ class Ingester:
         """Seconds that each commit holds it."""
         self.clock = RedisClock(elapsed)
         self.dated_states = DatedStates(self.clock)
-        self.people = People(day_keys or DayKeys(), any(source.signs for source in sources))
+        self.people = People(day_keys or DayKeys(), any(source.tells_authors for source in sources))
         self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
         self.figures, self.eviction = Figures(), Eviction(store, elapsed)
         self.trouble = ""
@@ -95,7 +95,7 @@ class Ingester:
         self.readers: dict[str, asyncio.Task[None]] = {}
         """The task that reads each source."""
         self.room, self.rush = asyncio.Event(), asyncio.Event()
-        """That sources may go on; that they wait for the next tick to be cut."""
+        """Set when sources that waited may go on; set while they wait: a tick is to come soon."""
 
     async def run(self) -> None:
         """Stand by while another ingester writes; write while none does; until cancelled."""
@@ -255,7 +255,7 @@ class Ingester:
         """What was counted, and room for the sources to go on."""
         counter = self.counter
         today = counter.minute * MINUTE // DAY
-        authors = self.people.hashed(counter.take_signed(), today)
+        authors = self.people.hashed(counter.take_authored(), today)
         cut = self.commits.trying = replace(counter.cut(self.waiting), authors=authors)
         self.writer.spellings.add(self.counter.take_spellings(), cut.minute)
         self.rush.clear()

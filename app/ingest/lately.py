@@ -1,4 +1,4 @@
-"""Which hashtags who used in the last ten minutes; pure.
+"""Who used which hashtags in the last ten minutes; pure.
 
 For the board, alerts and what comes together: no total is made of it, and nothing of it is stored.
 An author is a number of 64 bits, by Python's own hash of a text, whose key is drawn anew with each
@@ -17,13 +17,13 @@ MOST_USES = 250_000
 """Some 50 MB, twice of what 600 posts a second come to; with more, the oldest go before their
 time."""
 LONG = 20
-"""Letters; a hashtag of so many counts twice, of three times as many four times: where strangers
-write nothing else, fewer are kept."""
+"""Letters; for each so many a hashtag counts once more, so that of long ones fewer are kept."""
 MOST_IN_POST = 10
 """Hashtags; a post with more wants to be found by any of them."""
 MOST_DOMAINS = 3
 """Of a post."""
 LEAST_PEOPLE = 5
+"""Of a hashtag that fewer used, nothing is said."""
 NOBODY = 0
 """The author of a post whose network does not say."""
 

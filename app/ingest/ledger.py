@@ -26,13 +26,14 @@ OLDEST_MINUTES = (keys.HOUR_HOURS - 1) * HOUR_MINUTES
 OLDEST_TRACKED_MINUTES = 7 * 24 * HOUR_MINUTES
 """The same for a tracked hashtag, whose minutes are kept for longer."""
 MANY = 128
-"""Fields of a hash that change at once."""
+"""Where more fields of a hash change at once, Redis is to keep it as a table (as_table)."""
 LONG = 65 * "\n"
-"""The name of a field that is no hashtag's; in such a list none is longer than 64 bytes."""
+"""The name of a field that is no hashtag's; longer than the 64 bytes that a name in a list may
+have."""
 
 
 class Pages:
-    """Fields as they were read, and as they are to be written; for one commit, which is bounded.
+    """The fields that one commit reads, which is bounded, and their new values.
 
     What nearly all hashtags of a commit need is done for all of a source at once.
     """
@@ -143,9 +144,12 @@ class Pages:
 
 
 def as_table(write: Write) -> list[Write]:
-    """The fields of a hash, and what makes a table of it where they are many: Redis keeps up to
-    512 short ones as a list, which it looks through for each. A long one ends that, also when it
-    is gone again, until Redis reads its file."""
+    """The write and, where it has many fields, what makes Redis keep the hash as a table.
+
+    Up to 512 short fields are kept as a list, which Redis goes through for each of them. A field
+    with a long name turns that into a table, and it stays one when the field is gone again, until
+    Redis reads its file.
+    """
     if len(write.names) <= MANY:
         return [write]
     empty: Any = b"" if isinstance(write.values[0], bytes) else ""

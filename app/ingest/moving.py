@@ -100,7 +100,8 @@ class Search:
         over for the second time, those that were moved with it before: so many of each source."""
 
     async def is_over(self, store: Store) -> bool:
-        """Go on with it. Raises StoreLost, and goes on there with the next tick."""
+        """Read some more pages; whether all are read. Raises StoreLost, and goes on there with the
+        next tick."""
         for _ in range(PAGES_A_TICK):
             if not self.left:
                 break
@@ -116,6 +117,7 @@ class Search:
         return not self.left
 
     def move(self, tracked: Iterable[str]) -> Move:
+        """What was found, once all is read."""
         together: dict[str, int] = {}
         for posts, tag in (each for best in self.best.values() for each in best):
             together[tag] = together.get(tag, 0) + posts

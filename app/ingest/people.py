@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from app.ingest.counter import Authors, Cut, Signed
+from app.ingest.counter import Authors, Cut, Authored
 from app.ingest.day_keys import KEPT_DAYS, DayKeys
 from app.ingest.ledger import Pages
 from app.messages import dumps
@@ -51,11 +51,11 @@ class People:
         self.are_known = are_known
         """Whether any source says who wrote its posts."""
 
-    def hashed(self, signed: Iterable[tuple[int, Signed]], today: int) -> Authors:
+    def hashed(self, authored: Iterable[tuple[int, Authored]], today: int) -> Authors:
         """Posts and the days they are of, as a cut has their authors."""
         self.day_keys.begin(today)
         found: dict[str, dict[int, dict[str, set[bytes]]]] = {}
-        for day, (source, author, tags) in signed:
+        for day, (source, author, tags) in authored:
             day = min(day, today) or today  # of no time, or of one to come, as its network has it
             if key := self.day_keys.keys.get(day):
                 text = f"{source} {author}".encode(errors="replace")
@@ -105,8 +105,8 @@ class People:
         return made
 
     def agreed(self, stored: Mapping[int, str], today: int) -> dict[int, str]:
-        """Fingerprints as they are to be: a day that was counted by another key than ours, in
-        another folder or on another host, is nobody's any more."""
+        """Day to fingerprint, as `state` is to have it: SEVERAL for a day that was counted by
+        another key than ours as well, in another folder or on another host."""
         agreed = {}
         for day in range(today - KEPT_DAYS + 1, today + 1):
             ours = self.day_keys.fingerprint(day)
@@ -116,8 +116,8 @@ class People:
 
 
 def add(pages: Pages, day: int, tags: Mapping[str, bytes], crowds: Crowds) -> None:
-    """Add authors, hashtag to hashes, to those that are known each; where there are too many for
-    that, or were already, they are for the hashtag's HyperLogLog, and go to the crowds."""
+    """Add authors, hashtag to hashes, to the day's fields, which have up to FEW each. Where there
+    are more, or were before, they go to `crowds`, for the hashtag's HyperLogLog."""
     key = keys.people(day)
     stored, changed = pages.values.get(key, {}), pages.changed[key]
     pages.ends[key] = keys.end_of_people(day)

@@ -13,7 +13,8 @@ from app.store.keys import SEEN_MINUTES
 MARK_BYTES = 8
 """64 bits: among a million posts, one is mistaken for another in 30 million tries."""
 FEW = 1000
-"""Marks that a source's first posts may have before it is known what time it is there."""
+"""Marks of a source's first posts that may turn out to have had wrong times (misdated); and of
+posts without a time that are remembered (undated)."""
 MOST = 500_000
 """Marks that are remembered, some 50 MB; with more, the oldest minute is forgotten before its
 time."""
@@ -33,8 +34,8 @@ class Seen:
         are nobody knows, so they are in each newest one anew."""
 
     def add(self, post: Post) -> tuple[int, set[bytes]] | None:
-        """The minute of a new post, and what is to be remembered there: its mark, and those that
-        were remembered in minutes that may not have been theirs. None for one that was counted."""
+        """None for a post that was counted. Of a new one, the minute under which Redis is to
+        remember marks, and these: its own, and those that are under minutes that may be wrong."""
         mark = blake2b(post.id.encode(errors="replace"), digest_size=MARK_BYTES).digest()
         if any(mark in found for found in self.minutes.values()):
             return None
@@ -52,8 +53,8 @@ class Seen:
         return minute, marks
 
     def misdated(self) -> set[bytes]:
-        """The marks of posts that came first, all of them, where a much later one shows that
-        their times were none; no more where they are many, for then time went by."""
+        """All marks so far, where a much later post shows that the times of the first ones were
+        wrong; none where there are many, for then so much time went by."""
         known = set().union(*self.minutes.values())
         if len(known) > FEW:
             return set()

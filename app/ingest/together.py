@@ -1,6 +1,6 @@
-"""With it: which hashtags came in the same posts in the last ten minutes, by people.
+"""Which hashtags came in the same posts in the last ten minutes, and by how many people.
 
-Of hashtags that at least five people used, and among them: of fewer nothing can be said, but what
+Only those that at least five people used are looked at: of others nothing can be said but what
 single people wrote.
 """
 
@@ -17,12 +17,10 @@ from app.messages import dumps
 from app.store import keys
 from app.store.state import Write
 
-COUNT_SECONDS = 60.0
-"""How often all posts of ten minutes are gone through: some 100 ms at 600 posts a second."""
 MOST_TOLD = 1000
 """Hashtags, those of the most people."""
 MOST_USES = 100_000
-"""Of a pair by somebody, some 15 MB while they are counted; the newest posts come first."""
+"""Uses of a pair by somebody that are counted, the newest first; some 15 MB meanwhile."""
 MOST_WITH = 10
 LEAST_BOTH = 2
 """People who used both."""
@@ -52,10 +50,11 @@ class Together:
         """Those of which it is to have nothing more; all, for None."""
 
     async def make(self, now: int) -> None:
-        """Count anew, if it is time to; milliseconds since 1970."""
-        if 0 <= self.due - now <= COUNT_SECONDS * 1000:
+        """Count anew, if it is time to; milliseconds since 1970. All posts of ten minutes are gone
+        through for it: some 100 ms at 600 posts a second."""
+        if 0 <= self.due - now <= keys.LATELY_SECONDS * 1000:
             return
-        self.due = now + COUNT_SECONDS * 1000
+        self.due = now + keys.LATELY_SECONDS * 1000
         crowded = self.lately.crowded
         blocked = self.board.blocked
         most = nlargest(MOST_TOLD, crowded.keys() - blocked, key=crowded.__getitem__)

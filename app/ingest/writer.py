@@ -25,9 +25,9 @@ from app.store.state import RECENT, Commit, State, Write
 from app.store.store import Store, StoreLost
 
 MOST_STATES, STATES_EVERY = 60, 5 * MINUTE
-"""Entries of what the sources do that may follow each other as they come, and in how many
-milliseconds one more may: a network that comes and goes each second would make each past that is
-asked for long. Ticks tell of all of it."""
+"""So many changes of what the sources do are written to `states` as they come, then one in so many
+milliseconds: whoever asks for the past reads them all, and a network may come and go each second.
+Ticks tell of every change."""
 
 
 @dataclass(frozen=True)

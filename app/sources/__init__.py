@@ -2,8 +2,8 @@
 
 A source is an async iterator of posts for one network. It ends by raising SourceLost, or
 by returning when there is nothing more to come (a recording has an end); trying again
-is not its business but the ingester's. Read bluesky/source.py for how to add a network: its class
-says all that the rest of the app wants to know.
+is not its business but the ingester's. CONTRIBUTING.md has a whole network in one file;
+bluesky/ is the model of one that can go back.
 
     __init__.py   Source, SourceLost, pick
     bluesky/      Jetstream servers: the model for another network
@@ -44,8 +44,8 @@ class SourceLost(Exception):
     wait: seconds until another try makes sense; None leaves it to the ingester.
     for_good: no waiting will mend it (a wrong token, say): the source stays down.
     state: what the viewers are told meanwhile.
-    public: the reason that they are told, where the message has an address in it, or what the
-        other side wrote.
+    public: the reason for viewers, where the message is not for them: it has an address in it,
+        or words of the other side.
     """
 
     def __init__(
@@ -77,14 +77,14 @@ class Source(ABC):
     """Whether posts() can start at a cursor of the past, and so give what was not stored."""
     goes_back_to_the_start: bool = False
     """Whether an empty cursor is the beginning of all, and not the present."""
-    signs: bool = True
-    """Whether it says who wrote a post. Of one that has numbers only there are no people."""
+    tells_authors: bool = True
+    """Whether it says who wrote a post. Where it has numbers only, no people are counted."""
     repeats: bool = False
     """Whether going back brings posts again that were counted: they are then known by their
     id, for 15 minutes (Redis' `seen:…`)."""
 
     misses_deletions: bool = False
-    """Whether posts are deleted while it is away of which it never hears."""
+    """Whether it never learns which posts were deleted while it was away."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self.settings, self.clock = settings, clock
@@ -122,8 +122,8 @@ class Source(ABC):
     def parse(line: bytes) -> Post | None:
         """A recorded message as a Post; None for what is no new post.
 
-        Raises ValueError or RecursionError for a line that is not of the network's form. One
-        without a form of its own cannot be replayed.
+        Raises ValueError or RecursionError for a line that is not of the network's form. A
+        network without this method cannot be replayed.
         """
         raise ValueError("no recording of this network can be read")
 
@@ -204,7 +204,8 @@ def check_sources(settings: Settings) -> None:
 
 
 class Part(msgspec.Struct, gc=False):
-    """A part of a message, as much of it as we want; it lives for a moment, and in no cycle."""
+    """A part of a network's message: only the fields that we want are decoded. It is dropped at
+    once and in no cycle, so it is none of the garbage collector's business."""
 
 
 def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
@@ -225,8 +226,8 @@ def decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
 
 
 def quick_decoder(form: type[Form]) -> Callable[[bytes | str], Form]:
-    """The same for those of whom there are thousands a second: what it refuses (REFUSED) is to
-    be given to read_anyway."""
+    """The same without a call between, for thousands of messages a second: who uses it gives what
+    raises one of REFUSED to read_anyway."""
     return msgspec.json.Decoder(form).decode
 
 
@@ -234,7 +235,8 @@ REFUSED = (msgspec.DecodeError, UnicodeError)
 
 
 def read_anyway(raw: bytes | str, form: type[Form]) -> Form:
-    """Half an emoji, in a text that we do not even want, is no reason to lose a post."""
+    """The same by Python's own JSON, which takes half an emoji (a lone surrogate): in a text that
+    we do not even want, that is no reason to lose a post."""
     return msgspec.convert(json.loads(raw), form)
 
 
@@ -242,7 +244,7 @@ read_members = decoder(dict)
 
 
 def members(line: bytes) -> Mapping[str, Any]:
-    """What a recorded message consists of, for is_message(); nothing where it is no object."""
+    """A recorded message as a dictionary, for is_message(); empty where it is no JSON object."""
     try:
         return read_members(line)
     except (ValueError, RecursionError):
@@ -262,7 +264,7 @@ CLOSED = {
 """Errors of aiohttp that have no number, by their names: not every process loads aiohttp."""
 
 
-def said(error: BaseException) -> str:
+def public_reason(error: BaseException) -> str:
     """What went wrong, in words that anybody may read.
 
     What errors say of themselves has addresses in it, with all that stands in their queries,

@@ -5,8 +5,11 @@
     primary.py       where the primary is, of a Redis that moves
     connection.py    a connection that gives up soon, and what it raises
     state.py         what a commit leaves, and what it writes
+    scripts.py       what scripts are given, and what they answer
     store.py         reading, the atomic commit (commit.lua, spend.lua), the subscription
     posts.py         where the posts of the last ten minutes are (posts.lua)
+    alerts.py        which hashtags are unusual, and the last alerts
+    usual.py         what is usual of a hashtag at an hour
     slots.py         a field of an hour or a day, not taken apart
     spans.py         stretches of time
     source_log.py    what the sources did in the past

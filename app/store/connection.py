@@ -33,10 +33,10 @@ from app.store.refusals import Elsewhere, explained, is_elsewhere, readable
 ANSWER_SECONDS = 5.0
 """A Redis that has not answered by then is lost: a hung one would never say so."""
 LONGEST = 2 * 2**20
-"""Bytes of a message, of an entry in the log, of anything: hashtags by the thousand fit."""
+"""Bytes of anything that Redis sends; a tick of thousands of hashtags fits."""
 NO_TLS = "does not answer, or speaks no TLS (redis in REDIS_URL)"
 WANTS_TLS = "it is just ending, or it wants TLS (rediss in REDIS_URL)"
-"""What is said where one side alone speaks TLS: nobody says so itself."""
+"""What we say where one side alone speaks TLS: no error names that."""
 AROUND = 1100
 """Bytes that hiredis holds beside a value that has not come whole: the value's own header, and
 up to 1,024 of what stands before it and was read already."""
@@ -80,8 +80,8 @@ def connect(url: str, **options: Any) -> Redis:
 
 
 class Packing(AbstractConnection):
-    """Has hiredis write the commands, in C: redis-py lets it read alone where nothing blocks. What
-    comes of TLS on one side alone it says in words."""
+    """Writes commands by hiredis, in C: redis-py's asyncio connections use that for reading alone.
+    Says in words where one side alone speaks TLS."""
 
     async def _connect(self) -> None:
         try:
@@ -95,7 +95,8 @@ class Packing(AbstractConnection):
         return [hiredis.pack_command((*args[0].split(), *args[1:]))]
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
-        """Log in; a Redis that does not know how repeats what it was asked, with the password."""
+        """Log in. A Redis that does not know the command for it repeats that in its error, password
+        and all, which is taken out."""
         try:
             await super().on_connect_check_health(check_health)
         except RedisError as error:
@@ -145,10 +146,10 @@ class TooLong(ConnectionError):
 
 
 class BoundedParser(DefaultParser):  # type: ignore[misc,valid-type]
-    """redis-py's own parser would read a message whole, however long it is.
+    """redis-py's parser with a bound: its own reads a message of any length.
 
-    It asks for more only when what came holds no whole value any more. So before that, and
-    only then, what is held is one value's beginning, and none of what follows it.
+    It reads from the socket only when what it holds is no whole value. Then that is the beginning
+    of one value and nothing else, so its length is the value's so far.
     """
 
     async def read_from_socket(self) -> bool:

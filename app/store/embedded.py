@@ -20,10 +20,11 @@ from typing import Any
 from redis.asyncio import Redis, SSLConnection
 
 from app.process import beside, is_alive
-from app.settings import Settings, SettingsError, showable
+from app.settings import Settings, SettingsError
 from app.store.connection import connect
 from app.store.redis_server import running
 from app.store.store import Store, StoreLost
+from app.urls import showable
 
 log = logging.getLogger(__name__)
 

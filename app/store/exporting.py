@@ -1,10 +1,10 @@
-"""All that is kept of the past, read in small steps while others count.
+"""All that is kept, read in small steps while an ingester goes on counting.
 
-What is over is read first, each hashtag's total and its present hour last and at one moment: so
-its line is right by itself, as of then, and the lines of two hashtags are some seconds apart at
-the most. Where each source goes on, and what it would bring again, is read when all else is: who
-goes on from there counts nothing twice. What came while all this went on may be missing in an hour
-that was read before; where nobody counts, it is all of one moment.
+Hours and days that are over are read first. Then come the totals, each hashtag's together with its
+present hour and at one moment: so they agree, and two hashtags are some seconds apart at the most.
+Where each source goes on, and what it would bring again, comes last: who goes on from there counts
+nothing twice. Late posts that come meanwhile may be missing in an hour that was read before; where
+no ingester runs, all is of one moment.
 """
 
 import secrets

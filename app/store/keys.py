@@ -68,11 +68,18 @@ KEPT_HOURS = 8 * 24
 DAY_DAYS = 400
 KEPT_MOST = 1000
 """Of an hour, so many of its most used hashtags are kept longer."""
+BOARD_MOST = 20
+"""Hashtags in each list of the board, those not counted that are mostly of one."""
+MOST_OF_ONE = 0.5
+"""A hashtag is mostly of one where more than this part of its posts is by one author, or links to
+one host: a bot's, as it seems."""
 SEEN_MINUTES = 15
 SEEN_LIFE = 48 * 3600
 """Seconds; for what an ingester that never came back has left."""
 POPULAR_SECONDS = 300
 BOARD_SECONDS = 300
+LATELY_SECONDS = 60.0
+"""How often `lately` is written anew."""
 POSTS_SECONDS = 600
 PEOPLE_DAYS = 4
 FEW = 100

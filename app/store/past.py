@@ -1,8 +1,9 @@
-"""The past of hashtags as Redis has it, by hours and days: running totals, and when they count.
+"""The past of hashtags, from the hours and days in Redis: running totals, and when each source was
+being counted.
 
-A total of the past needs no sum over what is forgotten: from the present total backwards, each
-hour has as many posts less; and beyond a time that is not kept, the next hour or day says what
-its own total was. All times are milliseconds since 1970.
+Totals are worked out backwards from the present one: each hour had, at its beginning, its posts
+less than at its end. Before a time that is not kept, the total that an hour or day has stored is
+taken. All times are milliseconds since 1970.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ VALUES_AT_ONCE = 3000
 PERIODS_AT_ONCE = 25
 """Hours or days of a hashtag that are worked out in one go, in all sources."""
 COUNTED_KEPT, USUAL_BYTES = 1000, 256
-"""Hours and days of which is remembered when a source was counted: a week of five sources; and
-how long what is stored of one may be for that."""
+"""What usual_times remembers at most: so many hours and days (a week of five sources), whose fields
+have no more bytes than that."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Period:
     """Since 1970."""
     begin: int
     end: int
-    """What comes later is read from other periods."""
+    """Before which it ends: what comes later is read from other periods."""
 
     @property
     def is_whole(self) -> bool:
@@ -331,10 +332,10 @@ class Piece(NamedTuple):
 def running(pieces: Sequence[Piece], present: int | None) -> tuple[int, list[tuple[int, int]]]:
     """The total before the pieces, and what it was after each change in them.
 
-    From the present total backwards. A piece's own total is taken where the way to it is not
-    known, and where it is larger: the hashtag was forgotten since, and began at 0 again. A day
-    that lacks hours has its total at the end alone: before a lost hour, those of the hours are
-    too large by the posts of that one.
+    Worked out backwards from the present total. A piece's own total is taken where something after
+    it is not kept, and where it is larger: then the hashtag was forgotten since, and began at 0
+    again. Of a day that lacks hours only the total at its end is known: what comes before a lost
+    hour is too large by the posts of that hour.
     """
     total, is_known = present or 0, present is not None
     changes: list[tuple[int, int]] = []

@@ -13,7 +13,7 @@ from app.store.store import Store
 PAGE = 500
 """Entries that are asked for at once."""
 ALL = "*"
-"""Of an entry that takes back all that stood before it."""
+"""In place of ids: all posts before this entry are taken back."""
 
 
 class StoredPost(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

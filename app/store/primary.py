@@ -18,9 +18,9 @@ from redis.asyncio import Redis
 from redis.crc import key_slot
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError
 
-from app.settings import each_host
 from app.store import keys
 from app.store.refusals import explained, readable, tls_refusal
+from app.urls import each_host
 
 Address = tuple[str, int]
 """Host and port."""

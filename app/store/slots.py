@@ -1,4 +1,4 @@
-"""A field of an hour or a day, read without being taken apart; pure."""
+"""A field of an hour or a day, read without an object for each minute; pure."""
 
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from app.store.keys import ENTRY, Past
 
 
 class Slots(NamedTuple):
-    """A field of an hour or a day (keys.Past), not taken apart: a week of twenty hashtags in three
+    """What keys.Past is, as bytes rather than a dictionary: a week of twenty hashtags in three
     sources has 600,000 minutes."""
 
     total: int

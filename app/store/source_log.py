@@ -1,4 +1,4 @@
-"""What the sources did in the past, as Redis has it (states); pure, but that others get a turn."""
+"""What the sources did in the past, by `states` in Redis; pure, but for giving others a turn."""
 
 import asyncio
 import math

@@ -10,6 +10,7 @@ from app.store.connection import StoreLost
 RECENT = 64
 """Names of commits that are remembered."""
 SEVERAL = "-"
+"""In place of a fingerprint: a day whose authors were hashed by several keys."""
 
 
 @dataclass(frozen=True)

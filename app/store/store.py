@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 
@@ -18,6 +17,7 @@ from app.store.connection import StoreLost as StoreLost
 from app.store.connection import TooLong, check_primary, store_lost
 from app.store.connection import connect as connect  # what a Store is made with
 from app.store.refusals import evicts
+from app.store.scripts import entries, in_turns, packed, pairs, portions
 from app.store.state import Commit, State, is_id
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 PAGE, STATES_PAGE = 16, 500
 """Entries of the log, and of `states`, that are asked for at once."""
 AN_ANSWER = 15
-"""Values that take Redis as long, in a script, as one of MULTI's answers takes a reader: MULTI has
-one for each hash, a script one for all, but its values go through Lua."""
+"""Values of each hash: for fewer a script is quicker, else MULTI. MULTI has an answer for each hash,
+which costs the reader; a script has one for all, but in it each value costs Redis."""
 BOUND_LEASE = (
     "local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) if held and "
     "(left == -1 or left > ARGV[1] + 0) then redis.call('SET', KEYS[1], held, 'PX', ARGV[1]) end"
@@ -88,8 +88,8 @@ class Store:
         return state, values, [timed(entry) for entry in last + await self._all_states(page)]
 
     async def ask_in_multi(self, wanted: Fields, begin: int | None) -> list[Any]:
-        """Redis's clock, all of the state, the last entry of `states` up to a time and the first
-        STATES_PAGE after it, then the values of each hash."""
+        """By MULTI: Redis's clock, all of the state, the last entry of `states` up to a time and
+        the first STATES_PAGE after it, then the values of each hash."""
         async with self.redis.pipeline(transaction=True) as pipe:
             pipe.time()
             pipe.hgetall(keys.STATE)
@@ -102,7 +102,7 @@ class Store:
         return answers if begin is not None else [*answers[:2], [], [], *answers[2:]]
 
     async def ask_script(self, wanted: Fields, begin: int | None) -> list[Any]:
-        """The same."""
+        """The same by a script."""
         fields = [packed(names) for names in wanted.values()]
         since = "" if begin is None else str(begin)
         answers: Any = await self.reading(
@@ -349,52 +349,5 @@ def checked(answers: list[Any], names: Iterable[str]) -> list[Any]:
     return answers
 
 
-def pairs(told: Any) -> Any:
-    """A hash as a script tells it, names and values in turns; an error stays one."""
-    return dict(zip(told[::2], told[1::2], strict=True)) if isinstance(told, list) else told
-
-
-def entries(told: Any) -> Any:
-    """Entries of a stream likewise, as redis-py has them."""
-    return [(id, pairs(of)) for id, of in told] if isinstance(told, list) else told
-
-
 def timed(entry: tuple[bytes, dict[bytes, bytes]]) -> tuple[int, dict[bytes, bytes]]:
     return int(entry[0].split(b"-")[0]), entry[1]
-
-
-MOST_TEXTS = 4000
-"""That the script takes at once, names and values in turns: Lua's stack has room for 8,000."""
-HEADS = [bytes((0xA0 | size,) if size < 32 else (0xD9, size)) for size in range(256)]
-"""What stands before a text of so many bytes, in MessagePack."""
-
-
-def in_turns(names: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """A name, its value, the next name ...; the names alone, or the values, where the others are
-    not there. Names are bytes where values are: either all texts are, or none."""
-    if not (names and values):
-        return [*names, *values]
-    return alternating(map(str.encode, names) if isinstance(values[0], bytes) else names, values)
-
-
-def alternating(first: Iterable[Any], second: Sequence[Any]) -> list[Any]:
-    found = [None] * (2 * len(second))
-    found[::2], found[1::2] = first, second
-    return found
-
-
-def portions(texts: Sequence[Any]) -> list[Sequence[Any]]:
-    """As many texts as the script takes at once; of none, one portion."""
-    starts = range(0, max(1, len(texts)), MOST_TEXTS)
-    return [texts[start : start + MOST_TEXTS] for start in starts]
-
-
-def packed(texts: Sequence[str] | Sequence[bytes]) -> bytes:
-    """Texts as MessagePack, one after the other. Bytes are written as texts are: of what msgspec
-    would write for them (`bin`) Redis knows nothing."""
-    if not texts or isinstance(texts[0], str):
-        listed = msgspec.msgpack.encode(texts, enc_hook=str)  # a Typed hashtag is a text, too
-        return listed[1 if len(texts) < 16 else 3 :]  # without what says how many follow
-    sizes = map(len, texts)
-    heads = [HEADS[n] if n < 256 else b"\xdb" + n.to_bytes(4, "big") for n in sizes]
-    return b"".join(alternating(heads, texts))

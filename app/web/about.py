@@ -7,17 +7,15 @@ from typing import Any
 
 import msgspec
 
-from app.ingest.board import BINS_AN_HOUR
-from app.ingest.together import COUNT_SECONDS
-from app.ingest.usual import FIELDS_AT_ONCE, read_hours, skipping, usual_at
 from app.messages import HOUR, MINUTE, added_up
 from app.store import keys
 from app.store.store import Store
+from app.store.usual import BINS_AN_HOUR, FIELDS_AT_ONCE, read_hours, skipping, usual_at
 from app.web.feed import Feed
 
 log = logging.getLogger(__name__)
 
-OLD = 4 * COUNT_SECONDS * 1000
+OLD = 4 * keys.LATELY_SECONDS * 1000
 """Milliseconds: what the ingester said so long ago of the last ten minutes is not true any more."""
 
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree as xml
 
 import msgspec
 
-from app.ingest.alerts import LAST, Alert
 from app.store import keys
+from app.store.alerts import LAST, Alert
 from app.store.store import Store
 from app.web import sse
 

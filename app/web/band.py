@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.ingest.unusual import band
-from app.ingest.usual import Hours, read_hours, usual_at
 from app.messages import HOUR, MINUTE
 from app.store.keys import hour_of
 from app.store.store import Store
+from app.store.usual import Hours, read_hours, usual_at
+from app.unusual import band
 from app.web.history import Grid
 
 Band = list[tuple[int, int, int] | None]

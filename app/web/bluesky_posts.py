@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from app.messages import Shown
-from app.process import end_of
+from app.process import Begin, begin, end_of
 from app.retry import Backoff, wait_of
-from app.sources import Part, said
+from app.sources import Part, public_reason
 from app.store.posts import may_look_up, rest_from_lookups
 from app.store.store import Store, StoreLost
 from app.texts import LONGEST_NAME, clean
@@ -85,8 +85,10 @@ class Lookups:
         url: str,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        begin: Begin = begin,
     ) -> None:
         self.url, self.clock, self.wall = url, clock, wall
+        self.begin = begin
         self.known: OrderedDict[str, tuple[float, Shown | None]] = OrderedDict()
         """A post's id to until when we know what is shown of it, and that; None for nothing."""
         self.wanted: dict[str, float] = {}
@@ -129,7 +131,7 @@ class Lookups:
         while len(self.wanted) > MOST_WANTED:
             del self.wanted[next(iter(self.wanted))]
         if expected and (self.task is None or self.task.done()):
-            self.task = asyncio.create_task(self.work(store), name="lookups")
+            self.task = self.begin(self.work(store), "lookups")
         return bool(expected)
 
     def learn(self, id: str, shown: Shown | None) -> None:
@@ -201,7 +203,7 @@ class Lookups:
         except NoAnswer:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing is shown
-            raise NoAnswer(said(error)) from None
+            raise NoAnswer(public_reason(error)) from None
 
     async def rest(self, store: Store, failed: NoAnswer) -> None:
         """Leave it alone for a while, in all processes."""

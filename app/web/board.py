@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from app.ingest.board import LISTED, MOST_OF_ONE
 from app.messages import dumps
 from app.store import keys
 from app.store.store import Store
@@ -45,7 +44,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     @property
     def is_of_one(self) -> bool:
-        return max(self.busiest_author, self.busiest_link) > MOST_OF_ONE
+        return max(self.busiest_author, self.busiest_link) > keys.MOST_OF_ONE
 
 
 class Board(msgspec.Struct, frozen=True):
@@ -75,7 +74,7 @@ class Board(msgspec.Struct, frozen=True):
 
 def first(listed: Sequence[Listed], whole: bool) -> list[dict[str, Any]]:
     found = [one for one in listed if whole or not one.is_of_one]
-    return [msgspec.structs.asdict(one) for one in found[:LISTED]]
+    return [msgspec.structs.asdict(one) for one in found[:keys.BOARD_MOST]]
 
 
 read_board = msgspec.json.Decoder(Board).decode

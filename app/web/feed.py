@@ -8,9 +8,10 @@ each tick becomes bytes once. A tick costs by what changed in it and by who watc
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from random import random
+from typing import Any
 
 from app.messages import UNKNOWN_PEOPLE, BySource, Tick, parse_id
 from app.pace import Pace
@@ -55,6 +56,8 @@ class Feed(Watching):
         overload leaves ticks out: as many of them as it must, not every other one."""
         self.store: Store | None = None
         """None until we run."""
+        self.group: asyncio.TaskGroup | None = None
+        """Of all tasks of ours, likewise: a bug in one ends the process (process.beside)."""
         self.totals, self.shared_reads = Totals(), SharedReads(self.learn)
         self.is_read = self.loaded = self.closing = False
         """The log is read to its end; all that is watched is known, too; the process ends."""
@@ -71,11 +74,16 @@ class Feed(Watching):
     async def run(self, store: Store) -> None:
         """Follow the store until cancelled, through every outage of it."""
         self.store = store
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.repeat(), name="repeat")
-            group.create_task(self.learn_again(), name="learn again")
-            group.create_task(self.look_beside(store), name="look beside")
+        async with asyncio.TaskGroup() as self.group:
+            self.begin(self.repeat(), "repeat")
+            self.begin(self.learn_again(), "learn again")
+            self.begin(self.look_beside(store), "look beside")
             await self.follow(store)
+
+    def begin(self, part: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+        """Run a part beside the others, for as long as it takes."""
+        assert self.group
+        return self.group.create_task(part, name=name)
 
     async def follow(self, store: Store) -> None:
         """Take in every tick; come back when the store was lost."""

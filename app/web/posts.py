@@ -60,7 +60,7 @@ class ShownPosts:
     def __init__(self, settings: Settings, feed: Feed) -> None:
         self.feed = feed
         self.recent = Recent(settings.blocked_hashtags)
-        self.lookups = Lookups(settings.bluesky_api_url)
+        self.lookups = Lookups(settings.bluesky_api_url, begin=feed.begin)
         self.events = PostEvents(self)
         self.read_at = self.asked_at = float("-inf")
         """When Redis was asked last, and when somebody asked us; by the feed's clock."""
@@ -174,7 +174,7 @@ class PostEvents:
         new, gone = self.recent.take_news()
         self.gone |= gone
         if picks := await self.pick(new, fanouts, now):
-            task = asyncio.create_task(self.look_up(store, picks), name="posts")
+            task = self.posts.feed.begin(self.look_up(store, picks), "posts")
             self.looking.add(task)
             task.add_done_callback(self.looking.discard)
         return bool(self.ready or self.gone)

@@ -50,24 +50,24 @@ class Place:
         self.newest = 0
         """The latest own time of messages whose two times agree; 0 before there is one."""
         self.started = 0
-        """When the first of these was, by the server's clock."""
+        """When the first such message was, by the server's clock."""
         self.first = 0
         """When that really was; 0 as long as it is not sure how far the server is behind."""
         self.heard = 0
-        """How many of these messages there were."""
+        """How many messages there were in `samples` so far."""
 
-    def hear(self, time: int, made: int, now: int) -> int:
-        """A message has come: its own time, or 0 where that is not to be believed.
+    def hear(self, time: int, committed: int, now: int) -> int:
+        """Take in a message; the answer is its own time, or 0 where that is not to be believed.
 
-        time: by the server's clock. made: by that of its author's server, 0 where it does not
+        time: by the server's clock. committed: by that of its author's server, 0 where it does not
         say. now: by ours.
         """
-        if made:
-            self.compare(time, made, now)
+        if committed:
+            self.compare(time, committed, now)
         at = time - self.behind
         if self.begun_too_late or not EARLIEST <= at <= now + self.ahead + AGREE:
             return 0
-        if made and abs(at - made) <= AGREE:
+        if committed and abs(at - committed) <= AGREE:
             self.started = self.started or time
             if self.is_sure:
                 self.first = self.first or self.started - self.behind
@@ -75,11 +75,11 @@ class Place:
             return at
         return at if not self.newest or abs(at - self.newest) <= AGREE else 0
 
-    def compare(self, time: int, made: int, now: int) -> None:
+    def compare(self, time: int, committed: int, now: int) -> None:
         if self.is_sure and abs(time - self.sampled) < SECOND:
             return
         # an author's server alone does not tell that ours is behind by more than theirs may be
-        self.samples.append((time - made, min(made, time + EARLY_AT_MOST) - now))
+        self.samples.append((time - committed, min(committed, time + EARLY_AT_MOST) - now))
         self.heard, self.sampled = self.heard + 1, time
         behind, ahead = map(sorted, zip(*self.samples, strict=True))
         middle = len(behind) // 2
@@ -113,10 +113,10 @@ class Place:
         with the present, and so would we, after every cut until then."""
         return not self.first or self.started >= self.begun - self.early - AGREE
 
-    def was_counted(self, at: int, made: int) -> bool:
+    def was_counted(self, at: int, committed: int) -> bool:
         """Whether a post is from so long before the cursor that the ingester has counted it, and
         may not know it any more: a server that is far behind, or that is so much further behind
         than it was, brings such again. Its author's clock may be behind, too, so its own time (0
         for none) must say the same."""
         may_be_far = self.early + self.behind > REMEMBERED or not self.is_sure
-        return may_be_far and made > 0 and max(at, made) < self.begun - REMEMBERED
+        return may_be_far and committed > 0 and max(at, committed) < self.begun - REMEMBERED

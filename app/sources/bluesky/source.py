@@ -18,22 +18,22 @@ from msgspec.structs import replace
 from yarl import URL
 
 from app.messages import Checkpoint, Message
-from app.settings import showable
-from app.sources import Source, SourceLost, said, trouble_with
+from app.sources import Source, SourceLost, public_reason, trouble_with
 from app.sources.bluesky.place import AGREE, EARLIEST, EARLY_AT_MOST, MINUTE, SECOND, Place
 from app.sources.bluesky.wire import (
     COLLECTION,
     LATEST,
     Event,
+    committed_at,
     deletion_of,
     is_message,
-    made,
     may_have_hashtags,
     may_take_back,
     parse,
     post_of,
     read_event,
 )
+from app.urls import showable
 
 SILENCE_SECONDS = 20.0
 """Some 25 posts come in a second; a server without any is out of order, though it may ping."""
@@ -141,7 +141,7 @@ class Bluesky(Source):
             self.remember_where_it_ended(url)
             raise lost_at(url, "it sent a message that cannot be taken") from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise lost_at(url, said(error)) from None
+            raise lost_at(url, public_reason(error)) from None
 
     def connect(self, session: aiohttp.ClientSession, url: str) -> Any:
         asked = URL(url)
@@ -195,7 +195,7 @@ class Bluesky(Source):
     def brought(self, event: Event) -> Message | None:
         """The post of a message, if it is a new one, or that one is there no more; or else how
         far we have come."""
-        post, revised = post_of(event), made(event)
+        post, revised = post_of(event), committed_at(event)
         self.came(at := self.place.hear(event.time_us, revised, int(self.clock() * SECOND)), event)
         cursor = str(self.place.cursor or "")
         if post and post.hashtags and not self.place.was_counted(at, revised):

@@ -155,7 +155,7 @@ and 10 by which two servers' differ."""
 DIGITS = str.maketrans("234567abcdefghijklmnopqrstuvwxyz", "0123456789abcdefghijklmnopqrstuv")
 
 
-def made(event: Event) -> int:
+def committed_at(event: Event) -> int:
     """When the author's server made the commit, in microseconds since 1970, by its revision: on
     every Jetstream server the same. 0 where it does not say."""
     rev = event.commit.rev if event.commit else ""

@@ -22,8 +22,7 @@ from yarl import URL
 from app.hashtags import spelling
 from app.messages import Checkpoint, Message, Post, Shown
 from app.retry import wait_of
-from app.settings import showable
-from app.sources import Source, SourceLost, said, trouble_with
+from app.sources import Source, SourceLost, public_reason, trouble_with
 from app.sources.mastodon.timelines import (
     PAGE,
     SECONDS_A_PLAIN_REQUEST,
@@ -50,6 +49,7 @@ from app.sources.mastodon.wire import (
     statuses_of,
     streaming_url,
 )
+from app.urls import showable
 
 SILENCE_SECONDS = 45.0
 """The stream has a heartbeat every 15 s."""
@@ -117,7 +117,7 @@ class Mastodon(Source):
         except TimeoutError:
             raise self.lost(f"it was silent for {self.silence:g} s") from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
-            raise self.lost(said(error)) from None
+            raise self.lost(public_reason(error)) from None
 
     def lost(self, why: str, wait: float | None = None, for_good: bool = False) -> SourceLost:
         """The server is lost: viewers are told why, and the owner also which one it is."""
@@ -208,7 +208,7 @@ class Mastodon(Source):
             async for post in timelines.step():
                 yield post
         except (SourceLost, aiohttp.ClientError, OSError, TimeoutError) as error:
-            self.trouble = f"its stream only; timelines: {said(error)}"
+            self.trouble = f"its stream only; timelines: {public_reason(error)}"
             self.pace.leave(getattr(error, "wait", None) or TROUBLE_SECONDS)
             return
         self.trouble = ""

@@ -1,7 +1,7 @@
 """X's stream, and beside it X's counts of what the stream missed.
 
 Each connection asks, once its first whole minute is settled, about the minutes since the
-stream stood last; at the very first start about the day before. What comes of that takes its
+stream was last up; at the very first start about the day before. What comes of that takes its
 place among the stream's lines, so there is one order in which all is counted, and the cursor
 (coverage.py) is true after each post.
 """
@@ -16,12 +16,13 @@ from aiohttp.http import HttpProcessingError
 from msgspec.structs import replace
 
 from app.messages import Checkpoint, Message, Post
-from app.sources import SourceLost, said
+from app.process import begin
+from app.sources import SourceLost, public_reason
 from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS, ROUND_SECONDS
 from app.sources.x.connection import CountsAnswer, Line, OneConnection
 from app.sources.x.counts import handed_over
 from app.sources.x.coverage import Coverage
-from app.sources.x.minutes import MINUTE, Asking
+from app.sources.x.minutes import MINUTE, CountsClient
 from app.sources.x.stream import X
 from app.sources.x.waits import XWaits
 
@@ -39,14 +40,14 @@ class XBackfill(X):
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
         """Each post of one connection, and as many as X says of the minutes that were missed."""
         self.coverage = Coverage(cursor, self.settings.hashtags, backfill=True)
-        self.stands = asyncio.Event()
+        self.connected = asyncio.Event()
         self.heard = self.clock()
         async with aclosing(super().posts(cursor)) as messages:  # type: ignore[type-var]
             async for message in messages:
                 yield message
 
     async def lines(self, client: OneConnection) -> AsyncGenerator[Line, None]:
-        asking = asyncio.create_task(self.ask(client), name="x counts")
+        asking = begin(self.ask(client), "x counts")
         try:
             async with aclosing(client.lines()) as lines:
                 async for line in lines:
@@ -59,11 +60,11 @@ class XBackfill(X):
         if isinstance(line, CountsAnswer):
             return self.filled(line)
         now = self.clock()
-        if not self.stands.is_set():
+        if not self.connected.is_set():
             self.coverage.connect(now)
-            self.stands.set()
+            self.connected.set()
         elif now - self.heard > self.stall + STALL_MARGIN:
-            # we were stopped: what X sent meanwhile may be lost, though the line still stands
+            # we were stopped: what X sent meanwhile may be lost, though the connection is there
             silence = f"nothing was heard of X for {now - self.heard:.0f} s"
             raise SourceLost(silence, self.waits.cut())
         self.heard = now
@@ -84,7 +85,7 @@ class XBackfill(X):
         """The minutes that were missed. With the last of them nothing is missing any more since
         the first of them."""
         missed = self.coverage.fill(answer.hashtag, answer.minutes, self.clock())
-        answer.heeded.set()
+        answer.counted.set()
         log.info("x: %d missed posts with #%s are counted", sum(missed.values()), answer.hashtag)
         if not self.coverage.next_hole(self.clock()):
             self.say(self.state, self.reason, self.coverage.filled_since)
@@ -93,16 +94,17 @@ class XBackfill(X):
     async def ask(self, client: OneConnection) -> None:
         """Ask for each hole until none is left; whatever comes of that, the stream goes on."""
         try:
-            await self.stands.wait()
+            await self.connected.wait()
             waits = XWaits()
             async with self.session(waits) as session:
-                asking = Asking(self.settings, session)
+                counts = CountsClient(self.settings, session)
                 while self.coverage.next_hole(self.clock()):
                     await self.sleep(max(0.0, self.coverage.due() - self.clock()))
                     try:
-                        await self.ask_all(asking, client)
+                        await self.ask_all(counts, client)
                     except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-                        await self.later(SourceLost(f"the connection failed: {said(error)}"), waits)
+                        why = f"the connection failed: {public_reason(error)}"
+                        await self.later(SourceLost(why), waits)
                     except SourceLost as lost:
                         await self.later(lost, waits)
         except SourceLost as refused:
@@ -110,11 +112,11 @@ class XBackfill(X):
         except Exception as bug:  # noqa: BLE001 - handed to who reads the lines
             client.received.put_nowait(bug)
 
-    async def ask_all(self, asking: Asking, client: OneConnection) -> None:
+    async def ask_all(self, counts: CountsClient, client: OneConnection) -> None:
         while hole := self.coverage.next_hole(self.clock()):
-            answer = CountsAnswer(hole[0], await asking.minutes(*hole), asyncio.Event())
+            answer = CountsAnswer(hole[0], await counts.minutes(*hole), asyncio.Event())
             client.received.put_nowait(answer)
-            await answer.heeded.wait()
+            await answer.counted.wait()
 
     async def later(self, lost: SourceLost, waits: XWaits) -> None:
         """Wait as X wants; what no waiting mends is raised again."""

@@ -15,7 +15,7 @@ import aiohttp
 from tweepy.asynchronous import AsyncStreamingClient
 from yarl import URL
 
-from app.sources import SourceLost, said
+from app.sources import SourceLost, public_reason
 from app.sources.x.waits import XWaits
 from app.sources.x.wire import TOLD_AT_MOST, described, printable
 
@@ -40,14 +40,14 @@ PLAIN = {"Accept-Encoding": "identity"}
 
 @dataclass(frozen=True)
 class CountsAnswer:
-    """X's answer to a question that was asked beside the stream, in its place among the lines.
+    """X's counts for some minutes of a hashtag, in their place among the lines of the stream.
 
-    heeded: set when it was counted.
+    counted: set when they were counted.
     """
 
     hashtag: str
     minutes: Sequence[tuple[int, int, int]]
-    heeded: asyncio.Event
+    counted: asyncio.Event
 
 
 Line = bytes | CountsAnswer | None
@@ -180,7 +180,7 @@ async def body(response: aiohttp.ClientResponse) -> str:
     try:
         return await response.text(errors="replace")
     except (SourceLost, TimeoutError) as lost:
-        return said(lost)
+        return public_reason(lost)
 
 
 def ahead_of(headers: Mapping[str, str], now: float) -> float:

@@ -13,7 +13,7 @@ from aiohttp.http import HttpProcessingError
 from app.messages import Checkpoint, Message, MinuteCount, dumps
 from app.sources.x.budget import DOLLARS_A_REQUEST, FIRST_REQUESTS
 from app.sources.x.coverage import Coverage
-from app.sources.x.minutes import MINUTE, SETTLE_SECONDS, Asking, minute_of
+from app.sources.x.minutes import MINUTE, SETTLE_SECONDS, CountsClient, minute_of
 from app.sources.x.stream import X
 
 
@@ -21,7 +21,7 @@ class XCounts(X):
     """X's numbers instead of its posts."""
 
     goes_back = True
-    signs = False
+    tells_authors = False
     sleep = staticmethod(asyncio.sleep)
 
     async def posts(self, cursor: str) -> AsyncIterator[Message]:
@@ -29,12 +29,12 @@ class XCounts(X):
         coverage = Coverage(cursor, self.settings.hashtags, self.settings.x_backfill)
         try:
             async with self.session(self.waits) as session:
-                asking = Asking(self.settings, session)
+                counts = CountsClient(self.settings, session)
                 while True:
                     now = self.clock()
                     coverage.open_holes(now, minute_of(now - SETTLE_SECONDS))
                     while hole := coverage.next_hole(now):
-                        missed = coverage.fill(hole[0], await asking.minutes(*hole), now)
+                        missed = coverage.fill(hole[0], await counts.minutes(*hole), now)
                         for message in handed_over(hole[0], missed, coverage.cursor()):
                             yield message
                     self.say("live", "counts by the minute", coverage.filled_since)

@@ -1,7 +1,7 @@
 """Which minutes of X are counted, for a stream that has gaps; pure.
 
 The stream brings single posts, X's counts tell whole minutes. A minute in which the stream
-did not stand is a hole until X has told how many posts it had; what the stream brought of it
+was down is a hole until X has told how many posts it had; what the stream brought of it
 is subtracted. So it does not matter when exactly the stream began and ended, nor that its
 posts come seconds late and out of order, nor that what was counted last was not stored.
 """
@@ -16,11 +16,12 @@ from app.sources.x.budget import FIRST_REQUESTS, ROUND_SECONDS
 from app.sources.x.minutes import LONGEST_SPAN, MINUTE, REACH, SETTLE_SECONDS, Minutes, minute_of
 
 FIRST_SPAN = FIRST_REQUESTS * LONGEST_SPAN
-"""So much of the past, a day, is counted for a hashtag that never was."""
+"""So much of the past, a day, is counted for a hashtag that was never counted before."""
 LATE_SECONDS = 60
 """A post has come by then. X's are 6 to 7 s late, and a stall is noticed after 25 s."""
 HOLD_SECONDS = 2 * ROUND_SECONDS
-"""So long the stream's own minutes are remembered, that a hole after them may join the last."""
+"""So long after a hole the stream's minutes are remembered: another hole that begins by then is
+joined to it, and X is asked about both at once."""
 
 
 @dataclass
@@ -40,7 +41,7 @@ class HashtagCoverage:
     streamed: dict[int, int] = field(default_factory=dict)
 
     def open_hole(self, end: int) -> None:
-        """The stream stands again and has the minutes from this one on."""
+        """The stream is up again and has the minutes from this one on."""
         if self.upto < end:
             joins = self.holes and self.holes[-1][1] == self.upto
             begin = self.holes.pop()[0] if joins else self.upto
@@ -66,7 +67,7 @@ class HashtagCoverage:
         return missed
 
     def advance(self, now: float) -> None:
-        """The stream stood until now: what is old enough has come."""
+        """The stream was up until now: what is old enough has come."""
         before = self.upto
         if not self.holes or now - self.upto > HOLD_SECONDS:
             self.upto = max(self.upto, minute_of(now - LATE_SECONDS))
@@ -98,7 +99,7 @@ class Coverage:
         """The first second of the earliest hole that was filled; None before there was one."""
 
     def connect(self, now: float) -> None:
-        """The stream stands: what it missed are holes, up to the end of this minute."""
+        """The stream is up: what it missed are holes, up to the end of this minute."""
         self.open_holes(now, -(-int(now) // MINUTE) * MINUTE)
 
     def open_holes(self, now: float, end: int) -> None:

@@ -30,7 +30,7 @@ Minutes = Sequence[tuple[int, int, int]]
 """Whole minutes in order and without a hole: (begin, end, posts), in seconds since 1970."""
 
 
-class Asking:
+class CountsClient:
     """X's counts, through a session that raises SourceLost for an answer that is no success."""
 
     def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:

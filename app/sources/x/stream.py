@@ -19,8 +19,7 @@ from tweepy.asynchronous import AsyncStreamingClient
 
 from app.hashtags import spelling
 from app.messages import Message, Post
-from app.settings import showable
-from app.sources import Source, SourceLost, said, trouble_with
+from app.sources import Source, SourceLost, public_reason, trouble_with
 from app.sources.x.budget import DOLLARS_A_POST, Budget
 from app.sources.x.connection import (
     PLAIN,
@@ -32,6 +31,7 @@ from app.sources.x.connection import (
 )
 from app.sources.x.waits import XWaits
 from app.sources.x.wire import REMARKS, TOLD_AT_MOST, described, is_message, parse
+from app.urls import showable
 
 RULE_TAG = "hashtag-pulse"
 RULE_LENGTH = 1024
@@ -116,7 +116,7 @@ class X(Source):
 
     def cut(self, error: Exception) -> SourceLost:
         """The connection failed: viewers are told why, and the owner also where it was to."""
-        why, to = said(error), showable(self.settings.x_api_url)
+        why, to = public_reason(error), showable(self.settings.x_api_url)
         return SourceLost(
             f"the connection to {to} failed: {why}",
             self.waits.cut(),

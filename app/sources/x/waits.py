@@ -14,8 +14,8 @@ class XWaits:
 
     WINDOW = 900.0
     STOOD = 20.0
-    """Seconds after which a connection counts as one that worked: X accepts, too, what it
-    cuts a moment later. Coming back at once from those that stood so long is allowed."""
+    """Seconds after which a connection counts as one that worked: X also accepts what it cuts a
+    moment later. After one that lasted so long, coming back at once is allowed."""
 
     def __init__(self) -> None:
         self.connects: deque[float] = deque(maxlen=50)
@@ -30,7 +30,7 @@ class XWaits:
         return wait
 
     def worked(self, now: float) -> None:
-        """A line came: when the connection has stood, the next failure counts as the first."""
+        """A line came: of a connection that has lasted, the next failure counts as the first."""
         if self.connects and now - self.connects[-1] >= self.STOOD:
             self.cuts = self.errors = self.limits = 0
 

@@ -3,7 +3,7 @@
 A count is taken for a draw of a negative binomial distribution: counts of posts vary more than a
 Poisson distribution allows, as people answer each other. Its mean is what was counted in the same
 hour of the same weekday, its shape r follows from the mean, and its variance is mean + mean²/r.
-`bench/unusual.py` measures how often it cries wolf.
+`bench/unusual.py` measures how often it is wrong.
 """
 
 import math

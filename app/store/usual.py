@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from app.ingest.unusual import WEEKS, usual
 from app.store import keys
 from app.store.store import Store
+from app.unusual import WEEKS, usual
 
 WEEK_HOURS = 7 * 24
 RECENT_HOURS = 48
+BINS_AN_HOUR = 6
+"""Ten minutes each: board and alerts are about so long a time."""
 FIELDS_AT_ONCE = 300
 """That are read in one go, some milliseconds' work: Redis has others to answer, and so have we."""
 
@@ -25,8 +27,8 @@ class Hours:
     counted: Mapping[int, int]
     """Hour to how many minutes of it were counted; an hour without any is not here."""
     posts: Mapping[int, int]
-    """Hour to posts. One that was counted and is not here had none, or so few, more than 48 hours
-    ago, that it is not kept."""
+    """Hour to posts. A counted hour that is not here had none or, more than 48 hours ago, too few
+    to be kept."""
 
 
 def usual_at(hour: int, sources: Iterable[Hours]) -> float | None:
