@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import opened, rows
 from network import Counting, settings
-from playwright.sync_api import Browser
-from servers import ROOT, App, eventually, get, viewing, wait_until
+from servers import ROOT, App, eventually, get, viewing
 
 import app.sources
 from app import settings as module
@@ -77,18 +75,6 @@ async def test_one_file_leads_from_the_network_to_its_viewers(running: App) -> N
                 assert event.data["counts"] == {"football": 1}
                 assert event.data["sources"] == {"toy": "live"}
                 break
-
-
-def test_one_file_leads_from_the_network_to_the_page(browser: Browser, running: App) -> None:
-    """In a real Chromium: the table has its totals, the chart a line, and the network is live."""
-    with opened(browser, f"{running.url}/?tags=science,football") as page:
-        wait_until(
-            lambda: {tag: row["total"] for tag, row in rows(page).items()}
-            == {"#science": "2", "#football": "1"},
-            "the table has what was counted",
-        )
-        page.wait_for_function("() => hashtagPulse.chart.lines.get('football').length > 0")
-        assert page.evaluate("() => hashtagPulse.state.tick.sources") == {"toy": "live"}
 
 
 @pytest.mark.usefixtures("toy")

@@ -15,8 +15,9 @@ from judge import Judge, Ledger
 from links import Link
 from redis.exceptions import RedisError
 from servers import App, RedisServer, eventually
+from test_following import count, hearing
 from test_ingest import Script, counted, ingesting, total
-from test_store import commit, count, hearing
+from test_store import commit
 from world import kill, stop, watched, write
 
 from app.ingest.ingester import Ingester

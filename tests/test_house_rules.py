@@ -33,9 +33,12 @@ def tracked(*patterns: str) -> list[Path]:
 
 def test_files_are_short() -> None:
     """400 lines at most: what is longer has two jobs."""
-    files = tracked("app/*.py", "app/**/*.py", "app/**/*.lua", "static/*.js", "bench/*")
+    files = tracked(
+        "app/*.py", "app/**/*.py", "app/**/*.lua", "static/*.js", "bench/*", "tests/*.py"
+    )
     assert len(files) > 20
     long = {f.name: n for f in files if (n := len(f.read_text().splitlines())) > LONGEST_FILE}
+    long.pop("test_model.py", None)  # a state machine is one class
     assert long == {}
 
 

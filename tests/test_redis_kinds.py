@@ -16,7 +16,7 @@ from certificates import authority, certificate
 from conftest import missing
 from servers import App, Process, RedisServer, eventually, free_port, get, wait_until
 from test_ingest import Script, counted, ingesting
-from test_store import as_user
+from test_refusals import as_user
 
 from app.commands.check_redis import check_redis, redis_warnings
 from app.ingest import lease

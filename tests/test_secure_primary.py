@@ -14,7 +14,7 @@ from primaries import HURRY, command
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from servers import ROOT, Process, RedisServer, eventually, free_port
-from test_store import RIGHTS
+from test_refusals import RIGHTS
 
 from app.commands.check_redis import check_redis
 from app.settings import read

@@ -57,8 +57,8 @@ class Attempt:
 
 
 class Commits:
-    """Our commits of the last 15 minutes, and those that are to be tried again. Bounds: attempts has
-    MOST_REMEMBERED numbers and the last commit; again and parts have what was in it."""
+    """Our commits of the last 15 minutes, and those that are to be tried again. Bounds: attempts
+    has MOST_REMEMBERED numbers and the last commit; again and parts have what was in it."""
 
     def __init__(self, stored: State) -> None:
         self.trying: Cut | None = None
@@ -118,8 +118,8 @@ class Commits:
         names = {state.commit, *state.recent}
         known = [n for n, one in enumerate(attempts) if one.cut.name and one.cut.name in names]
         older = state.number < self.stored.number
-        # all up to the last that Redis knows; of one that knows none, nothing where it is older than
-        # what we stored, else all of that: then somebody else committed after us
+        # all up to the last that Redis knows; of one that knows none, nothing where it is older
+        # than what we stored, else all of that: then somebody else committed after us
         keep = known[-1] + 1 if known else 0 if older else len(self.attempts)
         last = attempts[keep - 1]
         # nobody committed after our last, so the cursors are ours

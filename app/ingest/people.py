@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from app.ingest.counter import Authors, Cut, Authored
+from app.ingest.counter import Authored, Authors, Cut
 from app.ingest.day_keys import KEPT_DAYS, DayKeys
 from app.ingest.ledger import Pages
 from app.messages import dumps

@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 PAGE, STATES_PAGE = 16, 500
 """Entries of the log, and of `states`, that are asked for at once."""
 AN_ANSWER = 15
-"""Values of each hash: for fewer a script is quicker, else MULTI. MULTI has an answer for each hash,
-which costs the reader; a script has one for all, but in it each value costs Redis."""
+"""Values of each hash: for fewer a script is quicker, else MULTI. MULTI has an answer for each
+hash, which costs the reader; a script has one for all, but in it each value costs Redis."""
 BOUND_LEASE = (
     "local held, left = redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]) if held and "
     "(left == -1 or left > ARGV[1] + 0) then redis.call('SET', KEYS[1], held, 'PX', ARGV[1]) end"

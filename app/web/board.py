@@ -74,7 +74,7 @@ class Board(msgspec.Struct, frozen=True):
 
 def first(listed: Sequence[Listed], whole: bool) -> list[dict[str, Any]]:
     found = [one for one in listed if whole or not one.is_of_one]
-    return [msgspec.structs.asdict(one) for one in found[:keys.BOARD_MOST]]
+    return [msgspec.structs.asdict(one) for one in found[: keys.BOARD_MOST]]
 
 
 read_board = msgspec.json.Decoder(Board).decode
