@@ -67,10 +67,12 @@ class Place:
         at = time - self.behind
         if self.begun_too_late or not EARLIEST <= at <= now + self.ahead + AGREE:
             return 0
+        if not self.is_sure and at < (self.begun or time) - AGREE:
+            return 0  # the first author's server may lie: nobody knows yet what time it is
         if committed and abs(at - committed) <= AGREE:
             self.started = self.started or time
             if self.is_sure:
-                self.first = self.first or self.started - self.behind
+                self.first = self.first or self.started - self.behind_at_most
             self.newest = max(self.newest, at)
             return at
         return at if not self.newest or abs(at - self.newest) <= AGREE else 0
@@ -82,13 +84,18 @@ class Place:
         self.samples.append((time - committed, min(committed, time + EARLY_AT_MOST) - now))
         self.heard, self.sampled = self.heard + 1, time
         behind, ahead = map(sorted, zip(*self.samples, strict=True))
-        middle = len(behind) // 2
+        middle = (len(behind) - 1) // 2  # the earlier of two: one of them may lie, or be slow
         self.behind, self.ahead = behind[middle], max(0, ahead[middle]) * self.is_sure
 
     @property
     def is_sure(self) -> bool:
         """Whether it is known how far the server is behind."""
         return self.heard >= ENOUGH
+
+    @property
+    def behind_at_most(self) -> int:
+        """The same by the slowest of the messages that agree: honest clocks are seconds apart."""
+        return max(late for late, _ in self.samples if late - self.behind <= AGREE)
 
     @property
     def begun_too_late(self) -> bool:
@@ -113,10 +120,11 @@ class Place:
         with the present, and so would we, after every cut until then."""
         return not self.first or self.started >= self.begun - self.early - AGREE
 
-    def was_counted(self, at: int, committed: int) -> bool:
+    def was_counted(self, time: int, committed: int) -> bool:
         """Whether a post is from so long before the cursor that the ingester has counted it, and
         may not know it any more: a server that is far behind, or that is so much further behind
-        than it was, brings such again. Its author's clock may be behind, too, so its own time (0
-        for none) must say the same."""
+        than it was, brings such again. The clock of its author's server may be behind, too, so
+        both its times must say the same (0 for none), whatever ours says."""
         may_be_far = self.early + self.behind > REMEMBERED or not self.is_sure
-        return may_be_far and committed > 0 and max(at, committed) < self.begun - REMEMBERED
+        later = max(time - self.behind, committed)
+        return may_be_far and committed > 0 and later < self.begun - REMEMBERED

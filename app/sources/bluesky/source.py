@@ -198,7 +198,7 @@ class Bluesky(Source):
         post, revised = post_of(event), committed_at(event)
         self.came(at := self.place.hear(event.time_us, revised, int(self.clock() * SECOND)), event)
         cursor = str(self.place.cursor or "")
-        if post and post.hashtags and not self.place.was_counted(at, revised):
+        if post and post.hashtags and not self.place.was_counted(event.time_us, revised):
             return replace(post, cursor=cursor, written=at // 1000)
         if gone := deletion_of(event):
             return replace(gone, cursor=cursor)
