@@ -150,7 +150,8 @@ export class Series {
     const start = index(points, at - this.window);
     const [since, before] = points[Math.max(0, start)];
     const span = start >= 0 && !this.step ? this.window : at - since;
-    return span < ENOUGH ? null : ((points[index(points, at)][1] - before) * MINUTE) / span;
+    const posts = Math.max(0, points[index(points, at)][1] - before); // a total that was spoilt begins anew
+    return span < ENOUGH ? null : (posts * MINUTE) / span;
   }
 
   /** @param {View} view @param {string} tag @param {number} at */

@@ -44,6 +44,15 @@ async def test_it_says_how_many_posts_there_were(site: Site) -> None:
     assert texts((await asked(site, "neverused"))[2]) == ["#neverused", "0 in 1 min"]
 
 
+async def test_a_total_that_was_spoilt_in_redis_is_no_negative_number(site: Site) -> None:
+    """It counts as not there, so it begins anew, and what is counted from then on is told."""
+    await site.publish(science=500)
+    site.writer.totals["science"] = 0
+    await site.publish(science=3)
+    await site.hears()
+    assert texts((await asked(site, "science"))[2]) == ["#science", "503 in 1 min"]
+
+
 async def test_proxies_of_pictures_may_keep_it_for_some_seconds(site: Site) -> None:
     """And ask whether it is still the same; any site may show it, and nothing in it runs."""
     _, headers, picture = await asked(site, "science")

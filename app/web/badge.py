@@ -3,6 +3,7 @@
 import hashlib
 import re
 from html import escape
+from itertools import pairwise
 from unicodedata import combining, east_asian_width
 
 from quart import Quart, Response
@@ -62,8 +63,10 @@ async def said(feed: Feed, tag: str, texts: dict[str, str]) -> str:
     del fanout
     if feed.begun != begun or not points:
         raise StoreLost(BEGAN_ANEW)
-    (first, before), (_, after) = points[0], points[-1]
-    posts, minutes = added_up(after) - added_up(before), max(1, round((now - first) / 60_000))
+    pairs = pairwise([added_up(totals) for _, totals in points])
+    # one that falls began at 0 again
+    posts = sum(later - total if later >= total else later for total, later in pairs)
+    minutes = max(1, round((now - points[0][0]) / 60_000))
     return texts["badge"].format(posts=f"{posts:,}", minutes=minutes)
 
 

@@ -31,6 +31,12 @@ test("the rate is the posts of the last minute, whatever there was before", () =
   assert.equal(series.rate("science", 180_000), 120);
 });
 
+test("a total that was spoilt in Redis begins anew, and no rate is below nothing", () => {
+  const series = seriesOf(every(180, (s) => (s < 100 ? 10 * s : s - 100)));
+  assert.equal(series.rate("science", 130_000), 0);
+  assert.equal(series.rate("science", 170_000), 60);
+});
+
 test("a sparse history means the same as one with every tick", () => {
   const all = every(900, (s) => Math.floor(s / 97) + 40 * Math.floor(s / 400));
   const [whole, few] = [seriesOf(all), seriesOf(sparse(all))];
