@@ -125,7 +125,7 @@ def test_what_is_looked_at_is_asked_for_by_the_minute(page: Page) -> None:
     """Of a day, in steps of minutes, an hour is shown by the minute; the table is of that time."""
     page.get_by_role("button", name="24 h: 24 hours").click()
     page.wait_for_function("() => hashtagPulse.series !== hashtagPulse.state.live")
-    both = re.compile(r"/api/history\?from=.*&tags=science%2Cfootball$")
+    both = re.compile(r"/api/history\?from=.*&tags=science%2Cfootball&lang=en$")
     with page.expect_request(both):
         drag(page, 0.3, 0.35)
     begin, end = page.evaluate(MOMENT)
