@@ -72,12 +72,13 @@ async def test_it_ends_the_process_loudly(
 
     await eventually(serves, f"it serves: {app.output}")
     with suppress(aiohttp.ClientError):  # the answer is cut by the end
-        if asked.startswith("events"):
-            async with viewing(f"{url}/{asked}") as events:
-                async for _ in events:
-                    pass
-        else:
-            await get(f"{url}/{asked}")
+        async with asyncio.timeout(20):
+            if asked.startswith("events"):
+                async with viewing(f"{url}/{asked}") as events:
+                    async for _ in events:
+                        pass
+            else:
+                await get(f"{url}/{asked}")
     assert await asyncio.to_thread(app.wait, 10) == 1, app.output
     assert "the feed broke" in app.output
     assert "ZeroDivisionError: a bug of ours" in app.output
