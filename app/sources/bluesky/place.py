@@ -94,7 +94,7 @@ class Place:
 
     @property
     def behind_at_most(self) -> int:
-        """The same by the slowest of the messages that agree: honest clocks are seconds apart."""
+        """How far it is by the slowest of those that agree: honest clocks are seconds apart."""
         return max(late for late, _ in self.samples if late - self.behind <= AGREE)
 
     @property
