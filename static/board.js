@@ -18,7 +18,7 @@ const [WIDTH, HEIGHT] = [60, 20]; // of a line, in its own units
 export class BoardPanel {
   /**
    * @param {HTMLElement} panel
-   * @param {{tags: () => string[], selected: () => string}} shown  the hashtags of the chart
+   * @param {{tags: () => string[], selected: () => string, rowsChanged: () => void}} shown  the hashtags of the chart; and what is called when rows are others, or say something else
    * @param {(tag: string) => void} ontoggle
    */
   constructor(panel, shown, ontoggle) {
@@ -86,6 +86,7 @@ export class BoardPanel {
     if (!inHand) this.order(listed.map(({ tag }) => tag));
     this.press();
     this.say(listed.length);
+    this.shown.rowsChanged();
   }
 
   /** Show which of them are in the chart, and the name of the one of which is asked what came with it. */

@@ -13,7 +13,7 @@ speak(texts);
 
 /** @param {string} tag */
 const open = (tag) => window.open(new URL(`../?tags=${encodeURIComponent(tag)}`, document.baseURI), "_blank", "noopener");
-const panel = new BoardPanel($("board"), { tags: () => [], selected: () => "" }, open);
+const panel = new BoardPanel($("board"), { tags: () => [], selected: () => "", rowsChanged: () => {} }, open);
 if (new URLSearchParams(location.search).get("list") === "used") panel.choose("used");
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */

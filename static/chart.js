@@ -54,7 +54,8 @@ export class Chart {
         this.isFromZero ? around(0, max * 1.02) : around(min, max),
     });
     this.draw = this.smoothie.render.bind(this.smoothie);
-    this.smoothie.render = () => this.render();
+    this.rests = false; // whether the next frame is left out
+    this.smoothie.render = () => this.rests ? (this.rests = false) : this.render();
     this.smoothie.streamTo(canvas, 0);
     this.still = still;
   }
@@ -121,7 +122,7 @@ export class Chart {
     const { min, max } = this.smoothie.valueRange;
     Object.assign(this.smoothie, { currentVisMinValue: min, currentValueRange: max - min });
     this.settled = (this.known ?? 0) > 0;
-    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
+    this.smoothie.lastChartTimestamp = 0; // draw at once
   }
 
   /** A tick has come: each line grows by it. */
@@ -212,7 +213,7 @@ export class Chart {
     this.each((tag, all) => {
       for (const line of all) Object.assign(this.smoothie.getTimeSeriesOptions(line), this.coloursOf(tag));
     });
-    this.smoothie.lastChartTimestamp = 0; // draw, although no time has passed
+    this.smoothie.lastChartTimestamp = 0; // draw at once
   }
 
   /** @returns {string | null} the hashtag whose line is looked at, and drawn */
@@ -350,7 +351,7 @@ export class Chart {
     smoothie.lastWidth = smoothie.lastHeight = 0; // what it goes by to see that the canvas changed
   }
 
-  /** Draw, although it is not time yet. */
+  /** Draw, whatever the time. */
   drawNow() {
     this.smoothie.lastChartTimestamp = this.smoothie.lastRenderTimeMillis = 0;
     this.render();

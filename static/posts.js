@@ -17,6 +17,7 @@ import { counted } from "./wording.js";
  * @property {(tag: string) => number} total   of its posts
  * @property {() => number} now
  * @property {() => void} wantsChanged   posts are to be asked for from now on, or no more
+ * @property {() => void} rowsChanged   there are others, or in another order
  */
 
 const MOST = 20; // rows, as many as the server answers
@@ -187,6 +188,7 @@ export class PostsPanel {
     const now = this.behind.now();
     this.rows = new Map(posts.map((post) => [post.id, this.rows.get(post.id) ?? rowOf(post, now)]));
     arrange(this.body, [...this.rows.values()].map(({ item }) => item), seen);
+    this.behind.rowsChanged();
     this.shown = performance.now();
   }
 

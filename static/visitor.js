@@ -97,6 +97,7 @@ export class Visitor {
       total: (tag) => page.state.tick?.counts[tag] ?? 0,
       now: () => page.clock.now(),
       wantsChanged: () => page.link.change({ extras: page.extras }),
+      rowsChanged: () => (page.chart.rests = true), // to lay them out takes as long as to draw the lines
     });
     if (this.board) beside.hear("board", this.board);
     return beside;

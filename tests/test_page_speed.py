@@ -109,7 +109,7 @@ def test_twenty_lines_miss_not_one_frame_in_ten(browser: Browser, app: App) -> N
     What the machine takes for others is then in both counts, what drawing takes in one.
     """
     with opened(browser, f"{app.url}/?range=1m") as page:
-        assert page.evaluate("() => hashtagPulse.chart.smoothie.seriesSet.length") == 20
+        assert page.evaluate("() => hashtagPulse.chart.lines.size") == 20
         shares = []
         for _ in range(3):
             (rest, none), (offered, drawn) = (

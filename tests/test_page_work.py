@@ -79,6 +79,21 @@ WRITTEN = """tick => {
     return written;
 }"""
 
+RESTED = """panel => {
+    const {chart, visitor: {beside}} = hashtagPulse, {smoothie} = chart, paint = chart.onpaint;
+    const frame = () => { smoothie.lastChartTimestamp = smoothie.lastRenderTimeMillis = 0; smoothie.render() };
+    let drawn = 0;
+    chart.stop();
+    chart.onpaint = () => drawn++;
+    const told = [frame(), drawn];
+    if (panel === "board") beside.panel.show();
+    else beside.posts.arrange([], false);
+    told.push((frame(), drawn), (frame(), drawn));
+    chart.onpaint = paint;
+    chart.start();
+    return told.slice(1);
+}"""
+
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
@@ -120,3 +135,10 @@ def test_ticks_that_come_fast_do_not_write_the_table_each_time(page: Page) -> No
     """Four times a second is as fast as anybody reads; the lines grow by each."""
     assert page.evaluate(WRITTEN, 500) == 10
     assert page.evaluate(WRITTEN, 100) == 0
+
+
+@pytest.mark.parametrize("panel", ["board", "posts"])
+def test_a_frame_that_lays_out_rows_does_not_draw_lines_too(page: Page, panel: str) -> None:
+    """Each takes half a frame's time where a browser draws by software; the lines move in the next."""
+    page.wait_for_function("() => hashtagPulse.visitor?.beside?.posts")
+    assert page.evaluate(RESTED, panel) == [1, 1, 2]
