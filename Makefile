@@ -33,10 +33,9 @@ live: setup
 	@grep -qs '^HASHTAGS=' .env || export HASHTAGS="$${HASHTAGS:-$(LIVELY)}"; \
 		DATA_FOLDER=data/live SOURCES=bluesky exec $(BIN)/python -m app
 
-# As many tests beside each other as there are cores; then those that measure what one page draws.
+# As many tests beside each other as there are cores.
 test: setup $(VENV)/.test
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not alone"
-	@$(BIN)/python -m pytest -m alone
+	@$(BIN)/python -m pytest -n auto --dist worksteal
 
 soak: setup $(VENV)/.test
 	@FAULTS=$${FAULTS:-100} SEED=$${SEED:-$$(date +%s)} \

@@ -116,7 +116,7 @@ export class Chart {
     this.colour(); // more lines than before may be too many for areas
   }
 
-  /** @private  Take the right scale at once: growing into it is for small changes. */
+  /** @private  Take the right scale at once: only small changes are grown into. */
   settle() {
     this.smoothie.updateValueRange();
     const { min, max } = this.smoothie.valueRange;
@@ -145,10 +145,7 @@ export class Chart {
     }
   }
 
-  /**
-   * Draw each line on to this moment, as if nothing were posted; the next tick knows better. Where none comes,
-   * nothing is known of the present, and what was assumed of it goes.
-   */
+  /** Draw each line on to this moment, as if nothing were posted; where no tick comes for long, that goes again. */
   extend() {
     if (!this.shown || this.frozen !== null) return;
     const { series, view } = this.shown;

@@ -203,7 +203,7 @@ export class Page {
     this.load();
   }
 
-  /** Load what a visitor can do: at once on a wall, else after the first line; where that fails, it is tried again with the next tick. */
+  /** Load what a visitor can do: at once on a wall, else after the first line; again with the next tick, where that fails. */
   load() {
     if (!this.isDrawn && !this.choice.kiosk && !this.choice.moment && performance.now() < LATE) return;
     this.loading ??= import("./visitor.js").then(({ prepared }) => prepared()).then(
@@ -247,7 +247,7 @@ export class Page {
     if (range === this.choice.range) this.redraw();
   }
 
-  /** Take over what is chosen: into the address, the buttons, the chart, and the stream. */
+  /** Take over what is chosen: address, buttons, chart, stream. */
   choose() {
     const { choice, selection: { wished } } = this;
     history.replaceState({ tags: this.tags }, "", this.address);
@@ -290,7 +290,7 @@ export class Page {
     this.chart.start();
   }
 
-  /** For whoever watches the page from outside. @param {string} name @param {unknown} detail */
+  /** For who watches from outside. @param {string} name @param {unknown} detail */
   tell(name, detail) {
     document.dispatchEvent(new CustomEvent(`pulse:${name}`, { detail }));
   }

@@ -21,6 +21,7 @@ from test_refusals import as_user
 from app.commands.check_redis import check_redis, redis_warnings
 from app.ingest import lease
 from app.ingest.lease import become_writer
+from app.process import end_of
 from app.settings import SettingsError, read
 from app.store import connection
 from app.store.connection import StoreLost
@@ -297,8 +298,7 @@ async def complaints(redis: Any) -> list[str]:
     store, said = Looked(redis), list[str]()
     waiting = asyncio.create_task(become_writer(store, "a", 5, 0.005, said.append))
     await eventually(lambda: store.looks >= 8, "it has looked often")
-    waiting.cancel()
-    await asyncio.wait([waiting])  # else its connection stays open
+    await end_of(waiting)  # else its connection stays open
     return said
 
 
