@@ -22,7 +22,7 @@ const link = new Link(new URL("../events", document.baseURI).href, {
   history: () => {},
   past: () => {},
   counts: () => {},
-  extra: (_, board) => panel.hear(board),
+  extra: (name, told) => name === "board" && panel.hear(told), // other tabs share the stream, and may want posts
   link: (state) => {
     clearTimeout(cut);
     if (state === "open") $("notice").hidden = true;

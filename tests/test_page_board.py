@@ -259,6 +259,27 @@ def test_axe_finds_nothing(browser: Browser, web: App, size: dict[str, int], sch
             assert page.evaluate("() => document.documentElement.scrollHeight") < 1000
 
 
+OTHER_TAB = """async () => {
+    const hub = document.querySelector('script[type=module]').src.replace('board_frame.js', 'hub.js');
+    const {port} = new SharedWorker(hub, {type: 'module'});
+    await new Promise(heard => {
+        port.onmessage = ({data}) => data.extra?.[0] === 'gone' && heard();
+        port.postMessage({url: new URL('../events', document.baseURI).href, open: {tags: ['science'], seconds: 0, extras: ['board', 'posts']}});
+    });
+    await new Promise(requestAnimationFrame);
+}"""
+
+
+def test_a_frame_of_the_board_shows_it_whatever_another_tab_asks_for(
+    browser: Browser, web: App
+) -> None:
+    """They share a stream, which brings posts, too."""
+    ready = "() => document.querySelectorAll('#board li').length > 0"
+    with opened(browser, f"{web.url}/embed/board", ready) as page:
+        page.evaluate(OTHER_TAB)
+        assert page.evaluate(NAMES) == [f"#{name}" for _, name, *_ in RISING]
+
+
 def test_the_board_alone_in_another_sites_frame(browser: Browser, web: App) -> None:
     """The list that its address names; a click opens the page with the hashtag."""
     ready = "() => document.querySelectorAll('#board li').length > 0"

@@ -160,7 +160,9 @@ def test_longer_ranges_come_from_the_servers_memory(page: Page, name: str, least
     assert page.evaluate(ends) <= before + 2 + 8, "a tick moves the newest point and adds none"
 
 
-FOOTBALL = "[...document.querySelectorAll('#rows tr')].find(row => row.textContent.includes('#football'))"
+FOOTBALL = (
+    "[...document.querySelectorAll('#rows tr')].find(row => row.textContent.includes('#football'))"
+)
 """Its row, wherever that is: they go by what was posted in the shown time."""
 
 
