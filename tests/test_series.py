@@ -193,7 +193,7 @@ class Stalled:
     def __init__(self) -> None:
         self.taken = 0
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: bytes, _: int = 0) -> int:
         took, self.taken = min(len(data), 1000 - self.taken), 1000
         return took
 
