@@ -44,7 +44,7 @@ soak: setup $(VENV)/.test
 		$(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
 		tests/test_soak.py tests/test_primaries.py tests/test_hostile_source.py \
 		tests/test_hostile_timelines.py tests/test_hostile_visitor.py tests/test_slow_clients.py \
-		tests/test_page_soak.py
+		tests/test_page_soak.py tests/test_page_speed.py
 
 proxies: setup $(VENV)/.test
 	@PROXIES=all STREAMS=$${STREAMS:-500} $(BIN)/python -m pytest -s -o faulthandler_timeout=0 \
