@@ -131,7 +131,11 @@ FRAMES = """async how => {
             context.clearRect(0, 0, canvas.offsetWidth, canvas.offsetHeight);
             for (const [tag, all] of chart.lines) for (const line of all) stroke(tag, line);
         },
-        page() { smoothie.lastChartTimestamp = 0, smoothie.render() }, // though it moved less than a pixel
+        page() { // though it moved less than a pixel, and rows of the board or of posts changed
+            Object.assign(smoothie, {lastChartTimestamp: 0});
+            chart.rests = false;
+            smoothie.render();
+        },
     }[how];
     let drawn = 0;
     const paint = chart.onpaint;
