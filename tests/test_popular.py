@@ -4,6 +4,7 @@ remembered has a bound."""
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -198,6 +199,15 @@ def test_what_a_tick_says_of_late_posts_is_no_spelling() -> None:
     told = Tick("1-1", "", 40 * MINUTE, 0.5, added, added=added, late=late, names=names)
     known.recall(told)
     assert known.now == {"b": {"B": 3}}
+
+
+async def test_who_becomes_the_writer_again_counts_no_spelling_twice(store: DatedStore) -> None:
+    """What the log tells is taken in anew, not beside what was known of the same posts."""
+    desk = await Desk(store).open()
+    await desk.write(present={"x": {"science": 3}})
+    for _ in range(2):
+        await desk.writer.recall(replace(desk.state, time=0))  # as of all of the log
+        assert desk.writer.spellings.now == {"science": {"science": 3}}
 
 
 async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore) -> None:

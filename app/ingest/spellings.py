@@ -34,6 +34,10 @@ class Spellings:
         self.half = self.bytes = 0
         """The number of the half that is not over, since 1970; and what that takes, nearly."""
 
+    def begin(self) -> None:
+        """Nothing is known: who becomes the writer again has the log for what was before."""
+        self.now, self.before, self.plain, self.half, self.bytes = {}, {}, set(), 0, 0
+
     def add(self, found: Mapping[str, Mapping[str, int]], minute: int) -> None:
         """What a cut has seen: hashtag to spelling to posts; the minute since 1970."""
         too_many = len(self.now) >= MOST or self.bytes >= MOST_BYTES

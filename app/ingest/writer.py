@@ -1,5 +1,6 @@
 """One commit: what is read for it, what is worked out, and what is written."""
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,8 @@ from app.store import keys
 from app.store.state import RECENT, Commit, State, Write
 from app.store.store import Store, StoreLost
 
+RECALL_SECONDS = 2.0
+"""So long the log may be read at a start, well within a lease: nothing is stored meanwhile."""
 MOST_STATES, STATES_EVERY = 60, 5 * MINUTE
 """So many changes of what the sources do are written to `states` as they come, then one in so many
 milliseconds: whoever asks for the past reads them all, and a network may come and go each second.
@@ -95,11 +98,13 @@ class Writer:
 
     async def recall(self, state: State) -> None:
         """Learn how hashtags are written from the ticks that came before us, of an hour at most;
-        without them, from the next posts on."""
-        with suppress(StoreLost):
-            async for tick in self.store.log_after(f"{max(0, state.time - HOUR)}-0"):
-                self.spellings.recall(tick)
-                end_if_cancelled()
+        without them, or where they do not come soon, from the next posts on."""
+        self.spellings.begin()
+        with suppress(StoreLost, TimeoutError):
+            async with asyncio.timeout(RECALL_SECONDS):
+                async for tick in self.store.log_after(f"{max(0, state.time - HOUR)}-0"):
+                    self.spellings.recall(tick)
+                    end_if_cancelled()
 
     def hear(self, state: State) -> None:
         """What time it is, and whether the log's ids are of this clock: after one of the future

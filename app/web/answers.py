@@ -110,6 +110,18 @@ async def json(told: Any, status: int = 200, headers: dict[str, str] | None = No
     return await respond(dumps(told).encode() + b"\n", status, {**shown, **(headers or {})})
 
 
+def refusal_without_quart(sentence: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of an answer to a request that does not come as far as Quart."""
+    body = dumps({"error": sentence}).encode() + b"\n"
+    headers = [
+        (b"content-type", b"application/json; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    return headers, body
+
+
 async def respond(
     body: bytes | AsyncIterator[bytes], status: int, headers: dict[str, str]
 ) -> Response:

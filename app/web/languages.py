@@ -25,7 +25,7 @@ SENTENCES: dict[str, dict[str, str]] = {ENGLISH: {}} | {
 """Of each language: the form of a sentence in English to that in this language."""
 UNTOLD = Sentence("Something is wrong with Redis; whoever runs this server can find out what.")
 """In place of what only its owner has to know, such as the name of a key or of a setting."""
-LANG = re.compile(rb"(?:^|&)lang=([\w-]+)(?=&|$)")
+LANG = re.compile(rb"(?<![^&])lang=([\w-]{2,8})(?![^&])")
 LONGEST_ACCEPTED = 200
 """Bytes of Accept-Language that are looked at."""
 

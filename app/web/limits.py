@@ -21,10 +21,10 @@ from urllib.parse import urlsplit
 
 import h11
 
-from app.messages import dumps
 from app.sentences import Sentence
 from app.settings import Settings
 from app.web.address import ADDRESS, TAKEN, Address, address_of, in_words
+from app.web.answers import refusal_without_quart
 from app.web.languages import in_language, language
 from app.web.turns import RequestTurns
 
@@ -257,14 +257,7 @@ class Limited:
 
 async def refuse(scope: Any, send: Any, refusal: Refusal) -> None:
     """Answer at once, with the sentence as JSON, in the language that is asked for."""
-    told = in_language(refusal.sentence, language(scope))
-    body = dumps({"error": told}).encode() + b"\n"
-    headers = [
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
+    headers, body = refusal_without_quart(in_language(refusal.sentence, language(scope)))
     if refusal.wait:
         headers.append((b"retry-after", b"%d" % math.ceil(refusal.wait)))
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

@@ -13,7 +13,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
-from app.messages import dumps
+from app.web.answers import refusal_without_quart
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +42,8 @@ async def refuse_unread(protocol: H11Protocol, status: int) -> None:
     sentence = "This is no request of HTTP/1.1."
     if status == TOO_LONG:
         sentence = f"The address and the headers of the request are longer than {most} bytes."
-    body = dumps({"error": sentence}).encode() + b"\n"
-    headers = [
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-        (b"connection", b"close"),
-        *protocol.config.response_headers("h11"),
-    ]
+    headers, body = refusal_without_quart(sentence)
+    headers += [(b"connection", b"close"), *protocol.config.response_headers("h11")]
     answer = h11.Response(status_code=status, headers=headers)
     for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
         await protocol._send_h11_event(event)
