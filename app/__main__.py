@@ -176,14 +176,14 @@ def picked(settings: Settings, opened: Store, name: str) -> Source:
 
 async def run_beside(settings: Settings, configs: "Sequence[ServerConfig]") -> None:
     """Several web processes, and the embedded Redis, if there is to be one, with us."""
-    from app.web.gathered import gathered
+    from app.web.worker_metrics import of_all_workers
     from app.web.workers import run_workers
 
     stop = stop_event()
     async with store(settings, join=True):
         greet("web", settings, configs[0])
         with folder_of_sockets() as folder:
-            text = partial(gathered, Path(folder))
+            text = partial(of_all_workers, Path(folder))
             async with supervised(stop), telling(settings.metrics_bind, text):
                 await run_workers(configs, stop, Path(folder))
     log.info("stopped")
@@ -248,8 +248,8 @@ async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> Asyn
     """Count within the block."""
     from app.commands.check_redis import redis_warnings
     from app.ingest.day_keys import DayKeys
-    from app.ingest.delivery import Delivery
     from app.ingest.ingester import Ingester
+    from app.ingest.webhook import Webhook
 
     sources = [pick(name, settings, opened) for name in settings.sources]
     ingester = Ingester(
@@ -261,7 +261,7 @@ async def ingesting(settings: Settings, opened: Store, metrics: Metrics) -> Asyn
         blocked=settings.blocked_hashtags,
         shows_posts=settings.show_posts,
         day_keys=DayKeys(settings.people_keys),
-        delivery=Delivery(settings.alert_url, settings.alert_secret),
+        webhook=Webhook(settings.alert_url, settings.alert_secret),
     )
     metrics.add(ingester.tell)
 

@@ -2,7 +2,7 @@
 // What is rising and what is most used, as rows that can be added to the chart.
 
 import { cameWith } from "./hashtags_api.js";
-import { arrange, isInHand } from "./moving.js";
+import { arrange, isInHand } from "./row_motion.js";
 import { number, text } from "./texts.js";
 import { counted, decimal } from "./wording.js";
 

@@ -3,7 +3,7 @@
 
 import { keep, kept } from "./address.js";
 import { ask, sentence } from "./history_api.js";
-import { arrange, isInHand } from "./moving.js";
+import { arrange, isInHand } from "./row_motion.js";
 import { locale, proper, text } from "./texts.js";
 import { counted } from "./wording.js";
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The table's rows, the busiest first; but calmly, so that eyes can follow, and never under a hand.
 
-import { arrange, isInHand } from "./moving.js";
+import { arrange, isInHand } from "./row_motion.js";
 
 /** @typedef {import("./table.js").Reading} Reading */
 

@@ -7,7 +7,7 @@ import { Crosshair } from "./crosshair.js";
 import "./history_api.js"; // so that it is there when the network is not
 import { Kiosk } from "./kiosk.js";
 import { Moment } from "./moment.js";
-import { Picking } from "./picking.js";
+import { RangePicker } from "./range_picker.js";
 import { Sorting } from "./sorting.js";
 import { show } from "./status.js";
 import { swatch } from "./table.js";
@@ -38,11 +38,11 @@ export class Visitor {
       swatch: (/** @type {string} */ tag) => swatch(page.stroke(tag)),
       earlier: (/** @type {number} */ at) => this.usual?.lastWeek.told(at) ?? null,
     };
-    this.crosshair = new Crosshair(places, page.chart, say, (tag) => page.mark(tag), (before, at) => this.picking.extend(before, at));
+    this.crosshair = new Crosshair(places, page.chart, say, (tag) => page.mark(tag), (before, at) => this.picker.extend(before, at));
     this.moment = new Moment(page, (words) => this.tell(words));
-    this.picking = new Picking(places.plot, page, this.crosshair, (time, isMoving) => this.look(time, isMoving));
-    /** @type {import("./beside.js").Beside | undefined} once it is loaded; never in another site's frame */
-    this.beside = undefined;
+    this.picker = new RangePicker(places.plot, page, this.crosshair, (time, isMoving) => this.look(time, isMoving));
+    /** @type {import("./side_panel.js").SidePanel | undefined} once it is loaded; never in another site's frame */
+    this.side = undefined;
     /** @type {import("./board.js").Board | null} the newest */
     this.board = null;
     /** @type {Promise<void> | undefined} */
@@ -70,24 +70,24 @@ export class Visitor {
 
   /** Whether everything that can be pressed does something. */
   get isWhole() {
-    return Boolean(this.beside) || !$("board");
+    return Boolean(this.side) || !$("board");
   }
 
   /** @private  Where that fails, it is tried again with the next tick. */
   load() {
-    if ($("board")) this.loading ??= import("./beside.js").then(
-      ({ Beside }) => {
-        this.beside = this.besideOf(Beside);
+    if ($("board")) this.loading ??= import("./side_panel.js").then(
+      ({ SidePanel }) => {
+        this.side = this.sideOf(SidePanel);
         this.page.early.filter(isBeside).forEach(again);
       },
       () => (this.loading = undefined),
     );
   }
 
-  /** @private @param {typeof import("./beside.js").Beside} Beside */
-  besideOf(Beside) {
+  /** @private @param {typeof import("./side_panel.js").SidePanel} SidePanel */
+  sideOf(SidePanel) {
     const { page } = this;
-    const beside = new Beside({
+    const side = new SidePanel({
       tags: () => page.tags,
       tracked: () => page.selection.tracked,
       select: (tags) => this.select(tags),
@@ -99,8 +99,8 @@ export class Visitor {
       wantsChanged: () => page.link.change({ extras: page.extras }),
       rowsChanged: () => (page.chart.rests = true), // to lay them out takes as long as to draw the lines
     });
-    if (this.board) beside.hear("board", this.board);
-    return beside;
+    if (this.board) side.hear("board", this.board);
+    return side;
   }
 
   /** The hashtag whose posts and company are shown: the only one whose line is, or the one that was added last. */
@@ -161,7 +161,7 @@ export class Visitor {
   /** Show which hashtags are shown, and how they are spelt. */
   update() {
     this.load();
-    this.beside?.update();
+    this.side?.update();
     this.moment.update();
     this.usual?.update();
   }
@@ -170,19 +170,19 @@ export class Visitor {
   hear(name, told) {
     if (name === "board") this.board = told;
     if (name === "alert") this.usual?.hear(told);
-    else if (name !== "board" || !document.hidden) this.beside?.hear(name, told);
+    else if (name !== "board" || !document.hidden) this.side?.hear(name, told);
   }
 
   /** The page is seen again. */
   seen() {
-    if (this.board) this.beside?.hear("board", this.board);
+    if (this.board) this.side?.hear("board", this.board);
   }
 
   /** The lines have moved on. */
   follow() {
     this.usual?.draw(this.page.axes);
     this.crosshair.follow(this.page.axes);
-    this.picking.follow();
+    this.picker.follow();
   }
 
   /** @param {Reading[]} readings  the table's, newly written */

@@ -21,9 +21,7 @@ OPTIONS = [
 DESKTOP = {"width": 1334, "height": 896}
 PHONE = {"width": 360, "height": 780}
 
-LOADED = (
-    "hashtagPulse.visitor && (hashtagPulse.visitor.beside || !document.getElementById('board'))"
-)
+LOADED = "hashtagPulse.visitor && (hashtagPulse.visitor.side || !document.getElementById('board'))"
 """All of the page's modules, also those that are loaded after the first line."""
 READY = f"() => window.hashtagPulse?.state.tick && hashtagPulse.state.live.at > 0 && {LOADED}"
 TICKING = f"() => window.hashtagPulse?.state.tick && {LOADED}"

@@ -1,6 +1,6 @@
 """Requests for the event stream, as browsers, curl and proxies send them, and odd ones."""
 
-from app.web.plain import LONGEST_HEAD
+from app.web.plain_request import LONGEST_HEAD
 
 GET = b"GET /events HTTP/1.1\r\nHost: h\r\n\r\n"
 HANDED_ON = b"GET http://h/events HTTP/1.1\r\nHost: h\r\n\r\n"

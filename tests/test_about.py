@@ -66,7 +66,7 @@ async def test_all_that_is_known_of_a_hashtag(site: Site) -> None:
 
 async def test_an_answer_is_made_once_a_tick(site: Site) -> None:
     """Counted: a thousand visitors of one moment are one."""
-    site.feed.hearing.time = lambda head: NOW  # type: ignore[method-assign]
+    site.feed.freshness.time = lambda head: NOW  # type: ignore[method-assign]
     await fetch(url(site, "/api/hashtags/science"))
     before = int((await site.store.about())["total_commands_processed"])
     for _ in range(20):
@@ -86,7 +86,7 @@ async def test_what_is_usual_is_that_of_ten_minutes(
     async with serving(redis_server.url) as site:
         site.feed.totals.networks = ("x",)
         await remember(store, {"science": 60})
-        site.feed.hearing.time = lambda head: NOW  # type: ignore[method-assign]
+        site.feed.freshness.time = lambda head: NOW  # type: ignore[method-assign]
         told = (await fetch(url(site, "/api/hashtags/science")))[1]
         assert told["usual"] == pytest.approx(10, rel=0.05)
 

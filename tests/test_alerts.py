@@ -16,11 +16,11 @@ from secret_settings import SECRET, USER, has_secret
 from servers import eventually, free_port
 from test_board import PRESENT, crowd, past, post
 
-from app.ingest import delivery as module
+from app.ingest import webhook as module
 from app.ingest.alerts import BIN, MOST_BEFORE, MOST_GOING, AlertMaker
 from app.ingest.board import BoardMaker, usual_of
-from app.ingest.delivery import SIGNATURE, Delivery
 from app.ingest.present import SHORT, Present
+from app.ingest.webhook import SIGNATURE, Webhook
 from app.messages import HOUR, MINUTE
 from app.store import keys
 from app.store.alerts import LAST, Alert, read_alerts
@@ -269,7 +269,7 @@ async def receiver() -> AsyncIterator[tuple[Receiver, str]]:
 async def delivering(
     alerts: AlertMaker, url: str, secret: str = "", now: int = BEGIN
 ) -> AsyncIterator[None]:
-    task = asyncio.create_task(Delivery(url, secret).run(alerts, lambda: now))
+    task = asyncio.create_task(Webhook(url, secret).run(alerts, lambda: now))
     yield
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -366,5 +366,5 @@ async def test_after_a_day_it_is_given_up(
 
 
 def test_nobody_sees_the_address_or_the_secret() -> None:
-    assert "x" not in repr(Delivery("xx", "xx")).removeprefix("Delivery")
+    assert "x" not in repr(Webhook("xx", "xx")).removeprefix("Webhook")
     assert Alert.__struct_fields__[0] == "id"

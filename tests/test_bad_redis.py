@@ -69,7 +69,7 @@ def test_redis_that_is_down_at_start_is_waited_for(
     url = {"REDIS_URL": f"redis://127.0.0.1:{port}"}
     app = start_app(*command, **url, **recording)
     complaint = f"Redis: no connection to 127.0.0.1:{port} (Connection refused)."
-    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.hearing"] * (
+    complaining = ["app.ingest.ingester"] * (command != ("web",)) + ["app.web.freshness"] * (
         command != ("ingest",)
     )
     for name in complaining:
@@ -220,7 +220,7 @@ RIGHTS = f"reset on >pw {GIVEN}"
 LACKS = "Redis: its user lacks the right {} (see ACL SETUSER)."
 
 
-INGESTER, PAGE = "app.ingest.ingester", "app.web.hearing"
+INGESTER, PAGE = "app.ingest.ingester", "app.web.freshness"
 
 
 @pytest.mark.parametrize(

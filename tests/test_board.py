@@ -19,7 +19,7 @@ from yesterday import fields_of, write
 from app.ingest import board as module
 from app.ingest.board import BoardMaker, Standing, Usual, best, most_of_one, score_of, usual_of
 from app.ingest.ingester import Ingester
-from app.ingest.lately import NOBODY
+from app.ingest.recent_uses import NOBODY
 from app.messages import HOUR, MINUTE, Post
 from app.settings import read
 from app.sources.demo import Demo

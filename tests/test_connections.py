@@ -15,7 +15,7 @@ from quart.wrappers.request import Body
 from served import Site, serving
 from servers import RedisServer, eventually
 
-from app.web import mended
+from app.web import hypercorn_fixes
 from app.web.limits import Limited
 from app.web.server import ACCEPTED_AT_ONCE
 from app.web.turns import BEGUN_AT_ONCE
@@ -80,7 +80,7 @@ async def test_an_answer_that_nobody_takes_ends_with_its_client(
     site: Site, connect: Callable[..., Awaitable[Opened]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In HTTP/2 a client may allow no byte of it, and go."""
-    monkeypatch.setattr(mended, "END_SECONDS", 0.2)
+    monkeypatch.setattr(hypercorn_fixes, "END_SECONDS", 0.2)
     client = h2.connection.H2Connection()
     client.initiate_connection()
     client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
@@ -121,7 +121,7 @@ async def test_what_is_wrong_ends_without_a_word(
     sent: bytes,
 ) -> None:
     """No traceback, no warning, and no 500."""
-    monkeypatch.setattr(mended, "END_SECONDS", 0.2)
+    monkeypatch.setattr(hypercorn_fixes, "END_SECONDS", 0.2)
     for n in range(4):
         reader, writer = await connect(sent)
         received = await reader.read(1 << 16) if n % 2 else b""

@@ -16,7 +16,7 @@ from raw import CLOSE, RESET, WAYS, Raw, events_of, get, lane, unchunked, watchi
 from served import Site, serving
 from servers import RedisServer, eventually
 
-from app.web import fanout, mended, server, taken, takeover
+from app.web import fanout, hypercorn_fixes, server, taken, takeover
 from app.web.viewer import Viewer
 
 TAKEN = [way for way in WAYS if way != "ordinary"]
@@ -98,7 +98,7 @@ async def test_client_that_went_away_during_its_opening_leaves_nothing(
 ) -> None:
     """Before, or while, its connection is taken, or its totals are read; at once, and not when an
     answer that ends by itself would have had to be ready."""
-    monkeypatch.setattr(mended, "END_SECONDS", 1000)
+    monkeypatch.setattr(hypercorn_fixes, "END_SECONDS", 1000)
     for n in range(60):
         viewer = await raw().send(get(way, f"history=900&tags=science,never{n % 7 * n}"))
         for _ in range(n % 20):

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from app.ingest.lately import RecentUses
+from app.ingest.recent_uses import RecentUses
 from app.messages import Post, Shown, Tick, dumps
 from app.store.posts import ALL, Entry, StoredPost
-from app.web import recent as module
+from app.web import recent_posts as module
 from app.web.posts import LOOKED_AT, MOST_WAITING, PostEvents, ShownPosts
-from app.web.recent import MOST_GONE, Recent
+from app.web.recent_posts import MOST_GONE, RecentPosts
 from app.web.ticks import Ticks
 
 NOW = 4_102_444_800_000
@@ -58,7 +58,7 @@ def post(number: int, *tags: str, shown: Shown | None = SHOWN) -> Entry:
 
 def events_for(*fanouts: Counted) -> PostEvents:
     posts: Any = type("ShownPosts", (), {})()
-    posts.feed, posts.recent = Feed(iter(fanouts)), Recent()
+    posts.feed, posts.recent = Feed(iter(fanouts)), RecentPosts()
     posts.recent.listens = True
     return PostEvents(posts)
 
@@ -69,7 +69,7 @@ async def test_the_newest_of_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.web.posts.can_be_shown", lambda post: looked_at.append(post))
     posts: Any = object.__new__(ShownPosts)
     posts.feed = type("Feed", (), {"clock": lambda _: 0.0, "time": lambda _: NOW})()
-    posts.recent, posts.read_at = Recent(), 0.0
+    posts.recent, posts.read_at = RecentPosts(), 0.0
     for n in range(POSTS):
         posts.recent.add(post(n, "science", "art", shown=None), is_new=False)
     answer = await posts.newest(None, ["science", "art"])
@@ -80,7 +80,7 @@ async def test_the_newest_of_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_posts_with_many_hashtags_there_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """And of those with long texts; what is gone takes nothing."""
     monkeypatch.setattr(module, "MOST_WEIGHT", 1000)
-    recent, long = Recent(), Shown("https://m.example", "x" * 3000, "", "")
+    recent, long = RecentPosts(), Shown("https://m.example", "x" * 3000, "", "")
     for n in range(200):
         recent.add(post(n, *[f"t{n} {k}" for k in range(30)], shown=long), is_new=False)
     recent.forget(NOW)

@@ -12,7 +12,7 @@ from test_ingest import Script
 
 from app import process
 from app.ingest.ingester import Ingester
-from app.ingest.moving import most_used
+from app.ingest.rollup import most_used
 from app.store import keys
 from app.store.store import Store
 from app.web import bluesky_posts

@@ -13,7 +13,7 @@ from ticking import Ticking
 from web_line import WebLine
 from yesterday import remember
 
-BESIDE = "() => window.hashtagPulse?.visitor && !hashtagPulse.visitor.beside"
+BESIDE = "() => window.hashtagPulse?.visitor && !hashtagPulse.visitor.side"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def web(file_redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> It
         yield ending.enter_context(App(folder, "web", port=free_port(), **settings)).started()
 
 
-@pytest.fixture(params=["/visitor.", "/beside."])
+@pytest.fixture(params=["/visitor.", "/side_panel."])
 def held(request: pytest.FixtureRequest, web: App) -> Iterator[WebLine]:
     """The line is drawn, and what comes after it is under way until `release`."""
     with WebLine(web.port) as line:

@@ -83,7 +83,7 @@ def test_the_menu_speaks_another_language_and_the_address_keeps_it(
         assert menu.locator("option").count() == len(LANGUAGES)
         menu.select_option(label="日本語")
         page.wait_for_url("**/?tags=science&range=1m&lang=ja")
-        page.wait_for_function("() => window.hashtagPulse?.visitor?.beside")
+        page.wait_for_function("() => window.hashtagPulse?.visitor?.side")
         assert page.locator("#pause").inner_text() == "一時停止"
         page.locator("#ranges [value='15m']").click()
         page.wait_for_url("**/?tags=science&range=15m&lang=ja")

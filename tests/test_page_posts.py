@@ -20,7 +20,7 @@ from app.store.posts import StoredPost, write_post, write_posts
 from app.store.store import Store, connect
 
 TEXTS = "() => [...document.querySelectorAll('#posts li p')].map(one => one.textContent)"
-PANEL = "hashtagPulse.visitor.beside.posts"
+PANEL = "hashtagPulse.visitor.side.posts"
 HURRY = f"() => {{ {PANEL}.shown = {PANEL}.heard = -1e6 }}"
 """The newest one was read, and nothing was heard for long."""
 
@@ -174,7 +174,7 @@ def test_what_is_closed_is_not_asked_for(browser: Browser, site: Site) -> None:
     wait_until(lambda: "#football" in rows(page) and button.inner_text() == "show posts", "again")
     site.put("not seen", "football")
     page.wait_for_function(
-        "() => hashtagPulse.visitor?.beside && hashtagPulse.state.tick.counts.football"
+        "() => hashtagPulse.visitor?.side && hashtagPulse.state.tick.counts.football"
     )
     assert [
         url for url in asked if "posts" in url.rpartition("/")[2].removeprefix("posts.js")

@@ -186,7 +186,7 @@ def test_eight_hours_open_do_not_make_it_grow(browser: Browser, app: App) -> Non
     """After an hour of ticks and after many more hours, the heap and the document are the same, but
     for board and posts, which have as many rows as there are."""
     with opened(browser, f"{app.url}/?tags=tag1,tag2") as page:
-        page.wait_for_function("() => hashtagPulse.visitor?.beside")
+        page.wait_for_function("() => hashtagPulse.visitor?.side")
         session = page.context.new_cdp_session(page)
         page.evaluate("""() => {
             window.hours = 0;

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 from yesterday import app_with_past
 
 MOVED = """async () => {
-    const {arrange} = await import(document.querySelector('script[type=module]').src.replace('page.js', 'moving.js'));
+    const {arrange} = await import(document.querySelector('script[type=module]').src.replace('page.js', 'row_motion.js'));
     const list = document.body.appendChild(document.createElement('ol'));
     const rows = [...Array(20)].map((_, i) => Object.assign(document.createElement('li'), {textContent: i}));
     const seen = new MutationObserver(() => {});
@@ -33,7 +33,7 @@ MOVED = """async () => {
 }"""
 
 PLACES = """async () => {
-    const {arrange} = await import(document.querySelector('script[type=module]').src.replace('page.js', 'moving.js'));
+    const {arrange} = await import(document.querySelector('script[type=module]').src.replace('page.js', 'row_motion.js'));
     const list = document.body.appendChild(document.createElement('ol'));
     const rows = [...Array(20)].map((_, i) => Object.assign(document.createElement('li'), {textContent: i}));
     arrange(list, rows, false);
@@ -140,5 +140,5 @@ def test_ticks_that_come_fast_do_not_write_the_table_each_time(page: Page) -> No
 @pytest.mark.parametrize("panel", ["board", "posts"])
 def test_a_frame_that_lays_out_rows_does_not_draw_lines_too(page: Page, panel: str) -> None:
     """Each takes half a frame's time where a browser draws by software; the lines move in the next."""
-    page.wait_for_function("() => hashtagPulse.visitor?.beside?.posts")
+    page.wait_for_function("() => hashtagPulse.visitor?.side?.posts")
     assert page.evaluate(RESTED, panel) == [1, 1, 2]

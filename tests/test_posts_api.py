@@ -19,10 +19,10 @@ from app.messages import Shown, parse_id
 from app.settings import read
 from app.store import keys
 from app.store.posts import StoredPost, write_post, write_posts
-from app.web import bluesky_posts, recent
+from app.web import bluesky_posts, recent_posts
 from app.web.feed import Feed
 from app.web.posts import EARLY_SECONDS, EVENT_SECONDS, TICKS_KEPT, ShownPosts
-from app.web.recent import Recent
+from app.web.recent_posts import RecentPosts
 
 SHOWN = Shown("https://m.example/@a/1", "Hi", "Ada", "ada")
 
@@ -174,10 +174,10 @@ async def test_a_bad_request(site: Site, query: str) -> None:
 
 def test_what_a_process_knows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first, and nothing of them stays."""
-    monkeypatch.setattr(recent, "MOST", 5)
-    known = Recent()
+    monkeypatch.setattr(recent_posts, "MOST", 5)
+    known = RecentPosts()
     for n in range(20):
-        known.add(recent.Entry(f"{n + 1}-0", mastodon(n, f"t{n}", "all")), is_new=True)
+        known.add(recent_posts.Entry(f"{n + 1}-0", mastodon(n, f"t{n}", "all")), is_new=True)
         known.forget(1)
     assert list(known.posts) == [f"{n}-0" for n in range(16, 21)]
     assert known.tags.keys() == {"all", *(f"t{n}" for n in range(15, 20))}
@@ -186,11 +186,11 @@ def test_what_a_process_knows_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_forgetting_looks_at_no_more_than_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted: with each tick it is done, and there may be 30,000 that are not old."""
-    known, life, looked = Recent(), 600_000, list[str]()
-    age = recent.age
-    monkeypatch.setattr(recent, "age", lambda id, now: looked.append(id) or age(id, now))
+    known, life, looked = RecentPosts(), 600_000, list[str]()
+    age = recent_posts.age
+    monkeypatch.setattr(recent_posts, "age", lambda id, now: looked.append(id) or age(id, now))
     for n in range(1000):
-        known.add(recent.Entry(f"{n + 1}-0", mastodon(n, "all")), is_new=False)
+        known.add(recent_posts.Entry(f"{n + 1}-0", mastodon(n, "all")), is_new=False)
     known.forget(life)
     known.forget(life + 3)
     assert list(known.posts)[:2] == ["4-0", "5-0"]
@@ -199,10 +199,10 @@ def test_forgetting_looks_at_no_more_than_is_old(monkeypatch: pytest.MonkeyPatch
 
 def test_who_asks_for_many_hashtags_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counted: of a flood of posts with all of them, no id is read to bring them in order."""
-    known, tags, read = Recent(), tuple(f"t{n}" for n in range(20)), list[str]()
+    known, tags, read = RecentPosts(), tuple(f"t{n}" for n in range(20)), list[str]()
     for n in range(1000):
-        known.add(recent.Entry(f"{n + 9}-0", mastodon(n, *tags[n % 5 :])), is_new=False)
-    monkeypatch.setattr(recent, "order", lambda id: read.append(id) or parse_id(id))
+        known.add(recent_posts.Entry(f"{n + 9}-0", mastodon(n, *tags[n % 5 :])), is_new=False)
+    monkeypatch.setattr(recent_posts, "order", lambda id: read.append(id) or parse_id(id))
     assert list(known.newest(known.of(tags), 1000)) == [f"{n + 9}-0" for n in range(999, -1, -1)]
     found = list(known.newest(known.of(["t2", "none"]), 4))
     assert found == [f"{n + 9}-0" for n in (997, 996, 995, 992)]
@@ -230,7 +230,7 @@ async def until_told(site: Site, stream: Raw, pattern: bytes) -> None:
 
 async def begun(site: Site, stream: Raw) -> None:
     """The stream was told to ask anew, and what comes from now on is new."""
-    known: Recent = site.app.extensions["posts"].recent
+    known: RecentPosts = site.app.extensions["posts"].recent
     await until_told(site, stream, b'"ids":\\["\\*"\\]')
     while not known.is_read:
         await site.publish(0)

@@ -14,8 +14,8 @@ from test_alerts import receiver as receiver
 
 from app.ingest import alerts, present
 from app.ingest.board import BoardMaker, usual_of
-from app.ingest.delivery import Delivery
 from app.ingest.ingester import Ingester
+from app.ingest.webhook import Webhook
 from app.messages import Message, Post
 from app.settings import read
 from app.sources import Source
@@ -125,7 +125,7 @@ async def test_from_posts_to_who_is_told(
 
     monkeypatch.setattr(BoardMaker, "learn", learn)
     uses = [*posts(20, "a"), *(Post("bluesky", f"b{n}", 0, f"b{n}", {"b": "B"}) for n in range(20))]
-    async with ingesting(store, uses, delivery=Delivery(url, "secret")):
+    async with ingesting(store, uses, webhook=Webhook(url, "secret")):
         await eventually(lambda: made.came, "it came")
 
         async def is_stored() -> Any:

@@ -252,7 +252,9 @@ def test_app_ends_when_redis_cannot_be_had(
         wait_until(lambda: b"event: counts" in viewer.received, "ticks arrive")
         fail()
     if "down" in state:
-        wait_until(lambda: "W app.web.hearing: Redis" in app.output, f"it is noticed: {app.output}")
+        wait_until(
+            lambda: "W app.web.freshness: Redis" in app.output, f"it is noticed: {app.output}"
+        )
     end_cleanly(app, signal.SIGTERM)
     assert_said_goodbye(viewer.ended())
 

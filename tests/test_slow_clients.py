@@ -25,7 +25,7 @@ from test_shutdown import COMPLAINTS
 
 from app.store.connection import connect as connect_to_redis
 from app.store.store import Store
-from app.web import frontdoor, mended, server
+from app.web import frontdoor, hypercorn_fixes, server
 from bench.day import fill_log
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -62,7 +62,7 @@ async def connect(site: Site, stack: AsyncExitStack) -> Connect:
 
 async def none_left(site: Site) -> None:
     await eventually(lambda: not site.connections, "all are closed")
-    await eventually(lambda: not mended.Connection.idle, "none is remembered")
+    await eventually(lambda: not hypercorn_fixes.Connection.idle, "none is remembered")
 
 
 def reset_stream() -> bytes:
@@ -91,8 +91,8 @@ async def test_a_request_that_never_becomes_whole_ends_the_connection(
     site: Site, connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """After HEAD_SECONDS, though the rest comes byte by byte."""
-    assert mended.HEAD_SECONDS == frontdoor.HEAD_SECONDS == 10
-    monkeypatch.setattr(mended, "HEAD_SECONDS", 0.4)
+    assert hypercorn_fixes.HEAD_SECONDS == frontdoor.HEAD_SECONDS == 10
+    monkeypatch.setattr(hypercorn_fixes, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(frontdoor, "HEAD_SECONDS", 0.4)
     reader, writer = await connect(sent)
     ended = asyncio.create_task(reader.read())
@@ -114,7 +114,7 @@ async def test_an_idle_connection_stays_and_a_request_may_take_its_time(
 ) -> None:
     """A proxy's connection between two requests; a stream, also with another request behind it;
     and one of HTTP/2."""
-    monkeypatch.setattr(mended, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(hypercorn_fixes, "HEAD_SECONDS", 0.3)
     stream = b"GET http://h/events HTTP/1.1\r\nHost: h\r\n"
     idle, idle_writer = await connect(GET)
     await idle.readuntil(b'"ok":true')
@@ -123,7 +123,7 @@ async def test_an_idle_connection_stays_and_a_request_may_take_its_time(
     for reader, _ in streams:
         await reader.readuntil(b"event: counts")
     loop = asyncio.get_running_loop()
-    until = loop.time() + 3 * mended.HEAD_SECONDS
+    until = loop.time() + 3 * hypercorn_fixes.HEAD_SECONDS
     await eventually(lambda: loop.time() > until, "three times as long goes by")
     await site.publish()
     for reader, _ in streams:
@@ -137,8 +137,8 @@ async def test_only_so_many_connections_are_idle(
 ) -> None:
     """The one that is so for longest goes first; one that asks again counts as new."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert mended.most_idle() == min(mended.MOST_IDLE, files // 20)
-    monkeypatch.setattr(mended, "MOST_IDLE", 10)
+    assert hypercorn_fixes.most_idle() == min(hypercorn_fixes.MOST_IDLE, files // 20)
+    monkeypatch.setattr(hypercorn_fixes, "MOST_IDLE", 10)
     first, first_writer = await connect(GET)
     await first.readuntil(b'"ok":true')
     others = []

@@ -13,7 +13,7 @@ from app.store import keys
 from app.store.store import Store
 
 OF_WEB = {"quart", "hypercorn", "werkzeug", "jinja2", "h2", "app.web.app", "app.web.feed"}
-OF_INGESTER = {"app.ingest.writer", "app.ingest.present", "app.ingest.delivery"}
+OF_INGESTER = {"app.ingest.writer", "app.ingest.present", "app.ingest.webhook"}
 OF_OWNER = {"app.commands.check", "app.commands.backup", "app.store.exporting"}
 OF_NETWORKS = {"aiohttp", "tweepy", "app.sources.bluesky.source", "app.sources.x.stream"}
 LOADED = re.compile(r"^import time: .*\| +([\w.]+)$", re.M)

@@ -19,7 +19,7 @@ from servers import RedisServer, eventually
 from test_endings import stall
 
 from app.messages import Tick, dumps
-from app.web import mended, sse, takeover
+from app.web import hypercorn_fixes, sse, takeover
 from app.web.sse import PIECE
 from app.web.taken import Taken
 from app.web.takeover import Behind
@@ -35,7 +35,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 async def test_hypercorn_still_offers_its_connection(site: Site, raw: Any) -> None:
     """When this fails, Hypercorn's insides have changed: look at takeover.Behind, which goes from
-    `send` to the connection; until it is mended a viewer costs ten times the memory and more."""
+    `send` to the connection; until it is hypercorn_fixes a viewer costs ten times the memory and more."""
     await watching(raw(), get("takeover"))
     assert len(site.taken) == 1, "it is taken; look at Behind in app/web/takeover.py"
     listener = site.config.listeners[0]
@@ -165,7 +165,7 @@ async def test_nothing_of_hypercorn_waits_for_the_garbage_collector(site: Site, 
     so rarely that it would have thousands of them."""
 
     def left() -> list[str]:
-        kinds = (mended.Connection, H11Protocol)
+        kinds = (hypercorn_fixes.Connection, H11Protocol)
         return [type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds)]
 
     gc.collect()

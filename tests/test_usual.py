@@ -14,8 +14,8 @@ from app.store import keys
 from app.store.store import Store
 from app.store.usual import FIELDS_AT_ONCE, Hours, read_hours, usual_at
 from app.unusual import band, tail
-from app.web.band import bands
 from app.web.history import RANGES, Grid
+from app.web.usual_band import bands
 
 NOW = 494_000 * HOUR + 1234 * 1000
 PRESENT = 494_000

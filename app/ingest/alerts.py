@@ -2,8 +2,8 @@
 
 Each ten minutes are judged once, when they are over. Unusual is what so many people use as one in
 ten thousand such bins has by chance; an alert begins with the second of two in a row, and ends with
-the first that is not. Posts count into the minutes of their own time (lately.py), so what comes
-late raises no alert of now.
+the first that is not. Posts count into the minutes of their own time (recent_uses.py), so what
+comes late raises no alert of now.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from time import gmtime, strftime
 import msgspec
 
 from app.ingest.board import BoardMaker, Standing
-from app.ingest.lately import SLOT
+from app.ingest.recent_uses import SLOT
 from app.messages import HOUR, MINUTE
 from app.store import keys
 from app.store.alerts import LAST, Alert, StoredAlerts, read_alerts

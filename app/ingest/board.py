@@ -8,7 +8,7 @@ from heapq import nlargest
 from itertools import chain, islice
 from typing import Any
 
-from app.ingest.lately import LEAST_PEOPLE, NOBODY, RecentUses, people
+from app.ingest.recent_uses import LEAST_PEOPLE, NOBODY, RecentUses, people
 from app.messages import HOUR, MINUTE, dumps
 from app.store import keys
 from app.store.state import Write

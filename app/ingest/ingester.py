@@ -15,13 +15,13 @@ from app.ingest.clock import DatedStates, RedisClock, seconds_up
 from app.ingest.commits import Commits
 from app.ingest.counter import Counter, Cut
 from app.ingest.day_keys import DayKeys
-from app.ingest.delivery import Delivery
-from app.ingest.figures import Figures
 from app.ingest.lease import LEASE_SECONDS, Eviction, become_writer, holder, own_name
+from app.ingest.metrics import Figures
 from app.ingest.people import People
 from app.ingest.posts import PostPlaces
 from app.ingest.present import Present
 from app.ingest.seen import Seen
+from app.ingest.webhook import Webhook
 from app.ingest.writer import Writer
 from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
 from app.metrics import Durations, Value
@@ -56,7 +56,7 @@ class Ingester:
         blocked: Collection[str] = (),
         shows_posts: bool = True,
         day_keys: DayKeys | None = None,
-        delivery: Delivery | None = None,
+        webhook: Webhook | None = None,
     ) -> None:
         self.sources = {source.name: source for source in sources}
         """By their names."""
@@ -67,7 +67,7 @@ class Ingester:
         """Hashtags that are never on the board."""
         self.shows_posts = shows_posts
         """Whether it is written down where the posts are."""
-        self.delivery = delivery or Delivery()
+        self.webhook = webhook or Webhook()
         """Of alerts."""
         self.pace = Pace(seconds, "storing a tick")
         self.name = own_name()
@@ -87,7 +87,7 @@ class Ingester:
         """Forget all but what Redis holds."""
         self.counter = Counter(self.tracked)
         self.commits = Commits(stored)
-        delivered = self.tracked if self.delivery.url else ()
+        delivered = self.tracked if self.webhook.url else ()
         self.present = Present(self.writer.spellings.name_of, self.blocked, delivered)
         self.posts = PostPlaces(self.shows_posts)
         self.seen: dict[str, Seen] = {}
@@ -183,8 +183,8 @@ class Ingester:
         await self.present.run(self.store, tuple(self.sources), self.clock.now)
 
     async def deliver(self) -> None:
-        if self.delivery.url:
-            await self.delivery.run(self.present.alerts, self.clock.now)
+        if self.webhook.url:
+            await self.webhook.run(self.present.alerts, self.clock.now)
 
     async def tick_for_ever(self, group: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()

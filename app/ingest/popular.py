@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from heapq import nlargest
 
 from app.ingest.counter import Cut
-from app.ingest.moving import most_used
+from app.ingest.rollup import most_used
 from app.messages import dumps
 from app.store import keys
 from app.store.state import Write

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from app.ingest.alerts import AlertMaker
 from app.ingest.board import BoardMaker
-from app.ingest.together import Together
+from app.ingest.co_occurrence import CoOccurrence
 from app.process import end_if_cancelled
 from app.retry import Backoff
 from app.store.posts import StoredPost
@@ -31,7 +31,7 @@ class Present:
         self.recalled = 0
         """When the oldest post was that was recalled, in milliseconds since 1970."""
         self.alerts = AlertMaker(delivered, blocked)
-        self.together = Together(self.board)
+        self.together = CoOccurrence(self.board)
 
     def recall(self, post: StoredPost, now: int) -> None:
         """A post of before our start, the oldest first; milliseconds since 1970."""

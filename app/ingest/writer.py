@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import msgspec
 
 from app.ingest.clock import JUMP, RedisClock
-from app.ingest.counted import CountedMinutes, Pieces
+from app.ingest.counted_minutes import CountedMinutes, Pieces
 from app.ingest.counter import Cut
 from app.ingest.day_keys import KEPT_DAYS, DayKeys
 from app.ingest.forgetting import Forgetting, Stale
 from app.ingest.freezing import Freeze, Freezing
 from app.ingest.ledger import Changes, Ledger, Pages
-from app.ingest.moving import Move, Moving
 from app.ingest.people import People
 from app.ingest.popular import Popular
+from app.ingest.rollup import Rollup, Rollups
 from app.ingest.spellings import Spellings
 from app.messages import DAY, HOUR, MINUTE, SourceState, parse_id
 from app.process import end_if_cancelled
@@ -45,7 +45,7 @@ class Plan:
     """What each source is doing."""
     spans: Pieces
     """In which minutes the sources were counted."""
-    move: Move | None
+    rollup: Rollup | None
     """An hour that is over."""
     freeze: Freeze | None
     """People of a day that is over."""
@@ -77,7 +77,7 @@ class Writer:
         self.ledger = Ledger(tracked)
         self.counted = CountedMinutes(tracked)
         self.people = people or People(DayKeys())
-        self.moving, self.freezing = Moving(tracked), Freezing()
+        self.rollups, self.freezing = Rollups(tracked), Freezing()
         self.forgetting = Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
         self.logged, self.states = Logged(), StatesTold()
@@ -92,7 +92,7 @@ class Writer:
         since: of sources of which something is lost, the minute from which on all is there.
         """
         self.counted.begin(since or {})
-        self.moving.begin()
+        self.rollups.begin()
         self.states.last = state.states
         self.hear(state)
 
@@ -156,11 +156,11 @@ class Writer:
     async def plan(self, cut: Cut, state: State, sources: Mapping[str, SourceState]) -> Plan:
         networks = tuple(dict.fromkeys([*state.networks, *sources, *cut.sources()]))
         hour = cut.minute * MINUTE // HOUR
-        move = await self.moving.next(self.store, state, networks, hour)
+        rollup = await self.rollups.next(self.store, state, networks, hour)
         freeze = await self.freezing.next(self.store, state, networks, hour // 24)
         stale = await self.forgetting.look(self.store, networks, hour, self.clock.now())
         spans = self.counted.spans(sources, cut.minute)
-        return Plan(cut, networks, sources, spans, move, freeze, stale)
+        return Plan(cut, networks, sources, spans, rollup, freeze, stale)
 
     def wanted(self, plan: Plan) -> dict[str, list[str]]:
         """The fields that the commit needs: key to names."""
@@ -170,7 +170,7 @@ class Writer:
             self.counted.wanted(plan.spans),
             self.people.wanted(plan.cut, plan.day),
             plan.stale.wanted(plan.networks, plan.day),
-            plan.move.wanted() if plan.move else {},
+            plan.rollup.wanted() if plan.rollup else {},
             plan.freeze.wanted() if plan.freeze else {},
         ]
         for part in parts:
@@ -182,9 +182,9 @@ class Writer:
         """All that is to be written, by what was read."""
         changes = self.ledger.enter(plan.cut, pages)
         self.counted.enter(plan.spans, pages)
-        if plan.move:
-            plan.move.enter(pages)
-            self.popular.close(plan.move.hour, plan.move.most_used)
+        if plan.rollup:
+            plan.rollup.enter(pages)
+            self.popular.close(plan.rollup.hour, plan.rollup.most_used)
         people = self.people.enter(plan.cut, pages, state, plan.day, changes.added)
         if plan.freeze:
             plan.freeze.enter(pages)
@@ -301,7 +301,7 @@ def fields_of_state(
     plan: Plan, state: State, told: str, prints: Mapping[int, str]
 ) -> dict[str, str]:
     """What the commit leaves in `state`."""
-    moved = plan.move.hour if plan.move else max(state.moved, plan.hour - keys.HOUR_HOURS)
+    moved = plan.rollup.hour if plan.rollup else max(state.moved, plan.hour - keys.HOUR_HOURS)
     moved = min(moved, plan.hour - 1)  # where Redis's clock was ahead for a while
     newest = plan.day - KEPT_DAYS
     frozen = plan.freeze.day if plan.freeze and plan.freeze.is_last else state.frozen

@@ -20,7 +20,7 @@ OLD = 4 * keys.LATELY_SECONDS * 1000
 
 
 class With(msgspec.Struct, frozen=True):
-    """A hashtag that came with another; app/ingest/together.py says how that is counted."""
+    """A hashtag that came with another; app/ingest/co_occurrence.py says how that is counted."""
 
     tag: str
     name: str

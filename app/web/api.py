@@ -21,11 +21,11 @@ from app.store.store import Store, StoreLost
 from app.web.about import about
 from app.web.alerts import atom
 from app.web.answers import Refused, check_is_counted, json, one_of, respond, selected
-from app.web.band import bands
 from app.web.bodies import Body, Kept, packed, respond_with
 from app.web.feed import BEGAN_ANEW, Feed
 from app.web.history import OLDEST, RANGES, Answer, Grid, as_csv, as_json, long_answer, short_answer
 from app.web.ticks import Head
+from app.web.usual_band import bands
 
 log = logging.getLogger(__name__)
 

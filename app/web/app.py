@@ -21,10 +21,10 @@ from app.web.badge import add_badge
 from app.web.embeds import add_embeds
 from app.web.events import add_events
 from app.web.feed import Feed
-from app.web.figures import add_metrics, figures
+from app.web.hypercorn_fixes import fix_hypercorn
 from app.web.languages import in_language, language
 from app.web.limits import Limited, Limits, limits_of
-from app.web.mended import mend_hypercorn
+from app.web.metrics import add_metrics, figures
 from app.web.openapi import add_description
 from app.web.page import Folder, add_page
 from app.web.posts import add_posts
@@ -51,7 +51,7 @@ def create_app(
     except SettingsError as error:
         sys.exit(str(error))
     app = bare_app()
-    mend_hypercorn()
+    fix_hypercorn()
     shown = app.extensions["feed"] = feed or Feed(settings.tick_seconds, settings.hashtags)
     limits = app.extensions["limits"] = limits_of(settings)
     taken = app.extensions["taken"] = Taken(shown, partial(end, limits))

@@ -21,8 +21,8 @@ from app.sentences import Sentence
 from app.store import keys
 from app.store.store import Store, StoreLost
 from app.web.fanout import REPEAT_SECONDS, FanOut
+from app.web.freshness import Freshness
 from app.web.gaps import Gap
-from app.web.hearing import Hearing
 from app.web.ticks import Head
 from app.web.totals import READ_AT_ONCE, SharedReads, Totals
 from app.web.turns import LongTurn
@@ -67,9 +67,9 @@ class Feed(Watching):
         """Set, and replaced, when a tick came; set while something watched is to be read."""
         self.take_back: Callable[[Store], Awaitable[None]] | None = None
         """Where posts are shown, learns which were taken back. Raises StoreLost."""
-        self.hearing = Hearing(seconds, clock)
+        self.freshness = Freshness(seconds, clock)
         self.turn = LongTurn(clock)
-        self.complain, self.why_not_ready = self.hearing.complain, self.hearing.why_not_ready
+        self.complain, self.why_not_ready = self.freshness.complain, self.freshness.why_not_ready
 
     async def run(self, store: Store) -> None:
         """Follow the store until cancelled, through every outage of it."""
@@ -102,7 +102,7 @@ class Feed(Watching):
                         if not self.hear(tick):
                             break  # and all of the log is read again
                         if tick is None:
-                            await self.hearing.ask(store)
+                            await self.freshness.ask(store)
                         if self.loaded:  # after an outage many come at once: others get a turn
                             await self.turn.give()
             except StoreLost as lost:
@@ -132,7 +132,7 @@ class Feed(Watching):
         self.update(tick, anew)
         self.ring()
         if self.loaded:
-            if self.hearing.come():
+            if self.freshness.come():
                 self.ticks.concern_all()
                 self.untold.update(self.order)
             self.tell_in_time()
@@ -186,7 +186,7 @@ class Feed(Watching):
     def settle(self) -> None:
         """All is known: what the viewers did not hear of until now is theirs, once."""
         self.loaded = True
-        self.hearing.begin()
+        self.freshness.begin()
         self.ring()
         self.untold.clear()
         now = self.clock()
@@ -308,11 +308,11 @@ class Feed(Watching):
     @property
     def present(self) -> Head | None:
         """The newest tick, as it is to be told now."""
-        return self.hearing.present(self.newest)
+        return self.freshness.present(self.newest)
 
     def time(self) -> int:
         """Redis's clock, in milliseconds since 1970."""
-        return self.hearing.time(self.newest)
+        return self.freshness.time(self.newest)
 
     async def networks(self, store: Store) -> tuple[str, ...]:
         """Every source that ever counted, and those that do now. Raises StoreLost."""

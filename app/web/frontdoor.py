@@ -30,10 +30,10 @@ from app.web.address import Address, whose
 from app.web.answers import Refused
 from app.web.events import HEADERS, wanted
 from app.web.feed import Feed
+from app.web.hypercorn_fixes import HEAD_SECONDS
 from app.web.limits import COST, Limits, files_for_others
-from app.web.mended import HEAD_SECONDS
 from app.web.page import CONTENT_SECURITY_POLICY
-from app.web.plain import LONGEST_HEAD, RequestHead, may_become_plain, plain
+from app.web.plain_request import LONGEST_HEAD, RequestHead, may_become_plain, plain
 from app.web.server import ACCEPTED_AT_ONCE, Listener, ServerConfig
 from app.web.taken import IS_POSSIBLE, Taken
 from app.web.viewer import Viewer

@@ -25,7 +25,7 @@ from app.web.api import opened
 from app.web.bluesky_posts import AT_ONCE, Lookups
 from app.web.fanout import FanOut
 from app.web.feed import Feed
-from app.web.recent import Recent
+from app.web.recent_posts import RecentPosts
 
 ANSWERED = 20
 CANDIDATES = 2 * ANSWERED
@@ -59,7 +59,7 @@ class ShownPosts:
 
     def __init__(self, settings: Settings, feed: Feed) -> None:
         self.feed = feed
-        self.recent = Recent(settings.blocked_hashtags)
+        self.recent = RecentPosts(settings.blocked_hashtags)
         self.lookups = Lookups(settings.bluesky_api_url, begin=feed.begin)
         self.events = PostEvents(self)
         self.read_at = self.asked_at = float("-inf")

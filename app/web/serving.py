@@ -13,8 +13,8 @@ from app.store.store import Store
 from app.web.app import create_app
 from app.web.feed import Feed
 from app.web.frontdoor import open_front_door
-from app.web.gathered import gathered
 from app.web.server import ServerConfig, prepare_for_many
+from app.web.worker_metrics import of_all_workers
 
 
 async def serving(
@@ -27,11 +27,12 @@ async def serving(
 ) -> None:
     """Serve until told to stop; then end every stream first, which lets the server end.
 
-    socket: of one of several processes, in the folder where the others have theirs (gathered.py).
+    socket: of one of several processes, in the folder where the others have theirs
+    (worker_metrics.py).
     """
     prepare_for_many()  # first: the limits go by it
     feed = Feed(settings.tick_seconds, settings.hashtags)
-    text = partial(gathered, Path(socket).parent) if socket else metrics.text
+    text = partial(of_all_workers, Path(socket).parent) if socket else metrics.text
     app = create_app(settings, feed, metrics, text)
 
     async def drained() -> None:

@@ -31,7 +31,7 @@ AS_TOLD = "ended as somebody told it to"
 async def run_workers(configs: Sequence[ServerConfig], stop: asyncio.Event, folder: Path) -> None:
     """Run a web process on the sockets of each config until told to stop; then end them all.
 
-    folder: where each has a socket by which the others ask for its figures (gathered.py).
+    folder: where each has a socket by which the others ask for its figures (worker_metrics.py).
     """
     async with asyncio.TaskGroup() as group:
         paths = [folder / f"{number}.sock" for number in range(1, len(configs) + 1)]

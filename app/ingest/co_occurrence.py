@@ -12,7 +12,7 @@ from itertools import combinations, islice
 from typing import Any
 
 from app.ingest.board import BoardMaker
-from app.ingest.lately import NOBODY
+from app.ingest.recent_uses import NOBODY
 from app.messages import dumps
 from app.store import keys
 from app.store.state import Write
@@ -32,7 +32,7 @@ Pair = tuple[str, str]
 """In alphabetical order."""
 
 
-class Together:
+class CoOccurrence:
     """Counts now and then which hashtags come together, for the commits that follow.
 
     Bounds: unwritten and written have MOST_TOLD entries at most, gone too.

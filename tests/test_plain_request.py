@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_requests import GET, ODD, heads
 
-from app.web.plain import (
+from app.web.plain_request import (
     KEPT_HEADS,
     KEPT_LENGTH,
     LONGEST_HEAD,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from app.ingest import lately as module
-from app.ingest.lately import LEAST_PEOPLE, SLOT, SLOTS, RecentUses, people
+from app.ingest import recent_uses as module
+from app.ingest.recent_uses import LEAST_PEOPLE, SLOT, SLOTS, RecentUses, people
 from app.messages import Post
 
 NOW = 4_102_444_800_000

@@ -27,7 +27,7 @@ JUST_NOW = 10_000
 who had it from another process."""
 
 
-class Recent:
+class RecentPosts:
     """The posts of the last ten minutes, as this process has read them.
 
     Bounds: posts and new have MOST entries, all together of MOST_WEIGHT, tags one for each

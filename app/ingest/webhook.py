@@ -33,7 +33,7 @@ SIGNATURE = "X-Hashtag-Pulse-Signature"
 
 
 @dataclass
-class Delivery:
+class Webhook:
     """Where alerts are delivered; none where the address is empty."""
 
     url: str = field(default="", repr=False)

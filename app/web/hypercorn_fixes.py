@@ -29,7 +29,7 @@ TOO_LONG = 431
 """The status of a request whose head is too long (RFC 6585, section 5)."""
 
 
-def mend_hypercorn() -> None:
+def fix_hypercorn() -> None:
     """Have Hypercorn serve every connection by our class from now on; it asks for none. And have it
     refuse what is no request as all else is refused here."""
     hypercorn.asyncio.run.TCPServer = Connection  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import { $ } from "./texts.js";
 
 /** @typedef {Omit<import("./ask.js").Shown, "isRising"> & import("./posts.js").Behind} Shown */
 
-export class Beside {
+export class SidePanel {
   /** @param {Shown} shown */
   constructor(shown) {
     /** @type {import("./board.js").Board | null} the newest */

@@ -37,7 +37,7 @@ def test_how_long_nothing_is_heard_before_that_is_told(lasts: float, silent: flo
     """Three ticks of the length that they have, and a second at the least."""
     feed, clock = feed_with(tick(1, a=1))
     feed.hear(changed(tick(2, a=2), seconds=lasts))
-    feed.seconds = feed.hearing.seconds = 0.1
+    feed.seconds = feed.freshness.seconds = 0.1
     clock.now += silent - 0.01
     assert feed.present is feed.newest
     clock.now += 0.02

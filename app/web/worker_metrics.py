@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 ANSWER_SECONDS = 2.0
 
 
-class Gathered(Collector):
+class WorkerMetrics(Collector):
     """Figures that were gathered already."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
@@ -26,13 +26,13 @@ class Gathered(Collector):
         return self.metrics
 
 
-async def gathered(folder: Path) -> bytes:
+async def of_all_workers(folder: Path) -> bytes:
     """What all processes whose sockets are in the folder tell."""
     sockets = sorted(folder.glob("*.sock"))
     texts = await asyncio.gather(*map(asked, sockets))
     registry = CollectorRegistry(support_collectors_without_names=True)
     registry.register(
-        Gathered(joined((path.stem, text) for path, text in zip(sockets, texts, strict=True)))
+        WorkerMetrics(joined((path.stem, text) for path, text in zip(sockets, texts, strict=True)))
     )
     return generate_latest(registry)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from app.ingest import together as module
+from app.ingest import co_occurrence as module
 from app.ingest.board import BoardMaker
-from app.ingest.lately import NOBODY
-from app.ingest.together import Together
+from app.ingest.co_occurrence import CoOccurrence
+from app.ingest.recent_uses import NOBODY
 from app.messages import MINUTE, Post
 from app.store import keys
 from app.store.state import Write
@@ -21,12 +21,12 @@ Use = tuple[str, tuple[str, ...]]
 """Author and hashtags."""
 
 
-def counting(uses: Iterable[Use], blocked: Sequence[str] = ()) -> Together:
+def counting(uses: Iterable[Use], blocked: Sequence[str] = ()) -> CoOccurrence:
     board = BoardMaker(str.upper, blocked)
     for author, tags in uses:
         made = Post("x", "1", 0, author, dict.fromkeys(tags, "T"))
         board.lately.add(made, tags, NOW, NOW)
-    return Together(board)
+    return CoOccurrence(board)
 
 
 def written(writes: Iterable[Write]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def written(writes: Iterable[Write]) -> dict[str, Any]:
     return found
 
 
-async def found(together: Together, now: int = NOW) -> dict[str, Any]:
+async def found(together: CoOccurrence, now: int = NOW) -> dict[str, Any]:
     """All that it writes, part by part."""
     await together.make(now)
     parts = []

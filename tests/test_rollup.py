@@ -6,7 +6,7 @@ import pytest
 from servers import RedisServer
 from writing import HOUR, DatedStore, Desk
 
-from app.ingest.moving import PAGES_A_TICK, most_used
+from app.ingest.rollup import PAGES_A_TICK, most_used
 from app.store import keys
 from app.store.keys import KEPT_MOST, Past
 from app.store.store import StoreLost, connect

@@ -19,7 +19,7 @@ PAGES_A_TICK = 10
 
 
 @dataclass(frozen=True)
-class Move:
+class Rollup:
     """An hour that is over, and of each source the hashtags of it that are kept longer: the most
     used of all sources together, so that one that is kept is kept of all."""
 
@@ -55,9 +55,9 @@ class Move:
                 pages.put(keys.day(day, source), tag, of_day.pack(), keys.end_of_day(day))
 
 
-class Moving:
-    """Which hour is moved next. One that is over is looked through first, a few pages a tick, so
-    that no tick is late however many hashtags it has."""
+class Rollups:
+    """Which hour is rolled up next. One that is over is looked through first, a few pages a tick,
+    so that no tick is late however many hashtags it has."""
 
     def __init__(self, tracked: Iterable[str] = ()) -> None:
         self.tracked = tuple(tracked)
@@ -69,8 +69,8 @@ class Moving:
 
     async def next(
         self, store: Store, state: State, networks: tuple[str, ...], hour: int
-    ) -> Move | None:
-        """The first hour that is over and not moved yet; None where there is none, and while it
+    ) -> Rollup | None:
+        """The first hour that is over and not rolled up yet; None where there is none, and while it
         is looked through.
 
         hour: the present one, numbered since 1970. Raises StoreLost.
@@ -81,7 +81,7 @@ class Moving:
             return None
         if (self.search.hour, self.search.networks) != (due, networks):
             self.search = Search(due, networks)
-        return self.search.move(self.tracked) if await self.search.is_over(store) else None
+        return self.search.rollup(self.tracked) if await self.search.is_over(store) else None
 
 
 class Search:
@@ -97,7 +97,7 @@ class Search:
         """Source to posts and hashtag, the most used first."""
         self.kept: set[str] = set()
         """What is kept already: the tracked ones and, where Redis's clock went back and the hour is
-        over for the second time, those that were moved with it before: so many of each source."""
+        over for the second time, those that were kept of it before: so many of each source."""
 
     async def is_over(self, store: Store) -> bool:
         """Read some more pages; whether all are read. Raises StoreLost, and goes on there with the
@@ -116,14 +116,14 @@ class Search:
                 self.left.pop(0)
         return not self.left
 
-    def move(self, tracked: Iterable[str]) -> Move:
+    def rollup(self, tracked: Iterable[str]) -> Rollup:
         """What was found, once all is read."""
         together: dict[str, int] = {}
         for posts, tag in (each for best in self.best.values() for each in best):
             together[tag] = together.get(tag, 0) + posts
         best = nlargest(keys.KEPT_MOST, ((posts, tag) for tag, posts in together.items()))
         kept = list(dict.fromkeys([*(tag for _, tag in best), *tracked, *sorted(self.kept)]))
-        return Move(self.hour, dict.fromkeys(self.networks, kept), together)
+        return Rollup(self.hour, dict.fromkeys(self.networks, kept), together)
 
 
 async def most_used(store: Store, key: str) -> dict[str, int]:

@@ -14,7 +14,7 @@ FigureValues = Iterator[tuple[str, Value | Durations]]
 
 def figures(feed: Feed, limits: Limits) -> FigureValues:
     """All of it."""
-    shared, hearing = feed.shared, feed.hearing
+    shared, freshness = feed.shared, feed.freshness
     yield "pulse_viewers", limits.viewers
     yield "pulse_viewers_most", limits.most
     yield "pulse_connects_total", limits.came
@@ -23,10 +23,10 @@ def figures(feed: Feed, limits: Limits) -> FigureValues:
     yield "pulse_frames_total", shared.frames
     yield "pulse_frame_bytes_total", shared.frame_bytes
     yield "pulse_frame_age_seconds", shared.ages
-    yield "pulse_ticks_total", hearing.ticks
+    yield "pulse_ticks_total", freshness.ticks
     yield "pulse_tick_length_seconds", {("web",): feed.pace.lasts}
-    yield "pulse_redis_trouble", {("web",): float(bool(hearing.trouble))}
-    yield "pulse_redis_lost_total", {("web",): hearing.lost}
+    yield "pulse_redis_trouble", {("web",): float(bool(freshness.trouble))}
+    yield "pulse_redis_lost_total", {("web",): freshness.lost}
     if newest := feed.newest:
         came = time.time() - (feed.clock() - newest.came)
         yield "pulse_tick_lag_seconds", came - newest.at / 1000

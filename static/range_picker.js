@@ -14,7 +14,7 @@ const TURN = 0.0015; // of the picture, for each pixel that a page would scroll
 const LINE = 20; // pixels, of wheels that count lines
 const NEARER = 0.5; // times as long, with the key
 
-export class Picking {
+export class RangePicker {
   /**
    * @param {HTMLElement} plot
    * @param {import("./page.js").Page} page

@@ -22,7 +22,7 @@ the soonest."""
 UNKNOWN, SILENCE = "unknown", "nothing was heard since the last tick"
 
 
-class Hearing:
+class Freshness:
     """How long ago the last tick came, and what is wrong; times in seconds of the feed's clock."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:

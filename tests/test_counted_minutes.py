@@ -2,7 +2,7 @@
 
 from test_ledger import DAY, HOUR, NOW, Book
 
-from app.ingest.counted import CountedMinutes
+from app.ingest.counted_minutes import CountedMinutes
 from app.messages import MINUTE, SourceState
 from app.store import keys
 from app.store.keys import Past
