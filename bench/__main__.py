@@ -28,6 +28,7 @@ the servers are measured in turns.
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -62,6 +63,8 @@ PARTS = [
 def main() -> None:
     chosen = arguments()
     report = Report()
+    for end in (signal.SIGINT, signal.SIGTERM):  # also where a shell left the first to be ignored
+        signal.signal(end, signal.default_int_handler)
     try:
         allow_files()
         for part in chosen.parts or PARTS:

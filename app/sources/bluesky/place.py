@@ -19,6 +19,8 @@ REREAD = MINUTE
 AGREE = MINUTE
 """By no more may a message's two times differ, but for what the server is behind; and by no more
 may it be ahead of our own clock, but for what nearly all are."""
+APART = SECOND
+"""A clock that is behind by no more passes for right: each server is asked for so much more."""
 SAMPLES, ENOUGH = 101, 11
 """Messages by which that is known, and how many of them suffice, one right after the other."""
 REMEMBERED = (SEEN_MINUTES - 2) * MINUTE
@@ -103,7 +105,7 @@ class Place:
         cursor: what lies between is missing. As long as that is not sure, the first author's may
         be ahead instead, or lie: then nobody knows yet what time it is."""
         behind = max(self.behind, -EARLY_AT_MOST)
-        return (bool(self.begun) or not self.is_sure) and behind < -self.early - SECOND
+        return (bool(self.begun) or not self.is_sure) and behind < -self.early - APART
 
     @property
     def cursor(self) -> int:

@@ -19,7 +19,7 @@ from yarl import URL
 
 from app.messages import Checkpoint, Message
 from app.sources import Source, SourceLost, public_reason, trouble_with
-from app.sources.bluesky.place import AGREE, EARLIEST, EARLY_AT_MOST, MINUTE, SECOND, Place
+from app.sources.bluesky.place import AGREE, APART, EARLIEST, EARLY_AT_MOST, MINUTE, SECOND, Place
 from app.sources.bluesky.wire import (
     COLLECTION,
     LATEST,
@@ -160,7 +160,8 @@ class Bluesky(Source):
 
     def asked(self) -> int:
         """The time that the server is asked to begin with; 0 for the present."""
-        begun = self.place.begun - self.place.early if self.place.begun else 0
+        place = self.place
+        begun = place.begun - max(place.early, APART) if place.begun else 0
         stuck = self.stepping
         return max(begun, stuck.after + 1 + stuck.step) if stuck else begun
 
