@@ -189,7 +189,8 @@ async def test_without_max_fails_nginx_locks_them_out(
     webs: Callable[[int], App], tmp_path: Path, store: Store
 ) -> None:
     """The test above can fail: by nginx's own default, 502 although both servers are healthy."""
-    changes = {" max_fails=0": " max_fails=1"}
+    # for longer than its 10 s: on a busy machine the second restart takes as long
+    changes = {" max_fails=0": " max_fails=1 fail_timeout=300s"}
     async with ticking(store), restarted(webs, tmp_path, ("nginx",), changes=changes) as behind:
         [nginx] = behind
         nginx.statuses.clear()
