@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from posts import answer, counted, post, replaying
-from servers import ROOT, App, wait_until
+from servers import ROOT, App, free_port, wait_until
 
 POSTS = 300
 
@@ -89,7 +89,8 @@ def test_broken_file_stops_the_start(
 
 def test_hypercorns_own_command_says_it_too(tmp_path: Path) -> None:
     """`hypercorn 'app:create_app()'` with a wrong setting ends with the same sentence."""
-    command = (str(Path(sys.executable).with_name("hypercorn")), "app:create_app()")
+    hypercorn = str(Path(sys.executable).with_name("hypercorn"))
+    command = (hypercorn, "--bind", f"127.0.0.1:{free_port()}", "app:create_app()")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HASHTAGS": "two words"}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert "HASHTAGS='two words': expected a comma list of hashtags" in done.stderr
