@@ -23,6 +23,7 @@ import { counted } from "./wording.js";
 const MOST = 20; // rows, as many as the server answers
 const READ = 2500; // milliseconds, in which one can be read
 const QUIET = 10_000; // milliseconds; by then one should have come, where there are new ones
+const HASHTAG = /([#＃][\p{L}\p{M}\p{N}_]+)/u;
 const ALL = "*"; // the server does not know which of them are gone
 
 const ages = new Intl.RelativeTimeFormat(locale, { style: "narrow" });
@@ -215,8 +216,8 @@ function rowOf(post, now) {
   const words = item.appendChild(document.createElement("p"));
   words.dir = "auto";
   const network = post.source === "demo" ? text("demo") : proper(post.source);
-  words.textContent = post.text || text("posts.elsewhere", { source: network });
-  if (!post.text) words.className = "elsewhere";
+  if (post.text) words.append(...marked(post.text));
+  else Object.assign(words, { className: "elsewhere", textContent: text("posts.elsewhere", { source: network }) });
   const from = item.appendChild(document.createElement("small"));
   const name = from.appendChild(document.createElement("bdi"));
   name.textContent = post.name || post.handle;
@@ -226,6 +227,11 @@ function rowOf(post, now) {
   const link = linkTo(post.url, text("posts.open"), text("posts.open.long", { name: name.textContent || network }));
   if (link) item.append(link);
   return { item, post, age };
+}
+
+/** @param {string} words  a stranger's @returns {(string | HTMLElement)[]} the same, its hashtags in bold */
+function marked(words) {
+  return words.split(HASHTAG).map((part, n) => (n % 2 ? Object.assign(document.createElement("b"), { textContent: part }) : part));
 }
 
 /** @param {string} url  a stranger's @param {string} words @param {string} label @returns {HTMLElement | null} none where it leads to no page */

@@ -78,8 +78,8 @@ def until_shown(page: Page, *texts: str) -> None:
 
 def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
     """The newest first, as text, with author, network, age and a link that leads nowhere but
-    there; new ones wait while a hand is on the list, deleted ones do not."""
-    evil = "<img src=x onerror=window.broken=1>"
+    there, hashtags in bold; new ones wait while a hand is on the list, deleted ones do not."""
+    evil = "<img src=x onerror=window.broken=1> #<b>x</b> by #science_1, #地震."
     first = site.put(evil, url="javascript:alert(1)")
     site.put("", url="https://m.example/2")
     x = StoredPost("x", "9", "secret", int(time.time() * 1000), ("science",))
@@ -88,6 +88,7 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
         until_shown(page, "A post on Mastodon. Its text is shown there.", evil)
         assert page.locator("#posts h2").inner_text() == "Posts with \u2068#science\u2069"
         assert page.evaluate("() => window.broken") is None
+        assert page.locator("#posts li b").all_inner_texts() == ["#science_1", "#地震"]
         [link] = page.locator("#posts li a").all()
         assert link.get_attribute("href") == "https://m.example/2"
         assert (link.get_attribute("target"), link.get_attribute("rel")) == (
