@@ -80,14 +80,14 @@ WRITTEN = """tick => {
 }"""
 
 RESTED = """panel => {
-    const {chart, visitor: {beside}} = hashtagPulse, {smoothie} = chart, paint = chart.onpaint;
+    const {chart, visitor: {side}} = hashtagPulse, {smoothie} = chart, paint = chart.onpaint;
     const frame = () => { smoothie.lastChartTimestamp = smoothie.lastRenderTimeMillis = 0; smoothie.render() };
     let drawn = 0;
     chart.stop();
     chart.onpaint = () => drawn++;
     const told = [frame(), drawn];
-    if (panel === "board") beside.panel.show();
-    else beside.posts.arrange([], false);
+    if (panel === "board") side.panel.show();
+    else side.posts.arrange([], false);
     told.push((frame(), drawn), (frame(), drawn));
     chart.onpaint = paint;
     chart.start();
