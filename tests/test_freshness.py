@@ -1,8 +1,10 @@
 """What viewers are told while no tick comes."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 from served import serving
-from servers import RedisServer, get, viewing
+from servers import Event, RedisServer, get, viewing
 from test_feed import changed, feed_with, tick, view
 
 UNKNOWN = {"since": 1000, "reason": "nothing was heard since the last tick"}
@@ -61,6 +63,16 @@ def test_a_web_process_that_has_just_begun_waits_for_a_tick_as_long() -> None:
     assert feed.present and feed.present.sources["x"].state == "unknown"
 
 
+async def first_with(stream: AsyncIterator[Event], state: str) -> Event:
+    """The first event that tells this of the demo; a slow machine may have told the state before once
+    more, and no more than that."""
+    for _ in range(3):
+        event = await anext(stream)
+        if event.data["sources"] == {"demo": state}:
+            return event
+    raise AssertionError(event.data)
+
+
 @pytest.mark.parametrize("lane", ["on", "off"])
 async def test_everybody_is_told_that_nothing_is_known(
     redis_server: RedisServer, lane: str
@@ -75,13 +87,13 @@ async def test_everybody_is_told_that_nothing_is_known(
             events = [await anext(stream) for _ in range(2)]
             assert events[1].data["sources"] == {"demo": "live"}
             site.clock.ahead += 10
-            repeated = await anext(stream)
+            repeated = await first_with(stream, "unknown")
             status, told = await get(f"{url}/api/counts?tags=science")
             for data in (repeated.data, told):
                 assert (data["sources"], data["at"]) == ({"demo": "unknown"}, at)
                 assert data["details"]["demo"] == {**UNKNOWN, "since": at}
             assert (status, told["counts"]) == (200, repeated.data["counts"])
             await site.publish(science=0)
-            assert (await anext(stream)).data["sources"] == {"demo": "live"}
+            await first_with(stream, "live")
         _, told = await get(f"{url}/api/counts?tags=science")
         assert told["sources"] == {"demo": "live"}

@@ -134,7 +134,9 @@ def test_rows_move_but_not_under_a_hand(page: Page) -> None:
     wait_until(lambda: page.evaluate(moves) == 0, "they have arrived")
     page.evaluate(HEAR, {"rising": rising[::-1]})
     assert page.evaluate(moves) == 2, "the one in the middle stays"
-    behind = page.locator("#board li").first.evaluate("row => getComputedStyle(row).backgroundColor")
+    behind = page.locator("#board li").first.evaluate(
+        "row => getComputedStyle(row).backgroundColor"
+    )
     assert behind != "rgba(0, 0, 0, 0)", "one text over another cannot be read"
     ranks = page.locator("#board li span").all_inner_texts()
     assert ranks == ["1", "2", "3"]
