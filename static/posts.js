@@ -23,6 +23,7 @@ import { counted } from "./wording.js";
 const MOST = 20; // rows, as many as the server answers
 const READ = 2500; // milliseconds, in which one can be read
 const QUIET = 10_000; // milliseconds; by then one should have come, where there are new ones
+const MARKED = 30; // hashtags of a post, as many as count
 const HASHTAG = /([#＃][\p{L}\p{M}\p{N}_]+)/u;
 const ALL = "*"; // the server does not know which of them are gone
 
@@ -229,9 +230,11 @@ function rowOf(post, now) {
   return { item, post, age };
 }
 
-/** @param {string} words  a stranger's @returns {(string | HTMLElement)[]} the same, its hashtags in bold */
+/** @param {string} words  a stranger's @returns {(string | HTMLElement)[]} the same, its first hashtags in bold */
 function marked(words) {
-  return words.split(HASHTAG).map((part, n) => (n % 2 ? Object.assign(document.createElement("b"), { textContent: part }) : part));
+  const parts = words.split(HASHTAG);
+  const rest = parts.splice(2 * MARKED).join(""); // each would be an element
+  return [...parts.map((part, n) => (n % 2 ? Object.assign(document.createElement("b"), { textContent: part }) : part)), rest];
 }
 
 /** @param {string} url  a stranger's @param {string} words @param {string} label @returns {HTMLElement | null} none where it leads to no page */

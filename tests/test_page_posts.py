@@ -98,6 +98,10 @@ def test_posts_of_the_selected_hashtag(browser: Browser, site: Site) -> None:
         assert "Ada · Mastodon · " in page.locator("#posts li small").last.text_content()
         assert page.locator("#posts .there").inner_text() == "1 post on X: read it there"
         page.evaluate(HURRY)
+        site.put("".join(f"#{n}" for n in range(200)))
+        wait_until(lambda: page.evaluate(TEXTS)[0].endswith("#199"), "one full of hashtags came")
+        assert page.locator("#posts li").first.locator("b").count() == 30
+        page.evaluate(HURRY)
         site.put("a new one")
         wait_until(lambda: page.evaluate(TEXTS)[0] == "a new one", "it came by the stream")
         page.locator("#posts li").last.hover()

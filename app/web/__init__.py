@@ -16,7 +16,7 @@ In the order of reading; each file imports only from those above it:
     fanout.py           the viewers of the same hashtags: a tick as bytes, once
     watching.py         which hashtags are watched, and by whom
     totals.py           totals of hashtags that are in no recent tick, read from Redis
-    freshness.py        when ticks come, and what is said while none does
+    freshness.py        how fresh the ticks are, and what is said while none comes
     feed.py             one subscription and one log of recent ticks for all open pages
     address.py          whose request it is
     viewer.py           what one open page is sent, from its first byte to its last

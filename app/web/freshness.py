@@ -1,4 +1,4 @@
-"""When ticks come, and what is said while none does."""
+"""How fresh the ticks are, and what is said while none comes."""
 
 import logging
 import time
