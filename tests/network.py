@@ -91,13 +91,18 @@ class Counting:
         async def reached() -> bool:
             return sum((await self.totals()).values()) >= sum(expected.values())
 
-        async def later() -> bool:
-            return (await self.store.load()).number >= version + ticks
-
         await eventually(reached, f"totals of {sum(expected.values())}")
-        version = (await self.store.load()).number
-        await eventually(later, "some more ticks")
+        await self.commits(ticks)
         assert await self.totals() == expected
+
+    async def commits(self, more: int) -> None:
+        """Wait for so many."""
+        number = (await self.store.load()).number
+
+        async def came() -> bool:
+            return (await self.store.load()).number >= number + more
+
+        await eventually(came, "some more commits")
 
     async def copy(self) -> dict[bytes, bytes]:
         keys = await self.store.redis.keys()

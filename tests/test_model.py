@@ -644,6 +644,8 @@ def test_every_fault_against_the_model(
                     max_examples=EXAMPLES,
                     stateful_step_count=STEPS,
                     database=None,
+                    derandomize=False,  # as Hypothesis has it in CI: each round would be the first
+                    print_blob=True,
                     phases=PHASES,
                     suppress_health_check=list(HealthCheck),
                 ),
