@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import authority, certificate
+from certificates import authority, certificate, openssl
 from conftest import missing
 from servers import App, Process, RedisServer, eventually, free_port, get, wait_until
 from test_ingest import Script, counted, ingesting
@@ -155,6 +155,21 @@ def test_wrong_files_stop_the_start(chosen: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError) as raised:
         named(read({"REDIS_URL": "rediss://:hunter2@h", **chosen}))
     assert says in str(raised.value) and "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize("form", ["-traditional", "pkcs8"])
+def test_an_encrypted_key_stops_the_start(tmp_path: Path, form: str) -> None:
+    """In both of the forms that OpenSSL writes: it asked for the passphrase, and waited for it."""
+    authority(tmp_path, "ca")
+    own, key = certificate(tmp_path, "client")
+    locked = tmp_path / "locked.key"
+    how = ["pkcs8", "-topk8"] if form == "pkcs8" else ["pkey", "-aes256", form]
+    openssl(tmp_path, *how, "-passout", "pass:hunter2", "-in", str(key), "-out", str(locked))
+    chosen = {"REDIS_URL": "rediss://h", "REDIS_CERT": str(own), "REDIS_KEY": str(locked)}
+    with pytest.raises(SettingsError) as raised:
+        named(read(chosen))
+    expected = "its key is encrypted: expected one without a passphrase."
+    assert str(raised.value) == f"REDIS_KEY={str(locked)!r}: {expected}"
 
 
 async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(

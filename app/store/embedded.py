@@ -33,6 +33,9 @@ SOCKET_PATH_LONGEST = 100
 LOOK_SECONDS = 0.5
 NO_CERTIFICATES = ("NO_CERTIFICATE_OR_CRL_FOUND", "NOT_ENOUGH_DATA", "NO_START_LINE")
 """What OpenSSL calls it where REDIS_CA has none."""
+ENCRYPTED = (b" ENCRYPTED ", b",ENCRYPTED")
+"""In the first lines of such a key (RFC 7468, section 11, and RFC 1421, section 4.6.1.1): OpenSSL
+would ask for its passphrase at the terminal, and wait."""
 OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "people.key", "live", "bench.json"}
 """What we, our server, `make live` and `make bench` make in ./data."""
 
@@ -92,10 +95,13 @@ def certificates(settings: Settings) -> dict[str, str]:
         settings.demand("redis_cert", "as REDIS_KEY is the key of one")
     for name, file in files.items():
         try:
-            Path(file).read_bytes()
+            text = Path(file).read_bytes()
         except OSError as error:
             expected = f"expected a file that can be read ({error.strerror})"
             raise SettingsError(f"{name.upper()}={file!r}: {expected}.") from None
+        if any(mark in text for mark in ENCRYPTED):
+            expected = "its key is encrypted: expected one without a passphrase"
+            raise SettingsError(f"{name.upper()}={file!r}: {expected}.")
     return {given[name]: file for name, file in files.items()}
 
 
