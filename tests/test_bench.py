@@ -1,13 +1,15 @@
 """The bench counts what viewers really got and what is read; what it costs is not judged here."""
 
 import os
+import re
 import shutil
 import socket
 import threading
 from collections import Counter as Plain
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.request import urlopen
 
 import pytest
 import stored
@@ -23,7 +25,7 @@ from bench import ingest, reading
 from bench.day import LOG_MINUTES, Stream, fill, name
 from bench.leaks import CLIENTS, Client, come_and_go, hear, talking
 from bench.processes import Cannot, connections, wait_until
-from bench.servers import ours, redis_server
+from bench.servers import SERVERS, ours, redis_server
 from bench.steady import different
 from bench.viewers import Viewers
 
@@ -204,6 +206,24 @@ def test_a_tiny_bench_of_ours(folder: Path) -> None:
     assert window.events == 20 * window.ids
     assert (window.missed, window.repeated, window.behind, window.closed) == (0, 0, 0, 0)
     assert window.server > 0
+
+
+def test_peers_send_frames_of_our_form(folder: Path) -> None:
+    """The costs that are compared are of the same bytes, nearly."""
+    forms = {}
+    for peer in ("ours", "C loop", "asyncio"):
+        with SERVERS[peer](folder, 10) as server:
+            forms[peer] = form(server.port)
+    assert forms["C loop"] == forms["asyncio"] == forms["ours"]
+
+
+def form(port: int) -> Any:
+    """The lines of an event with totals, each figure as 0."""
+    with urlopen(f"http://127.0.0.1:{port}/events", timeout=20) as stream:
+        wait_until(lambda: stream.readline() == b"event: counts\n", "an event begins")
+        lines = [stream.readline().decode() for _ in range(3)]
+    assert lines[2] == "\n"
+    return [re.sub(r"\d+(\.\d+)?|null", "0", line) for line in lines]
 
 
 def test_rude_clients_are_answered_and_gone(tmp_path: Path) -> None:

@@ -27,21 +27,24 @@ static void drop(int client) {
 }
 
 static int made(char *chunk, long number) {
-  char frame[400];
+  char frame[500];
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
   long at = t.tv_sec * 1000L + t.tv_nsec / 1000000;
+  long total = 1000 + number;
   int length = sprintf(frame,
-    "id: %ld-0\nevent: counts\ndata: {\"at\":%ld,\"counts\":{\"science\":%ld,\"football\":%ld},"
-    "\"sources\":{\"demo\":\"live\"},"
-    "\"details\":{\"demo\":{\"since\":1732390000000,\"reason\":\"\"}}}\n\n",
-    at, at, 1000 + number, 1000 + number);
+    "event: counts\ndata: {\"at\":%ld,\"tick\":0.5,"
+    "\"counts\":{\"science\":%ld,\"football\":%ld},"
+    "\"people\":{\"science\":%ld,\"football\":%ld},\"names\":{},"
+    "\"sources\":{\"bluesky\":\"live\"},"
+    "\"details\":{\"bluesky\":{\"since\":1732390000000,\"reason\":\"\"}}}\nid: %ld-0\n\n",
+    at, total, total, total, total, at);
   return sprintf(chunk, "%x\r\n%s\r\n", length, frame);
 }
 
 static void to_all(void) {
   static long number;
-  char chunk[500];
+  char chunk[600];
   int length = made(chunk, number++);
   for (int client = 0; client <= highest; client++)
     if (open_clients[client] && send(client, chunk, length, MSG_NOSIGNAL) != length)
