@@ -1,10 +1,17 @@
 """What tests read of Redis, past our own code for it."""
 
+from collections import Counter
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from app.store import keys
 from app.store.store import Store
+
+Of = tuple[str, str, int]
+"""Source, hashtag, and the number of an hour or a day."""
+Fields = dict[str, dict[Of, keys.Past]]
+"""Kind of the past to what is in Redis of it."""
 
 
 async def totals_by_source(store: Store) -> dict[str, dict[str, int]]:
@@ -53,3 +60,45 @@ async def minutes(store: Store, tag: str, kind: str = "hour") -> dict[int, int]:
 
 def as_bytes(fields: Mapping[str, Any]) -> dict[bytes, bytes]:
     return {name.encode(): str(value).encode() for name, value in fields.items()}
+
+
+async def numbered(redis: Any) -> dict[str, tuple[str, int, str]]:
+    """The keys of hours and days: kind, number, source."""
+    names = [key.decode() for key in await redis.keys()]
+    parts = {name: name.split(":") for name in names}
+    return {
+        name: (of[1], int(of[2]), of[3])
+        for name, of in parts.items()
+        if of[1] in ("hour", "kept", "day")
+    }
+
+
+async def all_fields(redis: Any) -> Fields:
+    """All of the past that is in Redis."""
+    found: Fields = {"hour": {}, "kept": {}, "day": {}}
+    for key, (kind, number, source) in (await numbered(redis)).items():
+        for name, value in (await redis.hgetall(key)).items():
+            if name and source != "people":
+                found[kind][source, name.decode(), number] = keys.Past.read(value)
+    return found
+
+
+def slots(fields: dict[Of, keys.Past], of_one: int) -> Counter[Of]:
+    """Source, hashtag and minute (or hour) to posts."""
+    return Counter(
+        {
+            (source, tag, number * of_one + slot): posts
+            for (source, tag, number), past in fields.items()
+            for slot, posts in past.slots.items()
+        }
+    )
+
+
+def check_chain(fields: dict[Of, keys.Past], totals: dict[tuple[str, str], int]) -> None:
+    """What a field has at its end, less its posts, is what the one before it has; the last one
+    has the total."""
+    for source, tag in {of[:2] for of in fields}:
+        mine = [past for of, past in sorted(fields.items()) if of[:2] == (source, tag)]
+        for earlier, later in pairwise(mine):
+            assert later.total - sum(later.slots.values()) == earlier.total
+        assert mine[-1].total == totals.get((source, tag), 0)

@@ -1,23 +1,19 @@
 """Ledger, commits and reconciliation against a model, through every fault there is.
 
-The model is a dictionary: which posts are in Redis, and the minute in which each is counted; and,
-beside it, the authors of each day and hashtag (people_model.py), and the hours that are kept longer.
-It says of each fault which of them are in Redis afterwards, and what is brought again.
+The model says which posts are in Redis, each in its minute (posts_model.py), and whose they are
+(people_model.py), after every fault of model_faults.py.
 """
 
 import asyncio
 import logging
 import os
-from collections import Counter as Plain
-from collections.abc import AsyncIterator, Container, Coroutine, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-import stored as past_our_code
+import stored
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,7 +23,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from people_model import Crowds, Hashed
+from model_faults import FaultyStore, Group, Still, fired, never
+from people_model import Crowds
+from posts_model import OTHERS, TRACKED, Copy, Given, Model
 from servers import RedisServer
 from test_ingest import bring_back, copy
 
@@ -36,219 +34,21 @@ from app.ingest.clock import RedisClock
 from app.ingest.counter import Cut
 from app.ingest.day_keys import DayKeys
 from app.ingest.ingester import Ingester
-from app.ingest.ledger import OLDEST_MINUTES, OLDEST_TRACKED_MINUTES
 from app.ingest.people import People
 from app.ingest.writer import Writer
 from app.messages import DAY, HOUR, MINUTE, MinuteCount, Post, Tick
-from app.settings import read
-from app.sources import Source
 from app.store import keys
 from app.store.embedded import find_server
-from app.store.state import State
-from app.store.store import Store, StoreLost, connect
+from app.store.store import connect
 
-BEGIN = 4_102_444_800_000 + 50 * MINUTE
-"""The year 2100, ten minutes before an hour ends: Redis's own clock forgets nothing of it."""
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "130"))
 STEPS = 40
 PHASES = (Phase.generate, *[Phase.shrink] * ("MODEL_SHRINK" in os.environ))
 """Making a failure small takes minutes: that is for whoever looks for its cause."""
-TRACKED, OTHERS = ("a", "b"), ("c", "d")
 AUTHORS, FEW = ("", "1", "2", "3"), 3
 """Of each source; more of a hashtag than FEW are a crowd (it is 100 in truth)."""
-EVENTS = {
-    "read", "commit", "answer", "scan", "posts of the past", "minutes told", "restarted",
-    "an hour ended with nobody there", "a day ended", "another clock", "older", "emptied",
-    "a stranger", "forgotten", "moved", "a move was cut",
-}  # fmt: skip
-"""What is to happen at least once, or the rest proves nothing; the first four are what fails."""
 ROUNDS = 10
 """So many times EXAMPLES at the most, until all of it has happened: a rare one may not in the first."""
-
-
-class Still(Source):
-    """A source whose posts the test hands over itself."""
-
-    def __init__(self, name: str, complete: bool, goes_back: bool, start: bool) -> None:
-        super().__init__(read({}), clock=lambda: 0.0)
-        self.name, self.complete = name, complete  # type: ignore[misc]
-        self.goes_back, self.goes_back_to_the_start = goes_back, start
-
-    async def posts(self, cursor: str) -> AsyncIterator[Post]:
-        raise AssertionError("nobody reads this source")
-        yield
-
-
-fired: "Plain[str]" = Plain()
-"""How often each of EVENTS happened."""
-
-
-class FaultyStore(Store):
-    """Fails once where it is told to, and says that it is another time."""
-
-    def __init__(self, redis: Any) -> None:
-        super().__init__(redis)
-        self.now = BEGIN
-        self.fail, self.scans = "", 0
-        """What fails, and after how many scans, where it is one of those."""
-        self.told: list[Tick] = []
-        """Every tick that was stored."""
-        self.moved: list[int] = []
-        """Every hour that was moved."""
-
-    def trip(self, where: str) -> None:
-        if self.fail == where:
-            self.fail = ""
-            fired[where] += 1
-            raise StoreLost(f"no answer to a {where}")
-
-    async def read(self, fields: Any) -> Any:
-        self.trip("read")
-        state, values = await super().read(fields)
-        return replace(state, time=self.now), values
-
-    async def commit(self, seen: State, commit: Any, *arguments: Any) -> State:
-        self.trip("commit")
-        state = await super().commit(seen, commit, *arguments)
-        if state.commit == commit.name:
-            self.told.append(Tick.from_json(commit.tick.replace("{", '{"previous":"",', 1), "1-1"))
-            if 0 < seen.moved < int(commit.state["moved"]):
-                self.moved.append(int(commit.state["moved"]))
-        self.trip("answer")
-        return replace(state, time=self.now)
-
-    async def scan(self, *arguments: Any) -> Any:
-        self.scans -= 1
-        if self.scans < 0:
-            self.trip("scan")
-        return await super().scan(*arguments)
-
-
-class Group:
-    """What an ingester starts a source's reading with: here, the test reads it."""
-
-    def __init__(self) -> None:
-        self.begun: list[str] = []
-
-    def create_task(self, reading: "Coroutine[Any, Any, None]", name: str) -> "Group":
-        reading.close()
-        self.begun.append(name)
-        return self
-
-    def cancel(self) -> None:
-        pass
-
-
-@dataclass
-class Given:
-    """A post, or some of a minute's. minute: 0 for the present one, until a tick takes it; hashed:
-    its author, once it is cut."""
-
-    source: str
-    tag: str
-    minute: int = 0
-    past: bool = False
-    author: str = ""
-    hashed: Hashed | None = None
-    is_cut: bool = False
-
-
-@dataclass
-class Copy:
-    """Redis as it was, the names of its last commits, how many, which posts were in it, and whose;
-    and which hashtags of which hours were kept longer."""
-
-    data: dict[bytes, bytes] = field(default_factory=dict)
-    names: frozenset[str] = frozenset()
-    last: str = ""
-    number: int = 0
-    there: dict[int, int] = field(default_factory=dict)
-    crowds: Crowds = field(default_factory=lambda: Crowds(DayKeys()))
-    kept: frozenset[tuple[str, int]] = frozenset()
-
-
-Made = tuple[int, str, list[int]]
-"""When a commit was made (a minute), its name, and its posts."""
-Of = tuple[str, str, int]
-"""Source, hashtag, and the number of an hour or a day."""
-Fields = dict[str, dict[Of, keys.Past]]
-"""Kind of the past to what is in Redis of it."""
-
-
-@dataclass
-class Model:
-    """crowds: the authors in Redis. given: all posts, by number. there: those in Redis, to the
-    minute in which they count; prints: what Redis says of the days' keys since the last commit.
-    waiting: those that are brought with the next tick; entered: such of them as were in Redis
-    before an answer was lost. made: the commits that are remembered; again: such as are to be
-    made again. kept: hashtags that are not tracked, and the hours of which they are kept longer."""
-
-    crowds: Crowds
-    given: list[Given] = field(default_factory=list)
-    there: dict[int, int] = field(default_factory=dict)
-    waiting: list[int] = field(default_factory=list)
-    entered: set[int] = field(default_factory=set)
-    made: list[Made] = field(default_factory=list)
-    again: list[Made] = field(default_factory=list)
-    prints: Mapping[int, str] = field(default_factory=dict)
-    kept: frozenset[tuple[str, int]] = frozenset()
-
-    def by_hour(self) -> frozenset[tuple[str, int]]:
-        """Which hashtags have posts in which hours."""
-        return frozenset((self.given[n].tag, at // 60) for n, at in self.there.items())
-
-    def begin(self, now: int, name: str, again: Iterable[Made] = ()) -> None:
-        self.made, self.again, self.entered = [(now, name, [])], list(again), set()
-
-    def enter(self, posts: Iterable[int], now: int) -> None:
-        """These are in Redis, if they were not before."""
-        for n in posts:
-            if n not in self.there and n not in self.entered:
-                of = self.given[n]
-                oldest = OLDEST_TRACKED_MINUTES if of.tag in TRACKED else OLDEST_MINUTES
-                self.there[n] = of.minute if now - oldest <= of.minute <= now else now
-                self.crowds.enter(of.tag, of.hashed, now, self.prints)
-
-    def cut(self, now: int) -> None:
-        """What waits and was not cut before is, in this minute."""
-        for of in [self.given[n] for n in self.waiting]:
-            if not of.is_cut:
-                of.hashed = self.crowds.hashed(of.source, of.author, of.minute, now)
-                of.is_cut = True
-
-    def store(self, now: int, name: str) -> None:
-        """What waited is in Redis, and remembered for 15 minutes."""
-        again = [(now, made, posts) for _, made, posts in self.again]
-        for _, _, posts in [*again, (now, name, self.waiting)]:
-            self.enter(posts, now)
-        self.made += [*again, (now, name, self.waiting)]
-        self.waiting, self.again, self.entered = [], [], set()
-        self.forget(now)
-
-    def is_answered(self, now: int, name: str) -> None:
-        """It is known by now that what was entered is in Redis."""
-        self.made.append((now, name, [n for n in self.waiting if n in self.entered]))
-        self.waiting = [n for n in self.waiting if n not in self.entered]
-        self.entered = set()
-        self.forget(now)
-
-    def forget(self, now: int) -> None:
-        while len(self.made) > 1 and self.made[0][0] < now - 15:
-            self.made.pop(0)
-
-    def becomes(self, is_now: Copy, now: int, older: bool) -> None:
-        """Redis is this now: what it lacks is brought again, as far as that is remembered."""
-        made = [*self.made, *self.again]
-        known = [n for n, one in enumerate(made) if one[1] and one[1] in is_now.names]
-        keep = known[-1] + 1 if known else 0 if older else len(self.made)
-        self.there, self.crowds = dict(is_now.there), is_now.crowds.copy()
-        self.kept = is_now.kept
-        self.begin(now, is_now.last, made[keep:])
-
-    def is_read_again(self, posts: Container[int]) -> None:
-        """These come once more from their source."""
-        self.waiting = [n for n in self.waiting if n not in posts]
-        self.again = [(at, name, [n for n in of if n not in posts]) for at, name, of in self.again]
 
 
 class Machine(RuleBasedStateMachine):
@@ -257,7 +57,7 @@ class Machine(RuleBasedStateMachine):
     loop: asyncio.AbstractEventLoop
     redis: Any
 
-    def run(self, doing: "Coroutine[Any, Any, Any]") -> Any:
+    def run(self, doing: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(doing)
 
     @initialize()
@@ -431,7 +231,7 @@ class Machine(RuleBasedStateMachine):
     async def expire(self) -> None:
         """Redis's own clock is far behind the one that it tells."""
         self.newest = hour = max(self.newest, self.now // 60)
-        for key, (kind, number, _) in (await numbered(self.redis)).items():
+        for key, (kind, number, _) in (await stored.numbered(self.redis)).items():
             life = {"hour": 49, "kept": 8 * 24 + 1, "day": 400 * 24}[kind]
             if number * (24 if kind == "day" else 1) + life <= hour:
                 await self.redis.delete(key)
@@ -533,89 +333,11 @@ class Machine(RuleBasedStateMachine):
     async def compare(self) -> None:
         frozen = self.ingester.commits.stored.frozen
         await self.model.crowds.compare(self.redis, frozen if not self.went_back else 0, TRACKED)
-        model, hour = self.model, self.newest
-        found = await past_our_code.totals_by_source(self.store)
-        totals = {(s, t): n for t, parts in found.items() for s, n in parts.items() if n}
-        where = [(model.given[n].source, model.given[n].tag, at) for n, at in model.there.items()]
-        assert totals == Plain((source, tag) for source, tag, _ in where)
-        tick = self.store.told[-1]
-        for tag, parts in tick.counts.items():
-            assert {s: n for s, n in parts.items() if n} == {
-                s: n for (s, t), n in totals.items() if t == tag
-            }
-        fields = await all_fields(self.redis)
-        recent = {of: past for of, past in fields["hour"].items() if of[2] > hour - 48}
-        assert slots(recent, 60) == Plain(of for of in where if of[2] // 60 > hour - 48)
-        kept = {
-            of: past
-            for of, past in fields["kept"].items()
-            if of[1] in TRACKED and of[2] > hour - 7 * 24
-        }
-        tracked = [of for of in where if of[1] in TRACKED]
-        assert slots(kept, 60) == Plain(of for of in tracked if of[2] // 60 > hour - 7 * 24)
-        days = {of: past for of, past in fields["day"].items() if of[1] in TRACKED}
-        assert slots(days, 24) == Plain((source, tag, at // 60) for source, tag, at in tracked)
-        for of, past in recent.items():
-            if of[2] != self.now // 60:  # where the clock went back into it, it is not over
-                self.compare_kept(of, past, fields)
-        if not self.went_back:
-            check_chain(recent, totals)
-            check_chain(kept, totals)
-
-    def compare_kept(self, of: Of, past: keys.Past, fields: Fields) -> None:
-        """An hour that is over, and what is kept of it for longer."""
-        source, tag, hour = of
-        is_kept = (tag, hour) in self.model.kept
-        assert fields["kept"].get(of, None if is_kept else past) == past
-        if is_kept:
-            of_day = fields["day"][source, tag, hour // 24]
-            assert of_day.slots[hour % 24] == sum(past.slots.values())
+        await self.model.compare(self.store, self.newest, self.went_back)
 
     def teardown(self) -> None:
         if hasattr(self, "ingester"):
             self.all_is_as_the_model_says()
-
-
-async def numbered(redis: Any) -> dict[str, tuple[str, int, str]]:
-    """The keys of hours and days: kind, number, source."""
-    names = [key.decode() for key in await redis.keys()]
-    parts = {name: name.split(":") for name in names}
-    return {
-        name: (of[1], int(of[2]), of[3])
-        for name, of in parts.items()
-        if of[1] in ("hour", "kept", "day")
-    }
-
-
-async def all_fields(redis: Any) -> Fields:
-    """All of the past that is in Redis."""
-    found: Fields = {"hour": {}, "kept": {}, "day": {}}
-    for key, (kind, number, source) in (await numbered(redis)).items():
-        for name, value in (await redis.hgetall(key)).items():
-            if name and source != "people":
-                found[kind][source, name.decode(), number] = keys.Past.read(value)
-    return found
-
-
-def slots(fields: dict[Of, keys.Past], of_one: int) -> "Plain[Of]":
-    """Source, hashtag and minute (or hour) to posts."""
-    return Plain(
-        {
-            (source, tag, number * of_one + slot): posts
-            for (source, tag, number), past in fields.items()
-            for slot, posts in past.slots.items()
-        }
-    )
-
-
-def check_chain(fields: dict[Of, keys.Past], totals: dict[tuple[str, str], int]) -> None:
-    """What a field has at its end, less its posts, is what the one before it has; the last one
-    has the total."""
-    for source, tag in {of[:2] for of in fields}:
-        mine = [past for of, past in sorted(fields.items()) if of[:2] == (source, tag)]
-        for earlier, later in pairwise(mine):
-            assert later.total - sum(later.slots.values()) == earlier.total
-        assert mine[-1].total == totals.get((source, tag), 0)
 
 
 @pytest.fixture
@@ -657,8 +379,3 @@ def test_every_fault_against_the_model(
         Machine.loop.run_until_complete(Machine.redis.aclose())
         Machine.loop.close()
     assert never() == set()
-
-
-def never() -> set[str]:
-    """Which of EVENTS did not happen."""
-    return {event for event in EVENTS if not fired[event]}
