@@ -195,6 +195,11 @@ class Event:
     retry: int = 0
 
 
+def changes(events: list[Event]) -> list[str]:
+    """The totals that they tell, each once, in order."""
+    return list(dict.fromkeys(json.dumps(event.data["counts"]) for event in events))
+
+
 @asynccontextmanager
 async def viewing(url: str, **headers: str) -> AsyncIterator[AsyncIterator[Event]]:
     """Open an event stream; the iterator ends with it."""

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from servers import App, Event, events_of
+from servers import App, Event, changes, events_of
 
 FIRST_SECONDS = 3.5
 """How soon after the request the first event comes, also on a busy machine: long before totals
@@ -94,11 +94,6 @@ async def test_last_id_goes_on_where_the_stream_was_left(app: App) -> None:
         assert {event.name for event in resumed} == {"counts"}
         assert ids == sorted(set(ids)) and ids[0] > id
         assert set(changes(seen)[1:]) <= set(changes(resumed))
-
-
-def changes(events: list[Event]) -> list[str]:
-    """The totals that they tell, each once, in order."""
-    return list(dict.fromkeys(json.dumps(event.data["counts"]) for event in events))
 
 
 @pytest.mark.parametrize("path", ["/", "/events", "/api/counts", "/healthz"])

@@ -41,6 +41,7 @@ async def test_half_open_connections_are_bounded(
     await eventually(lambda: not door(site).waiting, "they are gone")
     given_up = door(site).given_up
     monkeypatch.setattr(site.app.extensions["limits"], "most", 2)
+    site.clock.stop()
     received, ids = await answered(viewer), [site.writer.state.tick]
     opened = [await connect(site, GET[: n % 30]) for n in range(150)]
     await eventually(lambda: door(site).given_up - given_up == 130, "the oldest are closed")

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 
 import h2.config
@@ -80,7 +81,8 @@ async def test_a_hostile_visitor_disturbs_nobody(
         assert sum(n for tenths, n in late.items() if tenths >= 10) <= late.total() / 100
     for each in honest:
         begin = ids.index(each.ids[0])
-        assert each.ids[: last - begin] == ids[begin:last], "every tick, once, in order"
+        heard = [id for id, _ in groupby(each.ids)]  # the newest may come again, as a heartbeat
+        assert heard[: last - begin] == ids[begin:last], "every tick, once, in order"
         assert each.visits == 1, "nobody was disconnected"
     assert visitor.harm.errors == []
     assert visitor.harm.tried.total() >= ATTEMPTS

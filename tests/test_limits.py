@@ -382,6 +382,7 @@ async def test_a_flood_leaves_nothing_behind(
     """500 streams of one address at once: 100 are let in, and when they are gone all is as
     before; a viewer of another address had every tick all the while, once."""
     site = await start()
+    site.clock.stop()
     reader, writer = await connect(site, "GET /events HTTP/1.1\r\nHost: h\r\n\r\n", VISITOR)
     received = await reader.readuntil(b"event: counts")
     async with visitor(site) as ask:

@@ -53,6 +53,7 @@ async def test_bytes_are_those_of_the_ordinary_way(
     for way in WAYS:
         async with serving(redis_server.url, lane(way)) as site:
             site.feed.chance = lambda: 0.5
+            site.clock.stop()
             client = await watching(Raw(site), get(way, version=version))
             assert len(site.taken) == (way in TAKEN)
             for _ in range(5):
