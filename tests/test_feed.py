@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from servers import eventually
+
 from app.messages import SourceState, Tick
 from app.web.feed import Feed
 from app.web.sse import PIECE
@@ -157,6 +159,24 @@ async def test_an_event_has_all_totals_of_its_viewer() -> None:
         ("4-0", {"b": 3, "a": 2}),
     ]
     assert list(got[0][2]["counts"]) == ["b", "a"]
+
+
+async def test_a_beat_goes_with_a_tick_and_is_made_by_the_timer_where_none_comes() -> None:
+    """To wake up for it alone costs more than all that it does; of many ticks not each has one."""
+    feed, clock = feed_with(tick(1, a=1))
+    timing = asyncio.create_task(feed.repeat())
+    timer = await eventually(lambda: feed.timer, "the timer runs")
+    when, beats = timer.when(), []
+    for n in range(2, 12):
+        clock.now += 0.25
+        feed.hear(tick(n))
+        beats.append(feed.beaten == clock.now)
+    assert beats == [True, False] * 5
+    assert timer.when() > when and not timer.expired(), "it is put off"
+    clock.now += 9
+    await eventually(lambda: feed.beaten == clock.now, "the timer has made one")
+    await eventually(lambda: feed.timer not in (None, timer), "it runs on")
+    timing.cancel()
 
 
 async def test_unchanged_totals_are_repeated_within_five_seconds() -> None:

@@ -25,8 +25,8 @@ REPEAT_SECONDS = 4.0
 """Unchanged totals are sent again after this long, well within the promised 5 s."""
 LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
-BEATS_LOST = 60
-"""So many looks in a row at a connection that takes nothing: its viewer is let go. 30 s."""
+LOST_SECONDS = 30.0
+"""A connection that is seen to take nothing for longer than this: its viewer is let go."""
 
 
 class Direct(Protocol):
@@ -42,8 +42,8 @@ class Direct(Protocol):
     """What it wants first; None once that was sent."""
     owed: bytes
     """What it is being sent and has not taken whole; empty where it has all."""
-    unread: int
-    """How many looks in a row found that it took nothing."""
+    full_since: float | None
+    """Since when it is seen to take nothing, in seconds of the feed's clock; None where it does."""
 
     @property
     def has_all(self) -> bool: ...
@@ -69,8 +69,7 @@ class Due(NamedTuple):
 
 class FanOut:
     """The viewers of the same hashtags. Bounds: viewers and behind have one entry for each open
-    connection.
-    """
+    connection."""
 
     __slots__ = (
         "__weakref__", "behind", "by_source", "extras", "lagging", "looked", "newest", "number",
@@ -188,7 +187,7 @@ class FanOut:
 
     def fall_behind(self, viewers: Sequence[Direct]) -> None:
         for viewer in viewers:
-            viewer.position, viewer.unread = self.number, 0
+            viewer.position, viewer.full_since = self.number, None
         self.viewers.difference_update(viewers)
         self.behind.update(dict.fromkeys(viewers))
         self.note_lagging()
@@ -200,12 +199,13 @@ class FanOut:
             self.behind = {}  # the one that had entries keeps their room
             self.lagging.discard(self)
 
-    def look_behind(self) -> None:
+    def look_behind(self, now: float) -> None:
         """See which of those that are behind can read again, and let go who cannot for long."""
         for viewer in list(self.behind):
-            viewer.unread += bool(viewer.owed)
-            if viewer.unread > BEATS_LOST:
-                viewer.let_go()
+            if viewer.owed:
+                viewer.full_since = now if viewer.full_since is None else viewer.full_since
+                if now - viewer.full_since > LOST_SECONDS:
+                    viewer.let_go()
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -221,7 +221,7 @@ class FanOut:
             return
         if not viewer.has_all:
             viewer.take_due()
-        viewer.unread = 0
+        viewer.full_since = None
         if viewer in self.behind and not viewer.owed and viewer.has_all:
             del self.behind[viewer]
             self.viewers.add(viewer)

@@ -19,8 +19,8 @@ from app.web.feed import TIMER_SECONDS, Feed
 
 RETRY = sse.retry(2000)
 BLOCKED_SECONDS = 1.0
-BEATS_UNREAD = 3
-"""So many looks in a row at a connection that takes nothing: its viewer is slow."""
+SLOW_SECONDS = 1.0
+"""A connection that is seen to take nothing for so long: its viewer is slow."""
 BEHIND_SECONDS = 3.0
 """So long a viewer waits for a tick that it has from another process and we do not have yet."""
 TICKS_AT_ONCE = 100
@@ -62,8 +62,8 @@ class Viewer:
     """
 
     __slots__ = (
-        "address", "begun", "chunked", "connection", "ends", "fanout", "feed", "heard", "is_ending",
-        "owed", "place", "position", "start", "unread", "visit", "way",
+        "address", "begun", "chunked", "connection", "ends", "fanout", "feed", "full_since",
+        "heard", "is_ending", "owed", "place", "position", "start", "visit", "way",
     )  # fmt: skip
     connection: socket.socket
 
@@ -87,8 +87,11 @@ class Viewer:
         self.owed, self.place = b"", 0
         """What it is being sent and has not taken whole, in bytes that are shared; and where in
         it the first byte is that it has not."""
-        self.unread = self.heard = 0
-        """How many looks in a row found that it took nothing; bytes that it sent."""
+        self.full_since: float | None = None
+        """Since when it is seen to take nothing, in seconds of the feed's clock; None where it
+        takes something."""
+        self.heard = 0
+        """Bytes that it sent."""
         self.is_ending = False
         """Whether its last words are sent, or owed."""
 
@@ -151,9 +154,14 @@ class Viewer:
         if not fanout.reaches(before):
             assert ticks.newest
             return Due((ticks.newest, LOG_SECONDS, ()), None, before)
-        if self.unread >= BEATS_UNREAD and ticks.has_changed(fanout.tags, before):
+        if self.is_slow and ticks.has_changed(fanout.tags, before):
             return Due(None, None, before)
         return Due(None, self.next_ticks(before), before)
+
+    @property
+    def is_slow(self) -> bool:
+        since = self.full_since
+        return since is not None and self.feed.clock() - since >= SLOW_SECONDS
 
     def next_ticks(self, before: int) -> tuple[int, int]:
         return before, min(before + TICKS_AT_ONCE, self.feed.ticks.last)
@@ -201,7 +209,7 @@ class Viewer:
             return False
         self.place += sent
         if self.place < len(self.owed):
-            self.unread = 0
+            self.full_since = None
             return False
         self.forget_owed()
         return True
