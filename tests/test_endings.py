@@ -6,6 +6,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import h2.connection
@@ -260,6 +261,24 @@ async def test_viewer_that_takes_nothing_is_let_go_by_our_own_look(
     site.clock.ahead = 30.1
     site.feed.beat()
     await nobody(site)
+
+
+@pytest.mark.parametrize("way", TAKEN, indirect=True)
+async def test_viewer_that_reads_while_we_are_stopped_is_not_let_go(
+    site: Site, raw: Any, way: str
+) -> None:
+    """A process that did not run for a minute gives each what it owes before it judges."""
+    slow = raw(receive_buffer=4096)
+    viewer = await stall(site, slow, get(way))
+    site.clock.stop()
+    site.feed.beat()
+    assert viewer.full_since is not None
+    with suppress(BlockingIOError):  # our loop does not run meanwhile
+        while slow.socket.recv(2**20):
+            pass
+    site.clock.ahead = 60
+    site.feed.beat()
+    assert viewer in site.taken
 
 
 LONG = ",".join(f"{'x' * 90}{n:04}" for n in range(19))

@@ -201,12 +201,12 @@ class FanOut:
 
     def look_behind(self, now: float) -> None:
         """See which of those that are behind can read again, and let go who cannot for long."""
+        self.catch_up()
         for viewer in list(self.behind):
             if viewer.owed:
                 viewer.full_since = now if viewer.full_since is None else viewer.full_since
                 if now - viewer.full_since > LOST_SECONDS:
                     viewer.let_go()
-        self.catch_up()
 
     def catch_up(self) -> None:
         for viewer in list(self.behind):
