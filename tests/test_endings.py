@@ -17,7 +17,7 @@ from raw import CLOSE, RESET, WAYS, Raw, events_of, get, lane, unchunked, watchi
 from served import Site, serving
 from servers import RedisServer, eventually
 
-from app.web import hypercorn_fixes, server, taken, takeover
+from app.web import hypercorn_fixes, server, sse, taken, takeover
 from app.web.viewer import Viewer
 
 TAKEN = [way for way in WAYS if way != "ordinary"]
@@ -193,6 +193,7 @@ async def test_end_comes_after_what_was_not_taken_yet(site: Site, raw: Any, way:
     often it is told."""
     slow = raw(receive_buffer=4096)
     viewer = await stall(site, slow, get(way))
+    viewer.hand(sse.chunk(b":" * 1000 + b"\n\n") * 1000)  # more than any kernel takes meanwhile
     site.feed.close()
     site.feed.close()
     assert viewer in site.taken
@@ -270,6 +271,7 @@ async def test_viewer_that_reads_while_we_are_stopped_is_not_let_go(
     """A process that did not run for a minute gives each what it owes before it judges."""
     slow = raw(receive_buffer=4096)
     viewer = await stall(site, slow, get(way))
+    viewer.hand(b":" * 10**6)  # more than any kernel takes meanwhile
     site.clock.stop()
     site.feed.beat()
     assert viewer.full_since is not None
