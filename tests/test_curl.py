@@ -21,7 +21,7 @@ def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """With EXPRESS_LANE and without it."""
     chosen = {"HASHTAGS": "science,サッカー", "EXPRESS_LANE": request.param}
     with App(tmp_path_factory.mktemp("curl"), **chosen) as started:
-        yield started.started()
+        yield started.ready()
 
 
 def curl(*arguments: str) -> tuple[str, str]:

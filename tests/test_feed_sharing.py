@@ -135,7 +135,7 @@ async def test_a_tick_costs_by_what_changed_and_who_watches_it(
     feed.beat()
     assert counted == {"hear": 10, "frame": 10, "catch_up": 10}
     assert [sum(sink.got.values()) for sink in sinks] == [1] * 10 + [0] * 1990
-    clock.now += 3.5  # those that heard nothing for 4 s are told again, and no others
+    clock.now += 3  # those that heard nothing for 3.5 s are told again, and no others
     feed.beat()
     assert counted["repeat"] == 1990
     assert [sum(sink.got.values()) for sink in sinks] == [1] * 2000

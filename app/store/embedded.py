@@ -33,9 +33,9 @@ SOCKET_PATH_LONGEST = 100
 LOOK_SECONDS = 0.5
 NO_CERTIFICATES = ("NO_CERTIFICATE_OR_CRL_FOUND", "NOT_ENOUGH_DATA", "NO_START_LINE")
 """What OpenSSL calls it where REDIS_CA has none."""
-ENCRYPTED = (b" ENCRYPTED ", b",ENCRYPTED")
-"""In the first lines of such a key (RFC 7468, section 11, and RFC 1421, section 4.6.1.1): OpenSSL
-would ask for its passphrase at the terminal, and wait."""
+ENCRYPTED = (b" ENCRYPTED", b",ENCRYPTED")
+"""In the head of such a key (RFC 7468, section 11, and RFC 1421, section 4.6.1.1): OpenSSL would
+ask for its passphrase at the terminal, and wait."""
 OURS = {"lock", "redis.sock", "redis.log", "appendonlydir", "people.key", "live", "bench.json"}
 """What we, our server, `make live` and `make bench` make in ./data."""
 
@@ -99,7 +99,9 @@ def certificates(settings: Settings) -> dict[str, str]:
         except OSError as error:
             expected = f"expected a file that can be read ({error.strerror})"
             raise SettingsError(f"{name.upper()}={file!r}: {expected}.") from None
-        if any(mark in text for mark in ENCRYPTED):
+        holds_key = name == ("redis_key" if settings.redis_key else "redis_cert")
+        is_locked = holds_key and any(mark in text for mark in ENCRYPTED)
+        if is_locked and "ssl_password=" not in settings.redis_url:
             expected = "its key is encrypted: expected one without a passphrase"
             raise SettingsError(f"{name.upper()}={file!r}: {expected}.")
     return {given[name]: file for name, file in files.items()}

@@ -21,8 +21,8 @@ from app.web.shared import Shared
 from app.web.ticks import Head, Ticks
 from app.web.watched import Watched
 
-REPEAT_SECONDS = 4.0
-"""Unchanged totals are sent again after this long, well within the promised 5 s."""
+REPEAT_SECONDS = 3.5
+"""Unchanged totals are sent again with the next beat after this long: within the promised 5 s."""
 LOOK_SECONDS = 5.0
 """How often is looked for streams whose time is over."""
 LOST_SECONDS = 30.0
@@ -43,7 +43,7 @@ class Direct(Protocol):
     owed: bytes
     """What it is being sent and has not taken whole; empty where it has all."""
     full_since: float | None
-    """Since when it is seen to take nothing, in seconds of the feed's clock; None where it does."""
+    """The first look that found it full since it took something, in seconds of the feed's clock."""
 
     @property
     def has_all(self) -> bool: ...

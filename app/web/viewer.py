@@ -20,7 +20,7 @@ from app.web.feed import TIMER_SECONDS, Feed
 RETRY = sse.retry(2000)
 BLOCKED_SECONDS = 1.0
 SLOW_SECONDS = 1.0
-"""A connection that is seen to take nothing for so long: its viewer is slow."""
+"""From the first look that found a connection full to the last one: its viewer is slow."""
 BEHIND_SECONDS = 3.0
 """So long a viewer waits for a tick that it has from another process and we do not have yet."""
 TICKS_AT_ONCE = 100
@@ -88,8 +88,8 @@ class Viewer:
         """What it is being sent and has not taken whole, in bytes that are shared; and where in
         it the first byte is that it has not."""
         self.full_since: float | None = None
-        """Since when it is seen to take nothing, in seconds of the feed's clock; None where it
-        takes something."""
+        """The first look that found it full since it took something, in seconds of the feed's
+        clock; None where none did."""
         self.heard = 0
         """Bytes that it sent."""
         self.is_ending = False
@@ -160,8 +160,9 @@ class Viewer:
 
     @property
     def is_slow(self) -> bool:
+        """By looks alone: while our loop stands still it is not the client that is slow."""
         since = self.full_since
-        return since is not None and self.feed.clock() - since >= SLOW_SECONDS
+        return since is not None and self.feed.beaten - since >= SLOW_SECONDS
 
     def next_ticks(self, before: int) -> tuple[int, int]:
         return before, min(before + TICKS_AT_ONCE, self.feed.ticks.last)

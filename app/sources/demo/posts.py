@@ -146,11 +146,12 @@ def event(number: int, seed: int) -> tuple[float, float]:
 def rate(tag: str, seed: int, at: float) -> float:
     """Posts per second of a tracked hashtag at this time (seconds since 1970).
 
-    A hashtag has its own level, rises and falls with the day, swells over a period of its own of
-    some minutes, wavers, and in some stretches of four minutes bursts.
+    A hashtag has its own level, rises and falls with the day, though it is never so still that a
+    first look shows nothing, swells over a period of its own of some minutes, wavers, and in some
+    stretches of four minutes bursts.
     """
     level, period, phase = temper(tag, seed)
-    day = 1 + 0.5 * math.sin(math.tau * at / DAY_SECONDS + phase)
+    day = 1 + 0.2 * math.sin(math.tau * at / DAY_SECONDS + phase)
     swell = 1 + 0.4 * math.sin(math.tau * at / period + phase)
     waver = 1 + 0.2 * math.sin(math.tau * at / 97 + 2 * phase)
     begin = burst(tag, seed, int(at // BURST_SECONDS))
@@ -162,7 +163,7 @@ def rate(tag: str, seed: int, at: float) -> float:
 def temper(tag: str, seed: int) -> tuple[float, float, float]:
     """A hashtag's level, period in seconds, and phase."""
     own = Random(f"{seed} {tag}")
-    return own.uniform(0.45, 1.3), own.uniform(240, 600), own.uniform(0, math.tau)
+    return own.uniform(0.7, 1.5), own.uniform(240, 600), own.uniform(0, math.tau)
 
 
 @lru_cache(maxsize=256)
