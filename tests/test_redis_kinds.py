@@ -170,6 +170,7 @@ def test_an_encrypted_key_stops_the_start(tmp_path: Path, form: str) -> None:
         named(read(chosen))
     expected = "its key is encrypted: expected one without a passphrase."
     assert str(raised.value) == f"REDIS_KEY={str(locked)!r}: {expected}"
+    named(read(chosen | {"REDIS_URL": "rediss://h?ssl_password=hunter2"}))
 
 
 async def test_a_node_of_a_cluster_that_has_not_our_keys_names_the_one_that_has(
