@@ -126,7 +126,7 @@ class Judge:
     No gap: from each event to the next leads a path of ticks, and all that was left out on
     the way changed none of this viewer's totals, and came after no pause of the ingester. No
     repeat: no event is of a tick that came before the newest one that the viewer has. The
-    newest one itself may come again: that is the heartbeat, at most one in four seconds from
+    newest one itself may come again: that is the heartbeat, at most one in REPEAT_SECONDS from
     either web process. Whatever the event, its totals are those of its tick.
 
     A `history` starts anew. It is right where the viewer asked for one: of its new hashtags

@@ -35,7 +35,7 @@ class Clock:
         return (self.stopped or time.monotonic()) + self.ahead
 
     def stop(self) -> None:
-        """Nothing comes again because the machine is busy and four seconds passed."""
+        """Nothing is repeated because the machine is busy, and time passed."""
         self.stopped = time.monotonic()
 
 

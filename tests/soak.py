@@ -84,7 +84,7 @@ class Viewer:
         """Why it was not let in."""
         self.stays = False
         """Whether its next visit is its last one: who comes back with all that there is hears
-        nothing before the next repeat, 4 s later."""
+        nothing before the next repeat, seconds later."""
 
     async def run(self) -> None:
         waits = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=6)

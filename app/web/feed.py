@@ -72,7 +72,7 @@ class Feed(Watching):
         self.beaten = float("-inf")
         """When the last beat was, in seconds of the clock."""
         self.timer: asyncio.Timeout | None = None
-        """Makes the next beat, where no tick does; None while it is none's turn."""
+        """Runs out, and makes a beat, where no tick has made one; None while none runs."""
         self.freshness = Freshness(seconds, clock)
         self.turn = LongTurn(clock)
         self.complain, self.why_not_ready = self.freshness.complain, self.freshness.why_not_ready
