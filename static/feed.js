@@ -57,6 +57,8 @@ export class Feed {
     this.tracked = "";
     /** @type {string[]} the hashtags of which the past is asked for */
     this.fresh = [];
+    /** Whether that came. */
+    this.hasPast = false;
     this.seconds = 0;
     /** @type {string[]} */
     this.extras = [];
@@ -84,6 +86,7 @@ export class Feed {
     this.lastId = lastId;
     this.tracked = "";
     this.fresh = fresh;
+    this.hasPast = false;
     this.tries = 0;
     this.tags = tags.join(",");
     this.seconds = seconds;
@@ -109,6 +112,7 @@ export class Feed {
   /** @private */
   connect() {
     this.drop();
+    if (this.hasPast) this.fresh = [];
     this.heard = this.now();
     this.full = 0;
     this.patience = OVERDUE; // until the server's first word, which comes before any history
@@ -118,7 +122,11 @@ export class Feed {
     /** @param {string} name @param {(told: any) => void} tell */
     const on = (name, tell) =>
       source.addEventListener(name, (/** @type {any} */ event) => tell(this.hear(event)));
-    on("history", (history) => (this.isPast(history) ? this.listener.past(history) : this.listener.history(history)));
+    on("history", (history) => {
+      this.hasPast = true;
+      if (this.isPast(history)) this.listener.past(history);
+      else this.listener.history(history);
+    });
     on("counts", (tick) => this.counts(tick));
     for (const name of EXTRA_EVENTS) on(name, (told) => this.listener.extra(name, told));
     source.onopen = () => {

@@ -24,7 +24,8 @@ export async function judge(words) {
   try {
     const answer = await ask("api/counts", { tags: words.join(","), by: "source" }, { cache: "no-store" });
     if (answer.ok) return { counted: countedOf(await answer.json()), refused: [], sentence: "" };
-    if (words.length > 1) return together(await Promise.all(words.map((word) => judge([word]))));
+    const isOfOne = answer.status === 400 || answer.status === 404; // the others may be good
+    if (isOfOne && words.length > 1) return together(await Promise.all(words.map((word) => judge([word]))));
     const why = answer.status === 400 ? text("ask.none", { word: words[0] }) : await sentence(answer);
     return { counted: [], refused: words, sentence: why };
   } catch {

@@ -11,6 +11,8 @@ import { Series } from "./series.js";
 
 const REMEMBERED = 17 * 60_000;
 const MOST_TAGS = 20; // in one stream, as the server has it
+const LOOK = 5000;
+const MOST_QUIET = 24; // looks: a tab that crashed, or was discarded, says no goodbye
 
 export class Hub {
   /** @param {FeedOf} feedOf */
@@ -18,20 +20,42 @@ export class Hub {
     this.feedOf = feedOf;
     /** @type {Map<Port, Stream>} */
     this.streams = new Map();
+    /** @type {Map<Port, number>} looks since each tab was heard of */
+    this.quiet = new Map();
   }
 
   /** @param {Port} port  of a tab that came */
   join(port) {
     port.onmessage = (/** @type {{data: unknown}} */ { data }) => this.hear(port, data);
-    port.postMessage({}); // that we are here, before there is any news
+    this.quiet.set(port, 0);
+    port.postMessage({ ask: true }); // it hears that we are here, before there is any news
+  }
+
+  /** Ask the tabs whether they are there. */
+  look() {
+    for (const [port, looks] of this.quiet) {
+      if (looks >= MOST_QUIET) this.part(port);
+      else {
+        this.quiet.set(port, looks + 1);
+        port.postMessage({ ask: true });
+      }
+    }
   }
 
   /** @private @param {Port} port @param {any} said */
   hear(port, said) {
+    if (said.here && !this.quiet.has(port)) port.postMessage({ again: true }); // it was frozen
+    this.quiet.set(port, 0);
     if (said.open) this.want(port, said.url, said.open);
     if (said.change) this.change(port, said.url, said.change, said.fresh);
     if (said.wake) this.streams.get(port)?.feed.wake();
-    if (said.bye) this.leave(port);
+    if (said.bye) this.part(port);
+  }
+
+  /** @private @param {Port} port */
+  part(port) {
+    this.leave(port);
+    this.quiet.delete(port);
   }
 
   /** @private @param {Port} port @param {string} url @param {Wish} wish */
@@ -194,5 +218,6 @@ function union(wishes) {
 
 if ("onconnect" in globalThis) {
   const hub = new Hub();
+  setInterval(() => hub.look(), LOOK);
   Object.assign(globalThis, { onconnect: (/** @type {MessageEvent} */ event) => hub.join(event.ports[0]) });
 }

@@ -7,8 +7,8 @@ import { Feed } from "./feed.js";
 /** @typedef {import("./feed.js").Wish} Wish */
 /** @typedef {{open(wish: Wish): void, change(wish: Wish, fresh: string[]): void, wake(): void}} Source */
 
-/** So long a worker may be silent that is only asked to say that it is there, milliseconds. */
-const PATIENCE = 5000;
+const LOOK = 5000; // milliseconds, as the worker's
+const MOST_QUIET = 3; // looks in a row at which it had said nothing: it hangs, or was ended
 
 export class Link {
   /** @param {string} url @param {Listener} listener */
@@ -17,6 +17,8 @@ export class Link {
     this.listener = listener;
     /** @type {Wish | null} */
     this.wish = null;
+    /** Looks since the worker said something; for its first word it has one. */
+    this.quiet = MOST_QUIET;
     this.source = this.shared() ?? this.own();
   }
 
@@ -51,18 +53,18 @@ export class Link {
   shared() {
     try {
       const worker = new SharedWorker(new URL("./hub.js", import.meta.url), { type: "module" });
-      const alone = () => this.alone(worker.port, silent);
-      const silent = setTimeout(alone, PATIENCE);
+      const alone = () => this.alone(worker.port, looking);
+      const looking = setInterval(() => ++this.quiet > MOST_QUIET && alone(), LOOK);
       worker.onerror = alone;
-      return this.through(worker.port, silent);
+      return this.through(worker.port);
     } catch {
       return null; // not in this browser, or not here
     }
   }
 
-  /** @private  The worker could not be started, or hangs. @param {MessagePort} port @param {number} silent */
-  alone(port, silent) {
-    clearTimeout(silent);
+  /** @private  The worker is not there. @param {MessagePort} port @param {number} looking */
+  alone(port, looking) {
+    clearInterval(looking);
     if (!port.onmessage) return; // that was so before
     port.onmessage = null;
     port.postMessage({ bye: true });
@@ -70,10 +72,12 @@ export class Link {
     if (this.wish) this.source.open(this.wish);
   }
 
-  /** @private @param {MessagePort} port @param {number} silent @returns {Source} */
-  through(port, silent) {
+  /** @private @param {MessagePort} port @returns {Source} */
+  through(port) {
     port.onmessage = ({ data }) => {
-      clearTimeout(silent);
+      this.quiet = 0;
+      if (data.ask) port.postMessage({ here: true });
+      if (data.again && this.wish) this.source.open(this.wish);
       if (data.link) this.listener.link(data.link);
       if (data.history) this.listener.history(data.history);
       if (data.past) this.listener.past(data.past);

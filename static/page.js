@@ -228,23 +228,10 @@ export class Page {
     return { colour: isDark ? stroke.dark : stroke.light, dash: stroke.dash, width };
   }
 
-  /** Ask the server for what the stream does not tell: a longer range, and the time before the shown one. */
+  /** Ask for what the stream does not tell. */
   askMore() {
-    if (!this.isLive) void this.askPast();
-    // without it the table tells no change
-    void this.state.askEarlier(this.choice.range).then(() => this.list(), () => {});
-  }
-
-  async askPast() {
-    const { range } = this.choice;
-    try {
-      await this.state.askPast(range);
-      notice(this.config.problem);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : ""; // a sentence: askHistory has no other
-      notice(text("noHistory", { range: text(`${range}.long`), reason }));
-    }
-    if (range === this.choice.range) this.redraw();
+    if (2 * RANGES[this.choice.range] <= LIVE) return;
+    import("./asking.js").then(({ askMore }) => askMore(this), () => this.isLive || notice(text("noConnection")));
   }
 
   /** Take over what is chosen: address, buttons, chart, stream. */

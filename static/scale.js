@@ -56,7 +56,11 @@ export function times(from, to, width, apart, zone = (at) => new Date(at).getTim
   const step = STEPS.find((candidate) => candidate >= least) ?? STEPS[STEPS.length - 1];
   const shift = zone(to) * MINUTE;
   const found = [];
-  for (let at = Math.ceil((from - shift) / step) * step + shift; at <= to; at += step) found.push(at);
+  for (let at = (Math.ceil((from - shift) / step) - 1) * step + shift; at <= to; at += step) {
+    // summer time may have begun or ended since
+    const local = step > HOUR ? at + zone(at) * MINUTE - shift : at;
+    if (local >= from && local <= to) found.push(local);
+  }
   return { step, times: found };
 }
 

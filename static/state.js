@@ -19,11 +19,9 @@ const FIRST_ASK = 2000; // by then a page that is slow to load has its first tic
 const FAR = 300_000; // no tick is under way for so long
 const MORE = 2 * MINUTE; // a rate at the left edge needs one
 const PEOPLE_EVERY = 1000; // a pixel of the longest range
-/** The range of /api/history that reaches back at least twice as far; the stream's own history does for the others. */
-const TWICE = { "15m": "1h", "1h": "24h", "24h": "7d", "7d": "30d" };
 
 /** The first line needs none of it. */
-const api = () => import("./history_api.js").catch(() => Promise.reject(new Error(text("noConnection"))));
+const api = () => import("./history_api.js");
 
 export class PageState {
   /** @param {Clock} clock @param {number} tick  milliseconds @param {string[]} tags  none for all */
@@ -121,23 +119,6 @@ export class PageState {
     return this.long?.range === range ? this.long.series : this.live;
   }
 
-  /** Ask the server for a past that is longer than the stream's. @param {string} range */
-  async askPast(range) {
-    const { askHistory, seriesOf } = await api();
-    const answer = await askHistory(this.tags, range);
-    const gaps = new Gaps();
-    gaps.replace(answer.gaps);
-    this.long = { range, series: seriesOf(answer), gaps };
-  }
-
-  /** Ask the server for the time before the shown one. @param {string} range */
-  async askEarlier(range) {
-    if (!Object.hasOwn(TWICE, range)) return;
-    const { askHistory, seriesOf } = await api();
-    const answer = await askHistory(this.tags, TWICE[/** @type {keyof typeof TWICE} */ (range)]);
-    this.earlier = { range, series: seriesOf(answer) };
-  }
-
   /**
    * Posts in the shown time, as far as it was counted, and in the time before; null where too little is known.
    * @param {string} tag
@@ -147,10 +128,10 @@ export class PageState {
    */
   posts(tag, range, length) {
     const series = this.series(range);
-    const past = !Object.hasOwn(TWICE, range) ? series : this.earlier?.range === range ? this.earlier.series : null;
+    const past = this.earlier?.range === range ? this.earlier.series : series;
     const [newest, begin] = [series.total(tag, series.at), series.at - length];
     const first = series.totalFrom(tag, begin);
-    const [until, from] = [past?.total(tag, begin) ?? null, past?.total(tag, begin - length) ?? null];
+    const [until, from] = [past.total(tag, begin), past.total(tag, begin - length)];
     return {
       posts: newest === null || first === null ? null : newest - first,
       before: until === null || from === null ? null : until - from,

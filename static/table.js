@@ -31,8 +31,8 @@ export class Table {
   /** @param {Reading[]} readings  the first are put in order, the busiest first; sorting.js keeps them so */
   update(readings) {
     if (!this.rows.size) readings = [...readings].sort((a, b) => (b.rate ?? 0) - (a.rate ?? 0));
-    const most = Math.max(1, ...readings.map(({ rate }) => rate ?? 0));
-    const all = Math.max(1, readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0));
+    const most = Math.max(...readings.map(({ rate }) => rate ?? 0)) || 1;
+    const all = readings.reduce((sum, { rate }) => sum + (rate ?? 0), 0) || 1;
     this.keep(readings);
     for (const { tag, total, rate, posts, before, people } of readings) {
       const row = this.rows.get(tag) ?? this.add(tag);

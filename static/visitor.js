@@ -4,7 +4,7 @@
 import { read } from "./address.js";
 import { Controls, share } from "./controls.js";
 import { Crosshair } from "./crosshair.js";
-import "./history_api.js"; // so that it is there when the network is not
+import "./asking.js"; // so that it is there when the network is not
 import { Kiosk } from "./kiosk.js";
 import { Moment } from "./moment.js";
 import { RangePicker } from "./range_picker.js";

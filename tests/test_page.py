@@ -134,6 +134,7 @@ def test_a_hashtag_is_text_whatever_is_in_it(page: Page) -> None:
         hashtagPulse.selection.wished = [tag];
         hashtagPulse.history({at: hashtagPulse.state.live.at, series: {[tag]: [[hashtagPulse.state.live.at, 7]]}});
         hashtagPulse.counts({at: hashtagPulse.state.live.at + 1, counts: {[tag]: 8}, sources: {}});
+        hashtagPulse.list();
     }""",
         tag,
     )
@@ -164,4 +165,8 @@ def test_files_are_named_by_their_content_and_kept_for_ever(page: Page, app: App
     known = {"If-None-Match": plain.headers["etag"]}
     again = page.request.get(f"{app.url}/static/smoothie.js", headers=known)
     assert (again.status, again.headers["cache-control"]) == (304, "no-cache")
+    assert "content-length" not in again.headers, "which would be that of the whole"
+    unwanted = {"Accept-Encoding": "gzip;q=0, identity"}
+    bare = page.request.get(f"{app.url}/static/smoothie.js", headers=unwanted)
+    assert "content-encoding" not in bare.headers
     assert page.request.get(f"{app.url}/static/nothing.js").status == 404

@@ -184,6 +184,14 @@ def test_the_table_is_the_charts_twin(browser: Browser, app: App) -> None:
         assert table.get_by_role("columnheader").count() >= 4
         assert table.get_by_role("rowheader").count() == 2
         assert table.get_by_role("img", name="% of all").count() == 2
+        shares = page.evaluate("""() => {
+            hashtagPulse.list = () => {};
+            hashtagPulse.table.update(hashtagPulse.tags.map((tag, n) => ({tag, total: 1, rate: (2 - n) / 60, posts: 1, before: 1})));
+            return [...document.querySelectorAll("td.bar div")].map(bar => [bar.ariaLabel, bar.style.transform]);
+        }""")
+        assert sorted(shares) == [["33% of all", "scaleX(0.5)"], ["67% of all", "scaleX(1)"]], (
+            "of a few too"
+        )
         assert page.locator("canvas:not([aria-hidden=true])").count() == 0
 
 

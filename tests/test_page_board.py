@@ -183,7 +183,8 @@ def test_what_is_left_out_is_said(page: Page) -> None:
     assert about.inner_text() == ""
     page.evaluate(HEAR, {"hidden": {"blocked": 2, "of_one": 1}})
     assert about.inner_text() == (
-        "3 hashtags are not listed: they are blocked, or one author wrote most of their posts."
+        "3 hashtags are not listed: they are blocked, or one author wrote most of their posts, "
+        "or most of them link to one site."
     )
     page.evaluate(HEAR, {"rising": [], "hidden": {}})
     assert about.inner_text() == "Nothing to see here just now."

@@ -175,6 +175,26 @@ def test_a_worker_that_never_answers_is_done_without(browser: Browser, line: Web
     context.close()
 
 
+def test_a_worker_that_is_ended_is_done_without(browser: Browser, line: WebLine) -> None:
+    """Its process died: each tab goes on alone after some seconds."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(line.url)
+    page.wait_for_function(READY)
+    devtools = browser.new_browser_cdp_session()
+    targets = devtools.send("Target.getTargets")["targetInfos"]
+    [worker] = [
+        each for each in targets if each["type"] == "shared_worker" and line.url in each["url"]
+    ]
+    devtools.send("Target.closeTarget", {"targetId": worker["targetId"]})
+    wait_until(lambda: line.open_streams == 0, "the worker's stream is over")
+    at = page.evaluate("() => hashtagPulse.state.live.at")
+    page.wait_for_function("at => hashtagPulse.state.live.at > at + 1000", arg=at)
+    assert line.open_streams == 1
+    assert_whole(page, line.url, at - 1000)
+    context.close()
+
+
 @pytest.mark.parametrize("hours", [-5, 3])
 def test_a_wrong_clock_in_the_browser_does_no_harm(browser: Browser, app: App, hours: int) -> None:
     """The lines are where they belong, and the page is no hours behind or ahead."""

@@ -56,5 +56,8 @@ def test_a_moment_whose_data_is_gone_says_so(browser: Browser, app: App) -> None
     ]:
         with opened(browser, f"{app.url}/?{query}") as page:
             page.wait_for_function("words => notice.textContent === words", arg=sentence)
+            page.evaluate("() => { hashtagPulse.choice.range = '1h'; hashtagPulse.askMore() }")
+            page.wait_for_function("() => hashtagPulse.state.long?.range === '1h'")
+            assert page.inner_text("#notice") == sentence, "what came of another time has no say"
             page.locator("#back").click()
             assert page.evaluate(LIVE) and page.locator("#notice").is_hidden()

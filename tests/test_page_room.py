@@ -62,6 +62,24 @@ def test_names_and_totals_are_read_whole(
         assert shown == (width > 992)
 
 
+def test_what_the_keyboard_reaches_is_seen(browser: Browser, app: App) -> None:
+    """In a small frame the table has no room, until one goes through its rows."""
+    size = {"width": 380, "height": 400}
+    with opened(browser, f"{app.url}/embed", viewport=size) as page:
+        row, seen = (
+            page.locator("#rows button").first,
+            "row => row.getBoundingClientRect().width > 20",
+        )
+        rows = page.locator(".list")
+        assert rows.evaluate("list => list.clientWidth") <= 1
+        while not row.evaluate("row => row === document.activeElement"):
+            page.keyboard.press("Tab")
+            assert page.evaluate("() => document.activeElement !== document.body")
+        assert row.evaluate(seen) and rows.evaluate("list => list.clientWidth") > 100
+        chart = page.locator("#lines").bounding_box()
+        assert chart and chart["height"] > 80
+
+
 @pytest.mark.parametrize("width", [800, 1024, 1280, 1440])
 def test_each_row_of_buttons_begins_below_the_one_before(
     browser: Browser, app: App, width: int

@@ -66,7 +66,10 @@ def test_a_refusal_is_read_in_the_browsers_language(
 def test_the_pages_own_language_is_that_of_what_it_asks(browser: Browser, web: App) -> None:
     """The menu's choice, whatever the browser speaks."""
     with opened(browser, f"{web.url}/?lang=es&tags=science", locale="de") as page:
-        told = page.evaluate("() => hashtagPulse.state.askPast('7y').catch(error => error.message)")
+        told = page.evaluate("""async () => {
+            const { ask } = await import(document.querySelector("script[type=module]").src.replace("page.js", "asking.js"));
+            return ask("past", ["science"], "7y").catch(error => error.message);
+        }""")
     assert told == "range='7y': se espera uno de estos valores: 15m, 1h, 24h, 7d, 30d."
 
 

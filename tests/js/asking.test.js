@@ -6,12 +6,29 @@ import { test } from "node:test";
 
 import { offersOf, words } from "../../static/ask.js";
 import { path, times } from "../../static/board.js";
+import { judge } from "../../static/hashtags_api.js";
 import { Selection, strokeOf } from "../../static/selection.js";
 import { Series } from "../../static/series.js";
 import { speak } from "../../static/texts.js";
 import { bandOf, unbroken } from "../../static/usual.js";
 
 speak(JSON.parse(readFileSync(new URL("../../templates/texts/en.json", import.meta.url), "utf8")));
+
+test("a list is asked for again word by word where one of them is refused, and not where nobody is answered", async () => {
+  /** @type {string[]} */
+  const asked = [];
+  const answers = { status: 503 };
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url) => {
+    const tags = new URL(url, "http://localhost").searchParams.get("tags") ?? "";
+    asked.push(tags);
+    const ok = tags === "a" && answers.status === 404;
+    return { ok, status: answers.status, json: async () => (ok ? { counts: { a: {} }, sources: {} } : { error: "It is so." }) };
+  });
+  assert.deepEqual(await judge(["a", "b"]), { counted: [], refused: ["a", "b"], sentence: "It is so." });
+  answers.status = 404;
+  assert.deepEqual(await judge(["a", "b"]), { counted: [{ tag: "a", without: [] }], refused: ["b"], sentence: "It is so." });
+  assert.deepEqual(asked, ["a,b", "a,b", "a", "b"]);
+});
 
 test("a pasted list is words, each once, however it is parted", () => {
   assert.deepEqual(words("#science, football\n＃キツネ、猫;science  #"), ["#science", "football", "＃キツネ", "猫", "science"]);

@@ -64,6 +64,17 @@ test("times are round by the reader's own clock", () => {
   assert.ok(found.times.length >= 4 && found.times.length <= 8);
 });
 
+test("midnight is midnight on both sides of a change to summer time", () => {
+  const change = Date.UTC(2026, 2, 29, 1);
+  const [zone, end] = [(/** @type {number} */ at) => (at < change ? -60 : -120), Date.UTC(2026, 2, 31, 10)];
+  for (const [days, width] of [[7, 600], [30, 600]]) {
+    const found = times(end - days * 86_400_000, end, width, 60, zone).times;
+    assert.ok(found.some((at) => at < change) && (days > 7 || found.some((at) => at >= change)));
+    const hours = found.map((at) => new Date(at - zone(at) * 60_000).toISOString().slice(11, 19));
+    assert.ok(hours.every((hour) => hour === "00:00:00" || hour === "12:00:00"), String(hours));
+  }
+});
+
 test("a time is as exact as its neighbours need it, and midnight is a day", () => {
   const [midnight, hour] = [new Date(2026, 10, 24).getTime(), 3_600_000];
   const other = new Date(2026, 10, 24, 12).getTime();

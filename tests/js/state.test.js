@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import { Clock } from "../../static/clock.js";
+import { ask } from "../../static/asking.js";
 import { askHistory } from "../../static/history_api.js";
 import { PageState } from "../../static/state.js";
 import { sources, status } from "../../static/status.js";
@@ -97,6 +98,32 @@ test("a visitor reads a sentence, and never an exception or the words of a proto
   await told(async () => ({ ok: false, status: 503, json: json({ error: "Redis is full." }) }), "Redis is full.");
   const noJson = async () => Promise.reject(new SyntaxError("Unexpected token <"));
   await told(async () => ({ ok: false, status: 502, statusText: "Bad Gateway", json: noJson }), "the server answers with 502");
+});
+
+test("the newest question about a past counts, whichever answer comes last", async () => {
+  /** @type {Record<string, (said: object | null) => void>} */
+  const answers = {};
+  globalThis.fetch = /** @type {any} */ (async (/** @type {string} */ url) => {
+    const range = new URL(url, "http://localhost").searchParams.get("range") ?? "";
+    const said = await new Promise((resolve) => (answers[range] = resolve));
+    return { ok: Boolean(said), status: 503, json: async () => said ?? { error: "Redis is full." } };
+  });
+  const told = (/** @type {number} */ total) => ({ step: 60_000, at: BEGIN, series: { a: [[BEGIN, total]] }, gaps: [] });
+  const until = async (/** @type {string[]} */ ...ranges) => {
+    while (!ranges.every((range) => range in answers)) await new Promise(setImmediate);
+  };
+  const [old, newer] = [ask("past", ["a"], "7d"), ask("past", ["a"], "1h")];
+  await until("7d", "1h");
+  answers["1h"](told(1));
+  assert.equal((await newer)?.series.total("a", BEGIN), 1);
+  answers["7d"](told(7));
+  assert.equal(await old, null);
+  const [failing, last] = [ask("past", ["a"], "30d"), ask("past", ["a"], "24h")];
+  await until("30d", "24h");
+  answers["30d"](null);
+  assert.equal(await failing, null, "nobody asks for it any more");
+  answers["24h"](null);
+  await assert.rejects(last, { message: "Redis is full." });
 });
 
 test("posts are counted in the shown time, and in the time before as far as that is known", () => {

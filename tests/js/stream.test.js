@@ -296,6 +296,23 @@ test("with other hashtags the stream goes on where it is, and the past of the ne
     assert.deepEqual(heard.filter((word) => word !== "open"), ["past", "history"], "where it cannot go on, all is told");
   }));
 
+test("the past of new hashtags is asked for until it came, and not again", () =>
+  feeding((feed, heard, pass) => {
+    newest().send("counts", "7-0", { at: 7, counts: { science: 1 }, sources: {} });
+    feed.open({ tags: ["science", "curling"], seconds: 375, extras: [] }, feed.lastId, ["curling"]);
+    newest().fail(2);
+    pass(15_000);
+    assert.equal(newest().query.get("new"), "curling", "it did not come yet");
+    newest().send("history", "7-0", { at: 7, series: { curling: [[1, 1]] } });
+    const known = newest();
+    known.fail(0);
+    known.send("history", "7-0", { at: 7, series: { curling: [[1, 1]] } });
+    assert.deepEqual(heard.filter((each) => each === "past" || each === "history"), ["past", "past"], "the browser asks again by the same address");
+    known.fail(2);
+    pass(15_000);
+    assert.ok(newest() !== known && !newest().query.has("new"));
+  }));
+
 test("before its first event there is nothing to go on from", () =>
   feeding((feed) => {
     feed.open({ tags: ["science", "curling"], seconds: 375, extras: ["board", "posts"] }, feed.lastId, ["curling"]);
@@ -355,7 +372,7 @@ test("tabs that want the same share one stream, and a late one is told all that 
   listener.counts({ at: 1500, counts: { science: 3 }, sources: {} });
   const late = tab([], 375);
   assert.deepEqual(opened, [["", 375]]);
-  assert.deepEqual(late.got.slice(0, 2), [{}, { link: "open" }], "that the worker is there, before the tab asks");
+  assert.deepEqual(late.got.slice(0, 2), [{ ask: true }, { link: "open" }], "that the worker is there, before the tab asks");
   assert.deepEqual(late.got[2].history.series.science, [[500, 1], [1000, 2], [1500, 3]]);
   assert.equal(late.got[3].counts.at, 1500);
 });
@@ -443,4 +460,26 @@ test("extras are asked for while a tab wants them, and not a tick is lost by it"
   assert.deepEqual([opened.at(-1), from.at(-1)], [["", 375, "board", "posts"], ["5-0", []]]);
   one.say({ bye: true });
   assert.deepEqual(opened.at(-1), ["", 375, "board"], "it went with its tab");
+});
+
+test("a tab that is gone without a word is gone after two minutes, one that was frozen comes back", () => {
+  const { hub, opened, closed, tab } = hubbed();
+  const [dead, frozen, here] = [tab(["a"], 375, ["posts"]), tab(["a"], 375), tab(["a"], 375)];
+  for (let looks = 0; looks <= 24; looks++) {
+    hub.look();
+    here.say({ here: true });
+  }
+  assert.deepEqual(opened.at(-1), ["a", 375], "nobody wants posts any more");
+  assert.equal(closed(), 0, "but one is there");
+  const asked = dead.got.filter(({ ask }) => ask).length;
+  hub.look();
+  assert.equal(dead.got.filter(({ ask }) => ask).length, asked);
+  frozen.say({ here: true });
+  frozen.say({ here: true });
+  assert.equal(frozen.got.filter(({ again }) => again).length, 1);
+  frozen.got.length = 0;
+  frozen.say({ url: "events", open: { tags: ["a"], seconds: 375, extras: [] } });
+  here.say({ bye: true });
+  hub.look();
+  assert.deepEqual([frozen.got.at(-1), closed()], [{ ask: true }, 0]);
 });
