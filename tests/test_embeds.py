@@ -99,6 +99,12 @@ async def test_what_cannot_be_told_is_refused_as_the_protocol_says(site: Site) -
     for url in others:
         status, answer = await told(site, url=url)
         assert (status, list(answer)) == (404, ["error"]), url
+    for host in ("[", "[::1]x", "a/b", "x" * 3000):
+        async with (
+            aiohttp.ClientSession(headers={"X-Forwarded-Host": host}) as session,
+            session.get(f"{base(site)}oembed", params={"url": base(site)}) as response,
+        ):
+            assert response.status == 404, host
     site.writer.sources = {"demo": SourceState("live", 1)}
     await site.publish()
     await site.hears()

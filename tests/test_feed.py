@@ -7,7 +7,7 @@ from typing import Any
 
 from servers import eventually
 
-from app.messages import SourceState, Tick
+from app.messages import MINUTE, SourceState, Tick
 from app.web.feed import Feed
 from app.web.sse import PIECE
 from app.web.viewer import TICKS_AT_ONCE, Start, Viewer
@@ -320,6 +320,21 @@ async def test_a_viewer_that_was_blocked_gets_the_newest_totals() -> None:
     assert [id for _, id, _ in await viewer.read()] == ["29-0"]
     feed.hear(tick(30, a=30))
     assert [id for _, id, _ in await viewer.read()] == ["30-0"]
+
+
+async def test_a_viewer_that_was_blocked_is_told_what_is_not_in_totals() -> None:
+    """A past that was written anew meanwhile, and what goes with a tick beside its totals."""
+    feed, clock = feed_with(tick(1, a=1))
+    viewer = view(feed)
+    await viewer.read()
+    feed.hear(tick(2, a=2))
+    await viewer.read()
+    for n in range(3, 30):  # while this piece is written
+        late = {"a": {"x": [(2 * MINUTE, 1)]}} if n == 9 else {}
+        feed.hear(changed(tick(n, a=n), late=late))
+        clock.now += 0.5
+    told = [(name, id) for name, id, _ in await viewer.read()]
+    assert told == [("history", "29-0"), ("counts", "29-0")]
 
 
 async def test_a_web_process_that_was_stopped_skips_nothing() -> None:

@@ -168,7 +168,7 @@ def opened(feed: Feed) -> Store:
 
 def newest_head(feed: Feed) -> Head:
     if not (present := feed.present):
-        raise Refused(503, feed.why_not_ready())
+        raise Refused(503, feed.why_not_ready() or BEGAN_ANEW)
     return present
 
 

@@ -43,12 +43,14 @@ def respond_with(body: Body, caching: str, mark: str = "") -> Response:
     if mark:
         response.set_etag(mark, weak=True)
         if request.if_none_match.contains_weak(mark):
-            return Response(b"", 304, headers=response.headers)
+            known = Response(b"", 304, headers=response.headers)
+            del known.headers["Content-Length"]  # RFC 9110, 8.6: that would be of the whole
+            return known
     return response
 
 
 def accepts_gzip() -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
+    return request.accept_encodings["gzip"] > 0
 
 
 class Kept:

@@ -92,12 +92,13 @@ def frame_of(url: str, base: str, settings: Settings, feed: Feed) -> Frame:
 def place_of(url: str, base: str) -> tuple[str, dict[str, str]]:
     """Which of our pages an address is of, as the rest of its path, and the parts of its query.
     Raises Refused for another one."""
-    ours = urlsplit(base)
     try:
+        ours = urlsplit(base)  # a stranger's proxy may have said what that is
         asked = urlsplit(url[: LONGEST_URL + 1])
         found = parse_qs(asked.query, max_num_fields=MOST_PARTS)
     except ValueError:
-        asked, found = SplitResult("", "", "", "", ""), {}
+        ours = asked = SplitResult("", "", "", "", "")
+        found = {}
     place = asked.path.removeprefix(ours.path.rstrip("/")).strip("/")
     is_ours = asked.scheme in ("http", "https") and asked.netloc.lower() == ours.netloc.lower()
     is_inside = f"{asked.path}/".startswith(ours.path) and place in ("", "embed", "embed/board")

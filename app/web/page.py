@@ -115,7 +115,6 @@ class Folder:
 
 def add_page(app: Quart, settings: Settings, folder: Folder) -> None:
     """Serve the page, its frame for other sites, and what both load."""
-    folder = Folder()
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # escaped, most languages are longer
     app.jinja_env.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
 

@@ -63,7 +63,7 @@ class Viewer:
 
     __slots__ = (
         "address", "begun", "chunked", "connection", "ends", "fanout", "feed", "full_since",
-        "heard", "is_ending", "owed", "place", "position", "start", "visit", "way",
+        "heard", "is_ending", "owed", "place", "position", "start", "visit", "was_blocked", "way",
     )  # fmt: skip
     connection: socket.socket
 
@@ -90,6 +90,8 @@ class Viewer:
         self.full_since: float | None = None
         """The first look that found it full since it took something, in seconds of the feed's
         clock; None where none did."""
+        self.was_blocked = False
+        """Whether the server waited long until it had taken the last piece."""
         self.heard = 0
         """Bytes that it sent."""
         self.is_ending = False
@@ -162,6 +164,8 @@ class Viewer:
     def is_slow(self) -> bool:
         """By looks alone: while our loop stands still it is not the client that is slow."""
         since = self.full_since
+        if self.was_blocked:
+            return True
         return since is not None and self.feed.beaten - since >= SLOW_SECONDS
 
     def next_ticks(self, before: int) -> tuple[int, int]:
@@ -259,8 +263,7 @@ class Viewer:
                 if due:
                     for piece in self.pieces(due):
                         yield piece
-                    if had_all and feed.waited(self.position) > BLOCKED_SECONDS:
-                        self.position, owed = feed.ticks.last, True
+                    self.was_blocked = had_all and feed.waited(self.position) > BLOCKED_SECONDS
                 else:
                     await self.news(news)
             if not self.is_ending:
