@@ -167,7 +167,7 @@ class Tick(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_json(cls, text: bytes | str, id: str = "") -> "Tick":
-        """Read what the ingester wrote (app/ingest/ledger.py); id where it is not in the text.
+        """Read what the ingester wrote (app/ingest/writer.py); id where it is not in the text.
 
         Raises ValueError with a short reason when the text is no tick.
         """

@@ -54,7 +54,8 @@ def seconds_until(written: str, now: float) -> float | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             time = read(written)
-        except ValueError:
+            seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             continue
-        return max(0.0, (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() - now)
+        return max(0.0, seconds - now)
     return None

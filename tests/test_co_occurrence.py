@@ -45,9 +45,17 @@ async def found(together: CoOccurrence, now: int = NOW) -> dict[str, Any]:
     """All that it writes, part by part."""
     await together.make(now)
     parts = []
-    while part := together.write(now):
+    while part := stored(together, now):
         parts += part
     return written(parts)
+
+
+def stored(together: CoOccurrence, now: int) -> list[Write]:
+    """A part that Redis has then."""
+    part = together.write(now)
+    for write in part:
+        together.wrote(write)
+    return part
 
 
 async def test_what_came_together_is_what_a_slow_count_says() -> None:
@@ -92,7 +100,8 @@ async def test_it_is_counted_every_minute_and_written_in_parts() -> None:
     uses = [(f"a{n} {m}", (f"t{m}",)) for m in range(250) for n in range(5)]
     together = counting(uses)
     await together.make(NOW)
-    first, second, third = (together.write(NOW) for _ in range(3))
+    assert together.write(NOW) == together.write(NOW), "until it is stored"
+    first, second, third = (stored(together, NOW) for _ in range(3))
     assert [write.kind for write in first] == ["drop", "hash"]
     assert [len(part[-1].names) for part in (first, second, third)] == [100, 100, 50]
     assert first[-1].ends == NOW // 1000 + keys.BOARD_SECONDS
@@ -104,6 +113,11 @@ async def test_it_is_counted_every_minute_and_written_in_parts() -> None:
     await together.make(later)
     [gone] = together.write(later)
     assert (gone.kind, len(gone.names)) == ("forget", 250)
+    together.due = 0
+    await together.make(later)
+    [gone] = stored(together, later)
+    assert len(gone.names) == 250, "that was not stored"
+    assert together.write(later) == []
     await together.make(NOW)
     assert together.due == NOW + 60_000, "a clock that went back"
 
@@ -117,7 +131,7 @@ async def test_commits_go_on_while_it_counts() -> None:
     counted = asyncio.create_task(together.make(NOW + 1))
     taken = []
     while not counted.done():
-        taken += [write for write in together.write(NOW) if write.kind == "hash"]
+        taken += [write for write in stored(together, NOW) if write.kind == "hash"]
         await asyncio.sleep(0)
     await counted
     assert {about["at"] for about in written(taken).values()} == {NOW}

@@ -1,13 +1,19 @@
-"""The keys by which authors are hashed: a day's each, in a file for its owner alone."""
+"""The keys by which authors are hashed: a day's each, in a file for its owner alone; and what is kept
+of a day when its key is gone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from writing import BEGIN, HOUR
+from test_people import Desk
+from test_people import store as store
+from writing import BEGIN, HOUR, DatedStore
 
+from app.ingest import freezing
 from app.ingest.day_keys import DayKeys
 from app.ingest.people import People
 from app.messages import DAY
+from app.store import keys
 
 TODAY = BEGIN // DAY
 
@@ -73,3 +79,29 @@ def test_the_hashes_of_two_days_have_nothing_in_common() -> None:
     assert [len(found) for found in split] == [100, 100]
     assert not split[0] & split[1]
     assert HOUR // 24 == TODAY
+
+
+async def test_a_number_that_redis_lost_is_kept_all_the_same(
+    store: DatedStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers are written a few at a time; a Redis from an older copy has not all of those."""
+    monkeypatch.setattr(freezing, "PAGE", 1)
+    desk = await Desk(store, tmp_path / "keys", ("one", "two", "three")).open()
+    desk.post("1", "one", "two", "three")
+    await desk.tick()
+    kept: Any = keys.people_kept(TODAY)
+    while await store.redis.hlen(kept) < 2:
+        copy = {name: await store.redis.dump(name) for name in await store.redis.keys()}
+        await desk.later(30)
+        await desk.tick()
+        assert store.now < (TODAY + 3) * DAY
+    async with store.redis.pipeline(transaction=True) as pipe:
+        pipe.flushall()
+        for name, value in copy.items():
+            pipe.restore(name, 0, value)
+        await pipe.execute()
+    assert await store.redis.hlen(kept) == 1
+    for _ in range(20):
+        await desk.tick()
+    assert await store.redis.hgetall(kept) == {b"one": b"1", b"two": b"1", b"three": b"1"}
+    assert (await store.load()).frozen == TODAY

@@ -211,3 +211,10 @@ def named(messages: list[Message], begin: int, end: int) -> Counter[str]:
         if isinstance(message, MinuteCount) and begin * SLOT <= message.minute < end * SLOT:
             found[message.hashtag] += message.posts
     return found
+
+
+async def test_what_is_no_cursor_is_a_first_start() -> None:
+    """Somebody wrote it into Redis."""
+    demo = Demo(read({"DEMO_PAST_HOURS": "0"}), clock=lambda: 100_000.0)
+    for cursor in ("9" * 5000, "x", "-5", "²"):
+        assert demo.first(cursor, 1_000_000) == 1_000_000, cursor

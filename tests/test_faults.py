@@ -154,7 +154,7 @@ async def test_a_redis_with_an_older_file_while_the_ingester_was_killed(
     settings = {
         **FAST,
         "SOURCES": "replay",
-        "REPLAY_FILE": write(tmp_path / "recording", 150),
+        "REPLAY_FILE": write(tmp_path / "recording", 400),
         "REDIS_URL": redis.url,
     }
     ingester = start_app("ingest", **settings)
@@ -169,7 +169,7 @@ async def test_a_redis_with_an_older_file_while_the_ingester_was_killed(
     await eventually(lambda: has(store, 1), "Redis is back")
     assert await total(store) < before + 10
     start_app("ingest", **settings)
-    await counted(store, 150)
+    await counted(store, 400)
 
 
 class Watched(Store):

@@ -260,7 +260,8 @@ def test_requests_are_spread_over_what_the_limit_leaves() -> None:
     pace.sent(3.0, {"X-RateLimit-Remaining": "10", "X-RateLimit-Reset": reset}, clock.now)
     assert pace.wait() == 6.0
     clock.now += 6
-    for remaining, odd in (("x", reset), ("5", "soon"), ("5", ""), ("", reset)):
+    odd_ones = [("x", reset), ("5", "soon"), ("5", ""), ("", reset), ("9" * 5000, reset)]
+    for remaining, odd in odd_ones:
         headers = {"X-RateLimit-Remaining": remaining, "X-RateLimit-Reset": odd}
         pace.sent(3.0, headers, clock.now)
         assert pace.wait() == 3.0

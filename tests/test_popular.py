@@ -219,3 +219,19 @@ async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore)
     assert await store.redis.smembers(keys.seen("x", 99)) == {b"99"}
     now = store.now // 1000
     assert await store.redis.expiretime(keys.seen("x", 99)) == now + keys.SEEN_LIFE
+
+
+async def test_who_becomes_the_writer_again_counts_nothing_twice(store: DatedStore) -> None:
+    """What Redis has of the hours before is not put beside what was known of the same hours; what
+    was counted while it was read is among it or comes to it."""
+    desk = await Desk(store).open()
+    await desk.write({"x": {"a": 3}})
+    await desk.later(60)
+    await desk.write({"x": {"a": 2, "b": 1}})
+    assert best(desk.writer.popular) == [["a", "A", 5], ["b", "B", 1]]
+    await desk.writer.recall(desk.state)
+    await desk.write({"x": {"b": 1}})
+    await desk.writer.popular.recall(store, ("x",), HOUR + 1)
+    assert best(desk.writer.popular) == [["a", "A", 5], ["b", "B", 2]]
+    await desk.write({"x": {"b": 1}})
+    assert best(desk.writer.popular) == [["a", "A", 5], ["b", "B", 3]]

@@ -262,3 +262,26 @@ async def test_what_is_not_ours_is_skipped(store: Store) -> None:
     await store.redis.set(keys.POSTS, "x")
     with pytest.raises(StoreLost, match="posts is of another type"):
         await entries(store)
+
+
+async def test_what_is_lost_while_redis_is_written_to_goes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More accounts are taken back than can be remembered, in the middle of a write."""
+    posts, now, write = PostPlaces(), await clock(store), module.write_posts
+    add(posts, "a/1", at=now)
+    await posts.write(store, "us", now)
+    monkeypatch.setattr(module, "MOST_ACCOUNTS", 1)
+
+    async def while_it_writes(*arguments: Any) -> list[str]:
+        for account in ("a/", "b/"):
+            posts.remove(Deletion("bluesky", account))
+        return await write(*arguments)
+
+    monkeypatch.setattr(module, "write_posts", while_it_writes)
+    add(posts, "c/1", at=now)
+    await posts.write(store, "us", now)
+    monkeypatch.setattr(module, "write_posts", write)
+    assert await posts.write(store, "us", now)
+    assert await ids(store) == []
+    assert "*" in await gone(store)

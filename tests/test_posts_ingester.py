@@ -9,6 +9,7 @@ import pytest
 from servers import eventually
 from test_posts import SHOWN, add, clock, entries, gone, ids, post
 
+import app.ingest.ingester as ingester_module
 import app.ingest.posts as module
 from app.ingest.ingester import Ingester
 from app.ingest.posts import PostPlaces
@@ -167,3 +168,23 @@ async def test_an_end_in_the_middle_of_a_write_takes_nothing_away(
     monkeypatch.undo()
     await posts.write(store, "us", now)
     assert await ids(store) == ["a/1"]
+
+
+async def test_posts_that_cannot_be_read_in_time_are_done_without(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who becomes the writer has its lease for seconds, and counts from then on."""
+    await store.redis.xadd(keys.POSTS, {"post": "{}"})
+
+    async def recent(store: Store) -> AsyncIterator[Any]:
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(module, "recent", recent)
+    monkeypatch.setattr(ingester_module, "RECALL_SECONDS", 0.05)
+    one = Told("bluesky")
+    async with ingesting(store, one):
+        one.waiting.put_nowait(post("a/1"))
+        await reach(store, "a/1")
+    assert "posts cannot be shown: those in Redis were not read in 0.05 s" in caplog.text
+    assert "*" in await gone(store)

@@ -98,6 +98,32 @@ async def test_a_redis_from_an_older_copy_gets_its_alerts_back(store: Store) -> 
         await eventually(lambda: store.redis.exists(keys.ALERTS), "and are there again")
 
 
+async def test_an_alert_that_begins_after_a_lost_answer_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit is stored, with what was told then; nobody hears of it, and it is tried again."""
+    async with ingesting(store, posts(8, "a")) as ingester:
+        await eventually(lambda: ingester.present.alerts.is_loaded, "it knows what Redis has")
+        alerts = ingester.present.alerts
+        commit = store.commit
+
+        async def lost(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(store, "commit", commit)
+            await commit(*arguments, **options)
+            alerts.stored.bin = 7
+            alerts.save()
+            raise StoreLost("the answer is lost")
+
+        monkeypatch.setattr(store, "commit", lost)
+
+        async def is_there() -> bool:
+            text = await store.text(keys.ALERTS)
+            return bool(text) and read_alerts(text).bin == 7
+
+        await eventually(is_there, "it is there with the next tick")
+        assert store.commit == commit
+
+
 async def test_what_came_together_is_in_redis(store: Store) -> None:
     async with ingesting(store, posts(8, "a", "b")):
 

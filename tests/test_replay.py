@@ -72,6 +72,16 @@ async def test_another_recording_begins_at_its_beginning(source: Callable[..., R
     assert len(await everything(source("\n".join(x_line(n) for n in range(7, 10))), cursor)) == 3
 
 
+@pytest.mark.parametrize("offset", ["9" * 30, "9" * 5000, "-1", "x", ""])
+async def test_what_is_no_cursor_is_the_beginning(
+    source: Callable[..., Replay], offset: str
+) -> None:
+    """Somebody wrote it into Redis."""
+    replay = source("\n".join(x_line(n) for n in range(5)))
+    mark = (await everything(replay))[0].cursor.partition(":")[0]
+    assert len(await everything(replay, f"{mark}:{offset}")) == 5
+
+
 async def test_bad_lines_are_skipped_and_counted(
     source: Callable[..., Replay], caplog: Any
 ) -> None:

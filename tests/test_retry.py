@@ -1,6 +1,8 @@
 """How long to wait before trying again; randomness is an argument."""
 
-from app.retry import Backoff
+import pytest
+
+from app.retry import WAIT_AT_MOST, Backoff, wait_of
 
 
 def test_the_bound_doubles_up_to_the_longest() -> None:
@@ -24,3 +26,26 @@ def test_success_begins_anew() -> None:
     assert backoff.next() == 60
     backoff.reset()
     assert backoff.next() == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "9" * 8000}, WAIT_AT_MOST),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"}, 90.0),
+        ({"X-RateLimit-Reset": "1970-01-01T00:01:40Z"}, 90.0),
+        ({"RateLimit-Reset": "100"}, 90.0),
+        ({"Retry-After": "0"}, 1.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "Mon, 1 Jan 2024 00:00:00 +99999999999999999999"}, None),
+        ({"Retry-After": f"Mon, 1 Jan {'9' * 20} 00:00:00 GMT"}, None),
+        ({"X-RateLimit-Reset": "Mon, 1 Jan 2024 00:00:00 -99999999999999999999"}, None),
+        ({}, None),
+    ],
+)
+def test_whatever_a_server_says_is_a_wait_or_none(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    """In any of the forms that headers have; never longer than an hour."""
+    assert wait_of(headers, 10.0) == seconds

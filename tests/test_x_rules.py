@@ -73,7 +73,9 @@ async def test_a_refused_rule_is_said(api: XServer) -> None:
     assert (await until_lost(x))[0] == ["1"]
 
 
-@pytest.mark.parametrize("answer", [[], "x", None, {"data": [{"id": 1}, 5]}, {"data": 5}])
+@pytest.mark.parametrize(
+    "answer", [[], "x", None, {"data": [{"id": 1}, 5]}, {"data": 5}, b"[" * 100_000]
+)
 async def test_an_answer_about_rules_that_is_none(api: XServer, answer: object) -> None:
     """Of another form than documented: a wait and a word, no crash."""
     api.rule_failures.append((200, {}, answer))

@@ -64,8 +64,8 @@ class CoOccurrence:
             await asyncio.sleep(0)
             for tag in most[n : n + AT_ONCE]:
                 found[tag] = dumps(self.about(tag, others.get(tag, {}), everybody, now))
-        gone = self.written - set(most)
-        self.gone = gone if self.gone is not None else None
+        if self.gone is not None:
+            self.gone = (self.gone | self.written) - set(most)
         self.unwritten = found  # at once: meanwhile commits took from what was found before
         self.written = frozenset(most)
 
@@ -106,13 +106,23 @@ class CoOccurrence:
             writes.append(Write("drop", keys.LATELY))
         elif self.gone:
             writes.append(Write("forget", keys.LATELY, list(self.gone)))
-        self.gone = frozenset()
         part = list(islice(self.unwritten, AT_ONCE))
         if part:
-            texts = [self.unwritten.pop(tag) for tag in part]
+            texts = [self.unwritten[tag] for tag in part]
             ends = now // 1000 + keys.BOARD_SECONDS
             writes.append(Write("hash", keys.LATELY, part, texts, ends))
         return writes
+
+    def wrote(self, write: Write) -> None:
+        """This is in Redis now."""
+        if write.key != keys.LATELY:
+            return
+        if write.kind == "hash":
+            for tag, text in zip(write.names, write.values, strict=True):
+                if self.unwritten.get(tag) == text:
+                    del self.unwritten[tag]
+        else:
+            self.gone = (self.gone or frozenset()) - set(write.names)
 
 
 def others_of(pairs: Mapping[Pair, int]) -> dict[str, dict[str, int]]:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 LAST_COMMIT_SECONDS = 0.7
 LAST_WORD_SECONDS = 0.3
 """For what a source has to tidy up: X's account of what was read is in Redis, too."""
+RECALL_SECONDS = 3.0
+"""So long the posts in Redis may be read at a start: with the log before, within a lease."""
 RUSH_SECONDS = 0.05
 """Ticks come so soon after each other at the most, when more waits than one can have."""
 
@@ -106,7 +108,8 @@ class Ingester:
             self.begin(stored)
             self.writer.begin(stored)
             await self.writer.recall(stored)
-            await self.recall_posts()
+            if self.shows_posts:
+                await self.recall_posts()
             self.figures.writes = True
             await self.write()
             self.figures.writes = False
@@ -163,21 +166,20 @@ class Ingester:
 
     async def recall_posts(self) -> None:
         """Learn where the posts are that came before us."""
-        if not self.shows_posts:
-            return
         heard = {name for name, source in self.sources.items() if not source.misses_deletions}
         try:
-            async for post in self.posts.recall(self.store, heard):
-                self.present.recall(post, self.clock.now())
-        except StoreLost as lost:
-            self.lose_posts(lost)
+            async with asyncio.timeout(RECALL_SECONDS):
+                async for post in self.posts.recall(self.store, heard):
+                    self.present.recall(post, self.clock.now())
+                    end_if_cancelled()
+        except (StoreLost, TimeoutError) as lost:
+            self.lose_posts(str(lost) or f"those in Redis were not read in {RECALL_SECONDS:g} s")
 
     async def recall_popular(self) -> None:
         """What completion is to know of the hours before; without it, it begins anew."""
         stored = self.commits.stored
         with suppress(StoreLost):
-            hour = keys.hour_of(stored.time)
-            await self.writer.popular.recall(self.store, stored.networks, hour)
+            await self.writer.popular.recall(self.store, stored.networks, keys.hour_of(stored.time))
 
     async def make_present(self) -> None:
         await self.present.run(self.store, tuple(self.sources), self.clock.now)
@@ -238,9 +240,9 @@ class Ingester:
             took_back = await self.posts.write(self.store, self.name, self.clock.now())
             self.writer.taken_back |= took_back
         except StoreLost as lost:
-            self.lose_posts(lost)
+            self.lose_posts(str(lost))
 
-    def lose_posts(self, why: StoreLost) -> None:
+    def lose_posts(self, why: str) -> None:
         """Without them all else goes on."""
         if self.posts.lose():
             log.warning("posts cannot be shown: %s", why)
@@ -273,7 +275,8 @@ class Ingester:
         )
         if stored.commit == cut.name:
             self.commits.done(cut, stored)
-            self.present.wrote(present)
+            if self.writer.stored_last == cut.name:  # else an earlier try was, with what it had
+                self.present.wrote(present)
             self.figures.store(cut)
             for seen, _, minute in old:
                 seen.minutes.pop(minute, None)
@@ -335,16 +338,14 @@ class Ingester:
                 source.say("connecting")
 
     async def recall_seen(self, source: str, backoff: Backoff) -> Seen:
-        """What Redis knows to be counted of the source's last 15 minutes; minute 0 has what came
-        before it said what time it is."""
+        """What Redis knows to be counted of the source, as soon as it answers."""
         newest = self.commits.stored.seen.get(source, 0)
-        minutes = range(max(0, newest - keys.SEEN_MINUTES), newest + 1)
         while True:
             try:
-                found = await self.store.members([keys.seen(source, at) for at in minutes])
+                found = await Seen.recall(self.store, source, newest)
                 end_if_cancelled()
                 backoff.reset()
-                return Seen(dict(zip(minutes, found, strict=True)))
+                return found
             except StoreLost as lost:
                 self.complain(str(lost))
                 await asyncio.sleep(backoff.next())

@@ -1,5 +1,6 @@
 """The most used hashtags of the last day, for completion."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from heapq import nlargest
 
@@ -38,8 +39,15 @@ class Popular:
         """Read what is kept of the hours before, after a start. Raises StoreLost."""
         for number in range(hour - HOURS, hour + 1):
             key_of = keys.hour if number == hour else keys.kept
+            stored: Counter[str] = Counter()
             for source in networks:
-                self.add(number, await most_used(store, key_of(number, source)))
+                stored.update(await most_used(store, key_of(number, source)))
+            self.learn(number, stored)
+
+    def learn(self, hour: int, posts: Mapping[str, int]) -> None:
+        """Redis has these; what was counted since we came may be among them or not yet."""
+        found = self.hours.get(hour, {})
+        self.set(hour, {**found, **{tag: max(n, found.get(tag, 0)) for tag, n in posts.items()}})
 
     def count(self, cut: Cut) -> None:
         """Take in what is committed."""

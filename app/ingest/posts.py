@@ -14,7 +14,7 @@ from typing import NamedTuple
 from app.messages import Deletion, Post
 from app.store import keys
 from app.store.posts import StoredPost, recent, write_post, write_posts
-from app.store.store import Store
+from app.store.store import Store, StoreLost
 
 LIFE = keys.POSTS_SECONDS * 1000
 MOST_POSTS = 200_000
@@ -162,15 +162,19 @@ class PostPlaces:
             return False
         new, gone, anew = self.new, [id_of(place) for place in self.gone], self.anew
         self.new, self.gone, self.writing, self.taken_back = {}, [], new, set()
-        self.anew = True  # until Redis says that it has them
+        self.anew = False  # lose() may say so while Redis is written to
         try:
             texts = [one.text for one in new.values()]
             ids = await write_posts(store, writer, texts, gone, oldest, anew)
-            self.anew = self.lost = False
-            self.note(new, [place_of(id) for id in ids])
         except asyncio.CancelledError:
             self.wanted = False  # we end; whoever comes next reads what is there
             raise
+        except StoreLost:
+            self.anew = True  # nobody knows whether it has them
+            raise
+        else:
+            self.lost = False
+            self.note(new, [place_of(id) for id in ids])
         finally:
             self.writing = {}
         self.due = now + TRIM_MILLISECONDS

@@ -69,3 +69,4 @@ class Present:
         """This is in Redis now."""
         for write in writes:
             self.alerts.wrote(write)
+            self.together.wrote(write)

@@ -8,7 +8,8 @@ post's time, added in the commit that counts it.
 from hashlib import blake2b
 
 from app.messages import MINUTE, Post
-from app.store.keys import SEEN_MINUTES
+from app.store import keys
+from app.store.store import Store
 
 MARK_BYTES = 8
 """64 bits: among a million posts, one is mistaken for another in 30 million tries."""
@@ -33,6 +34,14 @@ class Seen:
         """The last ones whose posts had no time that could be, FEW at most: of which minute they
         are nobody knows, so they are in each newest one anew."""
 
+    @classmethod
+    async def recall(cls, store: Store, source: str, newest: int) -> "Seen":
+        """What Redis has of the 15 minutes up to the newest one; minute 0 has what came before the
+        source said what time it is. Raises StoreLost."""
+        minutes = range(max(0, newest - keys.SEEN_MINUTES), newest + 1)
+        found = await store.members([keys.seen(source, at) for at in minutes])
+        return cls(dict(zip(minutes, found, strict=True)))
+
     def add(self, post: Post) -> tuple[int, set[bytes]] | None:
         """None for a post that was counted. Of a new one, the minute under which Redis is to
         remember marks, and these: its own, and those that are under minutes that may be wrong."""
@@ -40,14 +49,14 @@ class Seen:
         if any(mark in found for found in self.minutes.values()):
             return None
         minute, newest, marks = post.time // MINUTE, self.newest, {mark}
-        if minute < newest - SEEN_MINUTES:  # of a time that is none, or is long over
+        if minute < newest - keys.SEEN_MINUTES:  # of a time that is none, or is long over
             minute = newest
             self.undated[mark] = None
             if len(self.undated) > FEW:
                 del self.undated[next(iter(self.undated))]
         elif minute > newest:
             marks |= self.undated.keys()
-        if minute > newest + SEEN_MINUTES:
+        if minute > newest + keys.SEEN_MINUTES:
             marks |= self.misdated()
         self.minutes.setdefault(minute, set()).update(marks)
         return minute, marks
@@ -70,6 +79,6 @@ class Seen:
         number, old = 0, []
         for minute, marks in sorted(self.minutes.items(), reverse=True):
             number += len(marks)
-            if minute < self.newest - SEEN_MINUTES or number > MOST:
+            if minute < self.newest - keys.SEEN_MINUTES or number > MOST:
                 old.append(minute)
         return old

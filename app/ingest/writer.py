@@ -81,6 +81,8 @@ class Writer:
         self.forgetting = Forgetting(tracked, most)
         self.spellings, self.popular = Spellings(tracked), Popular()
         self.logged, self.states = Logged(), StatesTold()
+        self.stored_last = ""
+        """The name of the commit that Redis said last it has, and has now."""
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
         self.taken_back = False
@@ -93,6 +95,7 @@ class Writer:
         """
         self.counted.begin(since or {})
         self.rollups.begin()
+        self.freezing.begin(0, ())
         self.states.last = state.states
         self.hear(state)
 
@@ -100,6 +103,7 @@ class Writer:
         """Learn how hashtags are written from the ticks that came before us, of an hour at most;
         without them, or where they do not come soon, from the next posts on."""
         self.spellings.begin()
+        self.popular = Popular()
         with suppress(StoreLost, TimeoutError):
             async with asyncio.timeout(RECALL_SECONDS):
                 async for tick in self.store.log_after(f"{max(0, state.time - HOUR)}-0"):
@@ -238,6 +242,7 @@ class Writer:
         """Redis has it now; size: bytes of its tick."""
         if self.log_anew:
             self.logged = Logged()
+        self.stored_last = stored.commit
         self.logged.add(stored.tick, size)
         self.taken_back = False
         self.counted.stored(plan.spans)

@@ -51,7 +51,8 @@ class Replay(Source):
             with path.open("rb") as file:
                 mark = fingerprint(file)
                 recording, _, offset = cursor.partition(":")
-                file.seek(int(offset) if recording == mark and offset.isdecimal() else 0)
+                is_ours = recording == mark and offset.isdecimal() and len(offset) < 19
+                file.seek(int(offset) if is_ours else 0)
                 self.say("live", f"replaying {path.name}")
                 async for post, end in self.read(file):
                     # what was said so long ago may have been taken back since

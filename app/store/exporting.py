@@ -8,7 +8,7 @@ no ingester runs, all is of one moment.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from app import VERSION
@@ -16,6 +16,7 @@ from app.messages import DAY, HOUR, MINUTE
 from app.store import keys
 from app.store.connection import StoreLost
 from app.store.lines import (
+    LONGEST_CURSOR,
     MARKS_A_LINE,
     Day,
     End,
@@ -124,10 +125,22 @@ async def end(store: Store, begun: State, lines: int) -> End:
         networks=list(begun.networks),
         moved=begun.moved * HOUR,
         frozen=begun.frozen * DAY,
-        cursors={n: cursor for n, cursor in state.cursors.items() if n in begun.networks},
+        cursors=cursors_that_fit(store, state, begun.networks),
         sources=states[0][1] if states else {},
         people=[day * DAY for day in unknown_days(begun.people, begun.frozen)],
     )
+
+
+def cursors_that_fit(store: Store, state: State, networks: Collection[str]) -> dict[str, str]:
+    """Without its own, a source begins with the present after an import."""
+    found = {}
+    for name in state.cursors.keys() & networks:
+        cursor = state.cursors[name]
+        if len(cursor) <= LONGEST_CURSOR:
+            found[name] = cursor
+        else:
+            store.skip(f"where {name} goes on is not exported: it has {len(cursor)} characters")
+    return found
 
 
 def unknown_days(people: Mapping[int, str], frozen: int) -> list[int]:

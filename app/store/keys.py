@@ -4,7 +4,7 @@ All keys carry the hash tag {hashtag}, so that they live in one slot of a cluste
 
     state                    hash    for ever   schema, version, commit, recent, tick, networks,
                                                 moved, people, frozen, sources, cursor:<source>,
-                                                importing
+                                                seen:<source>, importing
     totals:<source>          hash    a hashtag: 48 h after its last post in any source, a tracked
                                      one for ever: "posts hour", since it was first seen
     hour:<n>:<source>        hash    48 h       every hashtag: its minutes with posts (Past)

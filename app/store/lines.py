@@ -15,6 +15,8 @@ from app.store import keys
 LONGEST = 2**20
 """Bytes of a line: a minute's marks are the longest, and have a tenth of that."""
 MARKS_A_LINE = 1000
+LONGEST_CURSOR = 100_000
+"""Characters. Mastodon's has some 600 for each tracked hashtag; all of them stand in one line."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, lt=10**15)]
 """Posts, as many as Redis is given digits for (keys.read_posts), or a time."""
@@ -166,7 +168,7 @@ class End(ExportLine, frozen=True, tag="end"):
     """The newest hour whose most used hashtags are kept longer."""
     frozen: Number
     """The newest day whose people are numbers."""
-    cursors: dict[Name, Annotated[str, msgspec.Meta(max_length=10_000)]]
+    cursors: dict[Name, Annotated[str, msgspec.Meta(max_length=LONGEST_CURSOR)]]
     """Where each source goes on."""
     sources: dict[Name, SourceState]
     """What each did last."""

@@ -135,6 +135,8 @@ class Bluesky(Source):
                     async for raw in messages(socket, self.silence):
                         yield raw
             raise lost_at(url, f"it closed the connection ({socket.close_code})")
+        except aiohttp.ConnectionTimeoutError as error:
+            raise lost_at(url, public_reason(error)) from None
         except TimeoutError:
             raise lost_at(url, f"it sent no message for {self.silence:g} s") from None
         except WebSocketError:

@@ -56,7 +56,7 @@ class Demo(Source):
     def first(self, cursor: str, now: int) -> int:
         """The slot to begin with."""
         past = round(slots(3600) * self.settings.demo_past_hours)
-        if cursor.isdecimal():
+        if cursor.isdecimal() and len(cursor) < 20:
             return min(max(int(cursor), now - max(past, slots(CATCH_UP_SECONDS))), now)
         return min(-(-(now - past) // MINUTE_SLOTS) * MINUTE_SLOTS, now)
 

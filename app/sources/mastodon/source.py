@@ -114,6 +114,8 @@ class Mastodon(Source):
                 async with aclosing(found):
                     async for message in found:
                         yield message
+        except aiohttp.ConnectionTimeoutError as error:
+            raise self.lost(public_reason(error)) from None
         except TimeoutError:
             raise self.lost(f"it was silent for {self.silence:g} s") from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -271,11 +273,18 @@ class Mastodon(Source):
 
     async def page(self, session: aiohttp.ClientSession, tag: str, **query: Any) -> Page:
         """A page of a hashtag's timeline."""
+        try:
+            async with asyncio.timeout(PAGE_SECONDS):
+                return await self.asked_page(session, tag, query)
+        except TimeoutError as error:
+            raise self.lost(public_reason(error)) from None
+
+    async def asked_page(
+        self, session: aiohttp.ClientSession, tag: str, query: Mapping[str, Any]
+    ) -> Page:
         plain = query.keys() <= {"limit"}
-        timeout = aiohttp.ClientTimeout(total=PAGE_SECONDS)
         url = self.server / "api/v1/timelines/tag" / spelling(tag)
-        get = partial(session.get, timeout=timeout, allow_redirects=False)
-        async with get(url, params=query) as response:
+        async with session.get(url, params=query, allow_redirects=False) as response:
             seconds = SECONDS_A_PLAIN_REQUEST if plain else SECONDS_A_REQUEST
             self.pace.sent(seconds, response.headers, self.clock())
             if response.status == 404 and response.content_type == "application/json":

@@ -153,7 +153,7 @@ class RequestPace:
         remaining = headers.get("X-RateLimit-Remaining", "")
         reset = reset_in(headers, now)
         if remaining.isdecimal() and reset is not None:
-            self.leave(min(reset, WAIT_AT_MOST) / max(1, int(remaining)))
+            self.leave(min(reset, WAIT_AT_MOST) / max(1.0, float(remaining)))
 
     def leave(self, seconds: float) -> None:
         self.free_at = max(self.free_at, self.elapsed() + seconds)

@@ -1,4 +1,4 @@
-"""How a Mastodon server says things: events, pages, ids, and when it wants to see us again."""
+"""How a Mastodon server says things: events, pages and ids."""
 
 import asyncio
 import json

@@ -154,7 +154,7 @@ class X(Source):
             answer = await client.add_rules(missing) if missing else {}
             # a duplicate is no problem: somebody else's rule brings these posts as well
             refused = [p for p in answer.get("errors") or () if p.get("title") != "DuplicateRule"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             text = f"X's answer about our rules could not be read: {type(error).__name__}"
             raise SourceLost(text, self.waits.error()) from None
         if refused:
