@@ -44,7 +44,7 @@ export class Hub {
 
   /** @private @param {Port} port @param {any} said */
   hear(port, said) {
-    if (said.here && !this.quiet.has(port)) port.postMessage({ again: true }); // it was frozen
+    if ((said.here || said.wake) && !this.quiet.has(port)) port.postMessage({ again: true }); // it was frozen
     this.quiet.set(port, 0);
     if (said.open) this.want(port, said.url, said.open);
     if (said.change) this.change(port, said.url, said.change, said.fresh);

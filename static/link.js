@@ -19,7 +19,12 @@ export class Link {
     this.wish = null;
     /** Looks since the worker said something; for its first word it has one. */
     this.quiet = MOST_QUIET;
+    /** @type {MessagePort | undefined} to the worker */
+    this.port = undefined;
+    this.spoke = false; // the worker
     this.source = this.shared() ?? this.own();
+    addEventListener("pagehide", () => this.port?.postMessage({ bye: true }));
+    addEventListener("pageshow", (event) => event.persisted && this.port && this.wish && this.source.open(this.wish));
   }
 
   /** @param {Wish} wish */
@@ -41,6 +46,7 @@ export class Link {
 
   /** @private @returns {Source} */
   own() {
+    this.port = undefined;
     const feed = new Feed(this.url, this.listener);
     return {
       open: (wish) => feed.open(wish),
@@ -53,29 +59,31 @@ export class Link {
   shared() {
     try {
       const worker = new SharedWorker(new URL("./hub.js", import.meta.url), { type: "module" });
-      const alone = () => this.alone(worker.port, looking);
-      const looking = setInterval(() => ++this.quiet > MOST_QUIET && alone(), LOOK);
-      worker.onerror = alone;
+      const lost = () => this.lose(worker.port, looking);
+      const looking = setInterval(() => ++this.quiet > MOST_QUIET && lost(), LOOK);
+      worker.onerror = lost;
       return this.through(worker.port);
     } catch {
       return null; // not in this browser, or not here
     }
   }
 
-  /** @private  The worker is not there. @param {MessagePort} port @param {number} looking */
-  alone(port, looking) {
+  /** @private  The worker is not there; one that was may be started anew. @param {MessagePort} port @param {number} looking */
+  lose(port, looking) {
     clearInterval(looking);
     if (!port.onmessage) return; // that was so before
     port.onmessage = null;
     port.postMessage({ bye: true });
-    this.source = this.own();
+    const again = this.spoke && this.shared();
+    this.source = again || this.own();
     if (this.wish) this.source.open(this.wish);
   }
 
   /** @private @param {MessagePort} port @returns {Source} */
   through(port) {
+    [this.port, this.quiet, this.spoke] = [port, MOST_QUIET, false];
     port.onmessage = ({ data }) => {
-      this.quiet = 0;
+      [this.quiet, this.spoke] = [0, true];
       if (data.ask) port.postMessage({ here: true });
       if (data.again && this.wish) this.source.open(this.wish);
       if (data.link) this.listener.link(data.link);
@@ -84,8 +92,6 @@ export class Link {
       if (data.counts) this.listener.counts(data.counts);
       if (data.extra) this.listener.extra(data.extra[0], data.extra[1]);
     };
-    addEventListener("pagehide", () => port.postMessage({ bye: true }));
-    addEventListener("pageshow", (event) => event.persisted && this.wish && this.source.open(this.wish));
     return {
       open: (open) => port.postMessage({ url: this.url, open }),
       change: (change, fresh) => port.postMessage({ url: this.url, change, fresh }),

@@ -81,6 +81,7 @@ export class Moment {
     page.choose();
     notice(page.config.problem);
     if (time) this.tell(text("moment.shown", { time: between(time) }));
+    else page.askMore(); // what failed meanwhile was not said
     this.update();
   }
 

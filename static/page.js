@@ -92,8 +92,7 @@ export class Page {
 
   /** Where something of them is not known. */
   get gaps() {
-    const gaps = this.visitor?.moment.gaps ?? this.state.shownGaps(this.choice.range);
-    return this.choice.view === "people" ? this.state.peopleGaps(this.tags, gaps) : gaps;
+    return this.visitor?.gaps ?? this.state.shownGaps(this.choice.range);
   }
 
   /** Whether the stream's own history covers the range. */
@@ -231,7 +230,7 @@ export class Page {
   /** Ask for what the stream does not tell. */
   askMore() {
     if (2 * RANGES[this.choice.range] <= LIVE) return;
-    import("./asking.js").then(({ askMore }) => askMore(this), () => this.isLive || notice(text("noConnection")));
+    import("./asking.js").then(({ askMore }) => askMore(this), () => this.choice.moment || notice(text("noConnection")));
   }
 
   /** Take over what is chosen: address, buttons, chart, stream. */

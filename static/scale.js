@@ -58,7 +58,7 @@ export function times(from, to, width, apart, zone = (at) => new Date(at).getTim
   const found = [];
   for (let at = (Math.ceil((from - shift) / step) - 1) * step + shift; at <= to; at += step) {
     // summer time may have begun or ended since
-    const local = step > HOUR ? at + zone(at) * MINUTE - shift : at;
+    const local = step > 2 * HOUR ? at + zone(at) * MINUTE - shift : at;
     if (local >= from && local <= to) found.push(local);
   }
   return { step, times: found };

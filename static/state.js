@@ -162,13 +162,6 @@ export class PageState {
     return gaps.all(this.missing()).filter((gap) => gap.to - gap.from >= this.live.patience);
   }
 
-  /** @param {string[]} tags @param {Gap[]} gaps  of posts @returns {Gap[]} those of the people who wrote them */
-  peopleGaps(tags, gaps) {
-    const begins = tags.map((tag) => this.people.points(tag)[0]?.[0] ?? this.clock.now());
-    const start = { from: 0, to: Math.min(...begins), reason: "", kind: /** @type {const} */ ("start"), all: true, people: true };
-    return [...gaps.filter(({ kind }) => kind !== "start"), start];
-  }
-
   /** Find out what is wrong, when something is. */
   async askWhy() {
     const now = this.clock.now();

@@ -58,6 +58,16 @@ export class Visitor {
     this.load();
   }
 
+  /** Where something is not known of what is shown; of people nothing before the page was opened. */
+  get gaps() {
+    const { choice, clock, state, tags } = this.page;
+    const gaps = this.moment.gaps ?? state.shownGaps(choice.range);
+    if (choice.view !== "people") return gaps;
+    const begins = tags.map((tag) => state.people.points(tag)[0]?.[0] ?? clock.now());
+    const start = { from: 0, to: Math.min(...begins), reason: "", kind: /** @type {const} */ ("start"), all: true, people: true };
+    return [...gaps.filter(({ kind }) => kind !== "start"), start];
+  }
+
   /** Do what was asked for before there was a visitor, by the address, too; what is for the field, the board or posts waits for them. */
   catchUp() {
     const { page } = this;

@@ -462,24 +462,30 @@ test("extras are asked for while a tab wants them, and not a tick is lost by it"
   assert.deepEqual(opened.at(-1), ["", 375, "board"], "it went with its tab");
 });
 
-test("a tab that is gone without a word is gone after two minutes, one that was frozen comes back", () => {
+test("a tab that is gone without a word is gone after two minutes", () => {
   const { hub, opened, closed, tab } = hubbed();
-  const [dead, frozen, here] = [tab(["a"], 375, ["posts"]), tab(["a"], 375), tab(["a"], 375)];
+  const [dead, here] = [tab(["a"], 375, ["posts"]), tab(["a"], 375)];
   for (let looks = 0; looks <= 24; looks++) {
     hub.look();
     here.say({ here: true });
   }
   assert.deepEqual(opened.at(-1), ["a", 375], "nobody wants posts any more");
   assert.equal(closed(), 0, "but one is there");
-  const asked = dead.got.filter(({ ask }) => ask).length;
+  const asked = dead.got.length;
   hub.look();
-  assert.equal(dead.got.filter(({ ask }) => ask).length, asked);
-  frozen.say({ here: true });
-  frozen.say({ here: true });
-  assert.equal(frozen.got.filter(({ again }) => again).length, 1);
-  frozen.got.length = 0;
-  frozen.say({ url: "events", open: { tags: ["a"], seconds: 375, extras: [] } });
-  here.say({ bye: true });
-  hub.look();
-  assert.deepEqual([frozen.got.at(-1), closed()], [{ ask: true }, 0]);
+  assert.equal(dead.got.length, asked);
 });
+
+for (const first of ["here", "wake"]) {
+  test(`one that was frozen comes back, whether it says first that it is ${first === "here" ? "there" : "awake"}`, () => {
+    const { hub, opened, closed, tab } = hubbed();
+    const frozen = tab(["a"], 375);
+    for (let looks = 0; looks <= 24; looks++) hub.look();
+    assert.equal(closed(), 1);
+    for (const word of [first, "here", "here"]) frozen.say({ [word]: true });
+    assert.equal(frozen.got.filter(({ again }) => again).length, 1);
+    frozen.say({ url: "events", open: { tags: ["a"], seconds: 375, extras: [] } });
+    hub.look();
+    assert.deepEqual([opened.length, closed(), frozen.got.at(-1)], [2, 1, { ask: true }]);
+  });
+}
