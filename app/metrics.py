@@ -24,7 +24,9 @@ FIGURES: dict[str, tuple[str, tuple[str, ...], str]] = {
     "pulse_posts_total": ("counter", ("source",), "posts counted, of which each has a hashtag"),
     "pulse_uses_total": ("counter", ("source",), "uses of hashtags stored"),
     "pulse_skipped_total": ("counter", ("source",), "messages that could not be read"),
-    "pulse_source_state": ("gauge", ("source", "state"), "1, with what the source does"),
+    "pulse_source_state": (
+        "gauge", ("source", "state"), "1, with what the source does; of the ingester that writes",
+    ),
     "pulse_writer": ("gauge", (), "1 in the ingester that writes, 0 in one that stands by"),
     "pulse_commit_seconds": ("histogram", (), "how long a commit took"),
     "pulse_counted_again_total": ("counter", (), "ticks that Redis lost and that were made anew"),

@@ -73,11 +73,12 @@ def test_the_panels_of_the_dashboard() -> None:
 
 
 def test_prometheus_takes_what_the_readme_gives_it(tmp_path: Path) -> None:
-    """With the rules beside it; of the ingester it names the address that its unit sets."""
+    """With the rules beside it; it names the addresses that the units set."""
     text = (ROOT / "deploy" / "README.md").read_text()
     [config] = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
-    unit = (ROOT / "deploy" / "hashtag-pulse-ingest.service").read_text()
-    assert re.findall(r"METRICS_BIND=(.*)", unit)[0] in config
+    for unit in ("ingest", "web@"):
+        text = (ROOT / "deploy" / f"hashtag-pulse-{unit}.service").read_text()
+        assert re.findall(r"METRICS_BIND=(.*)", text)[0].replace("%i", "8001") in config
     shutil.copy(RULES, tmp_path)
     for last, status in (("", 0), ("nothing: of theirs\n", 1)):
         (tmp_path / "prometheus.yml").write_text(config + last)

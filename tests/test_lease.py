@@ -44,7 +44,7 @@ async def store(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> A
 
 async def test_a_free_lease_is_taken_at_once(store: Watched) -> None:
     """Nobody waits who has seen neither another writer nor trouble."""
-    await become_writer(store, "a", 5, 0.01, lambda trouble: None)
+    await become_writer(store, "a", 5, 0.01, lambda told, _: None)
     assert store.seen == ["", "taken"]
     assert await store.writer() == "a"
 
@@ -57,7 +57,9 @@ async def test_a_lease_that_was_just_lost_is_left_to_its_writer_for_longer_than_
     tick, and has in memory what Redis lost."""
     await store.redis.set(LEASE, "elsewhere/1/a")
     said: list[str] = []
-    waiting = asyncio.create_task(become_writer(store, "b", 5, tick, said.append))
+    waiting = asyncio.create_task(
+        become_writer(store, "b", 5, tick, lambda told, _: said.append(told))
+    )
     await eventually(lambda: said, "it stands by")
     assert said[0] == "standing by: the ingester elsewhere/1/a is writing"
     await store.redis.delete(LEASE)
@@ -68,7 +70,7 @@ async def test_a_lease_that_was_just_lost_is_left_to_its_writer_for_longer_than_
 async def test_a_lease_taken_without_an_answer_is_ours(store: Watched) -> None:
     """Redis has given it, and the answer was lost: there is nobody to wait for."""
     await store.redis.set(LEASE, "a")
-    await become_writer(store, "a", 5, 0.01, lambda trouble: None)
+    await become_writer(store, "a", 5, 0.01, lambda told, _: None)
     assert store.seen == ["a"]
 
 
@@ -80,7 +82,7 @@ async def test_a_lease_that_lasts_longer_than_any_runs_out_all_the_same(
     an hour behind; or somebody wrote a lease that never ends. Nobody waits for an hour."""
     monkeypatch.setattr(lease, "MOST_LEASE_SECONDS", 0.2)
     await store.redis.set(LEASE, "elsewhere/1/a", px=left)
-    await become_writer(store, "b", 5, 0.01, lambda trouble: None)
+    await become_writer(store, "b", 5, 0.01, lambda told, _: None)
     assert await store.writer() == "b"
     assert 4000 < await store.redis.pttl(LEASE) <= 5000
 

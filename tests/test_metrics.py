@@ -196,6 +196,34 @@ async def test_an_address_of_its_own(
     assert "METRICS_BIND cannot be used" in taken.output and "Traceback" not in taken.output
 
 
+async def test_who_stands_by_is_in_no_trouble(
+    start_app: Callable[..., App], redis_server: RedisServer
+) -> None:
+    """The second ingester reads no source, and nothing is wrong: no rule is to call anybody."""
+    places = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    apps = []
+    for place in places:
+        apps.append(start_app("ingest", METRICS_BIND=place, REDIS_URL=redis_server.url))
+        said = "demo: live" if place == places[0] else "standing by: the ingester"
+        await eventually(lambda app=apps[-1], said=said: said in app.output, said)
+    writes, waits = [await asked(f"http://{place}") for place in places]
+    assert value(writes, "pulse_source_state", source="demo", state="live") == 1
+    assert "pulse_source_state" not in waits
+    for figures, writer in ((writes, 1), (waits, 0)):
+        assert value(figures, "pulse_writer") == writer
+        assert value(figures, "pulse_redis_trouble", part="ingest") == 0
+        assert value(figures, "pulse_redis_lost_total", part="ingest") == 0
+    apps[0].end()
+    await eventually(lambda: counts_anew(places[1]), "the other one counts, and says of what")
+
+
+async def counts_anew(place: str) -> bool:
+    figures = await asked(f"http://{place}")
+    return (
+        "pulse_source_state" in figures and value(figures, "pulse_source_state", state="live") == 1
+    )
+
+
 async def listens(address: str) -> bool:
     host, _, port = address.partition(":")
     try:

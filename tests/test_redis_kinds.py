@@ -312,7 +312,9 @@ async def test_trouble_is_said_and_not_in_turns_that_all_is_well(
 async def complaints(redis: Any) -> list[str]:
     """What is said in many looks."""
     store, said = Looked(redis), list[str]()
-    waiting = asyncio.create_task(become_writer(store, "a", 5, 0.005, said.append))
+    waiting = asyncio.create_task(
+        become_writer(store, "a", 5, 0.005, lambda told, _: said.append(told))
+    )
     await eventually(lambda: store.looks >= 8, "it has looked often")
     await end_of(waiting)  # else its connection stays open
     return said

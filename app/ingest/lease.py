@@ -27,13 +27,15 @@ def own_name() -> str:
 
 
 async def become_writer(
-    store: Store, name: str, seconds: float, tick: float, complain: Callable[[str], None]
+    store: Store, name: str, seconds: float, tick: float, complain: Callable[[str, bool], None]
 ) -> None:
     """Wait until the lease is ours, for so many seconds then.
 
     A writer that Redis has just forgotten takes its lease again with its next tick, and has in
     memory what Redis lost: who has seen another writer, or trouble, takes a free one only when
     it has been free for half as long again as a tick, in seconds.
+
+    complain: is told why it waits, and whether something is wrong then.
     """
     patience = free = ceil(1.5 * tick / LOOK_SECONDS)
     while True:
@@ -45,10 +47,10 @@ async def become_writer(
                 return
             free = 0 if held else free + 1
             if held:  # else all is well only when a commit says so
-                complain(f"standing by: the ingester {held} is writing")
+                complain(f"standing by: the ingester {held} is writing", False)
         except StoreLost as lost:
             free = 0
-            complain(str(lost))
+            complain(str(lost), True)
         await asyncio.sleep(LOOK_SECONDS)
 
 

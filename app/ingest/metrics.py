@@ -20,10 +20,15 @@ class Figures:
         """Of those that stored a tick."""
         self.counted_again = 0
         """Ticks that Redis lost."""
-        self.redis_lost = 0
-        """How often something began to be wrong with Redis."""
+        self.redis_lost, self.is_redis_lost = 0, False
+        """How often something began to be wrong with Redis; whether it is now."""
         self.writes = False
         """Whether this ingester is the one that writes."""
+
+    def find(self, is_redis_lost: bool) -> None:
+        """Whether something is wrong with Redis; that another ingester writes is not."""
+        self.redis_lost += is_redis_lost and not self.is_redis_lost
+        self.is_redis_lost = is_redis_lost
 
     def store(self, cut: Cut) -> None:
         """It is stored."""
@@ -33,18 +38,19 @@ class Figures:
             self.uses[source] += sum(sum(tags.values()) for tags in minutes.values())
 
     def tell(
-        self, sources: Mapping[str, Source], known: int, trouble: str, tick_seconds: float
+        self, sources: Mapping[str, Source], known: int, tick_seconds: float
     ) -> Iterator[tuple[str, Value | Durations]]:
-        """All of it, and how the sources are now."""
+        """All of it, and how the sources are now; who stands by does nothing with them."""
+        states: Value = {(name, s.state): 1 for name, s in sources.items() if self.writes}
         yield "pulse_posts_total", {(name,): self.posts[name] for name in sources}
         yield "pulse_uses_total", {(name,): self.uses[name] for name in sources}
         yield "pulse_skipped_total", {(name,): each.bad for name, each in sources.items()}
-        yield "pulse_source_state", {(name, each.state): 1 for name, each in sources.items()}
+        yield "pulse_source_state", states
         yield "pulse_writer", float(self.writes)
         yield "pulse_commit_seconds", self.commits
         yield "pulse_counted_again_total", self.counted_again
         yield "pulse_hashtags", known
-        yield "pulse_redis_trouble", {("ingest",): float(bool(trouble))}
+        yield "pulse_redis_trouble", {("ingest",): float(self.is_redis_lost)}
         yield "pulse_redis_lost_total", {("ingest",): self.redis_lost}
         yield "pulse_tick_length_seconds", {("ingest",): tick_seconds}
         for source in sources.values():
