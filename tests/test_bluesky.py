@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import aiohttp
 import pytest
 from jetstream import BAD, BEGIN, SECOND, Jetstream, Network, create, numbered, source_of
-from network import Counting, truth, wire
+from network import Counting, settings, truth, wire
 from servers import App, RedisServer, eventually
 
 from app.messages import Post
@@ -243,3 +244,16 @@ async def test_bad_messages_are_skipped_and_harm_no_neighbour(
         await counting.reach({"science": len(BAD)})
     assert source.bad == sum(map(may_have_hashtags, BAD)), "the others pass unread"
     assert len(host.asked) == 1, "none of them ended the connection"
+
+
+async def test_a_server_that_takes_no_connection_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That is not the silence of one that did."""
+
+    async def refuse(*arguments: object) -> None:
+        raise aiohttp.ConnectionTimeoutError
+
+    monkeypatch.setattr(Bluesky, "connect", refuse)
+    with pytest.raises(SourceLost, match="does not answer"):
+        await anext(aiter(Bluesky(settings(())).posts("")))

@@ -11,6 +11,7 @@ from raw import WAYS, Raw, events_of, get, lane, shape, unchunked, watching
 from served import Site, serving
 from servers import RedisServer, eventually
 from test_board_api import board, listed
+from test_feed import feed_with, tick
 from test_takeover import TAKEN, Counted
 from test_takeover import counting as counts
 
@@ -19,6 +20,7 @@ from app.store import keys
 from app.store.store import Store, StoreLost
 from app.web import sse
 from app.web.board import EVENT_SECONDS, BoardEvents, NewestBoard
+from app.web.viewer import Viewer
 
 
 class Notes:
@@ -156,6 +158,22 @@ async def test_who_was_behind_has_it_later(site: Site, raw: Any, way: str) -> No
     body = unchunked(slow.received.partition(b"\r\n\r\n")[2] + b"0\r\n\r\n")[0]
     found = [each for each in told(b"".join(body)) if each not in ("counts", "first")]
     assert [each[0] for each in found] == ["x", "a", "b", "c"]
+
+
+async def test_who_was_blocked_on_the_ordinary_way_has_it_with_the_newest_totals() -> None:
+    """Of the ticks that it did not get, too."""
+    feed, clock = feed_with(tick(1, a=1))
+    made = Notes()
+    feed.extras.kinds = {"board": made}
+    viewer = Viewer(feed, feed.watch(("a",), False, ("board",))).stream()
+    assert told(await anext(viewer)) == ["counts", "first"]
+    feed.hear(tick(2, a=2))
+    assert told(await anext(viewer)) == ["counts"]
+    for n in range(3, 30):  # while this piece is written
+        feed.hear(tick(n, a=n))
+        clock.now += 0.5
+    made.kept += [(number, "a", f"with {number}") for number in (2, 9, 29)]
+    assert told(await anext(viewer)) == ["counts", "with 9", "with 29"]
 
 
 async def test_a_resumed_stream_begins_with_what_there_is(site: Site, raw: Any) -> None:

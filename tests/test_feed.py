@@ -323,7 +323,7 @@ async def test_a_viewer_that_was_blocked_gets_the_newest_totals() -> None:
 
 
 async def test_a_viewer_that_was_blocked_is_told_what_is_not_in_totals() -> None:
-    """A past that was written anew meanwhile, and what goes with a tick beside its totals."""
+    """A past that was written anew meanwhile."""
     feed, clock = feed_with(tick(1, a=1))
     viewer = view(feed)
     await viewer.read()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+import aiohttp
 import pytest
 from mastodon_api import (
     TOKEN,
@@ -271,3 +272,17 @@ async def test_a_line_without_an_end_is_no_sign_of_life(stack: AsyncExitStack) -
 async def endless(server: MastodonServer) -> None:
     await eventually(lambda: server.streams, "it is connected")
     server.raw(b"data: " + b"x" * 3_000_000)
+
+
+async def test_a_server_that_takes_no_connection_does_not_answer(
+    stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is not the silence of one that did."""
+    server = await stack.enter_async_context(MastodonServer())
+
+    async def refuse(*arguments: object) -> None:
+        raise aiohttp.ConnectionTimeoutError
+
+    monkeypatch.setattr(Mastodon, "open_stream", refuse)
+    with pytest.raises(SourceLost, match="does not answer"):
+        await drained(source_of(server, token=TOKEN))

@@ -72,7 +72,7 @@ async def test_another_recording_begins_at_its_beginning(source: Callable[..., R
     assert len(await everything(source("\n".join(x_line(n) for n in range(7, 10))), cursor)) == 3
 
 
-@pytest.mark.parametrize("offset", ["9" * 30, "9" * 5000, "-1", "x", ""])
+@pytest.mark.parametrize("offset", ["9" * 30, "9" * 5000, "999999", "-1", "x", ""])
 async def test_what_is_no_cursor_is_the_beginning(
     source: Callable[..., Replay], offset: str
 ) -> None:

@@ -66,6 +66,8 @@ class CoOccurrence:
                 found[tag] = dumps(self.about(tag, others.get(tag, {}), everybody, now))
         if self.gone is not None:
             self.gone = (self.gone | self.written) - set(most)
+            if len(self.gone) > MOST_TOLD:
+                self.gone = None
         self.unwritten = found  # at once: meanwhile commits took from what was found before
         self.written = frozenset(most)
 

@@ -22,7 +22,7 @@ from app.ingest.posts import PostPlaces
 from app.ingest.present import Present
 from app.ingest.seen import Seen
 from app.ingest.webhook import Webhook
-from app.ingest.writer import Writer
+from app.ingest.writer import LOG_RECALL_SECONDS, Writer
 from app.messages import DAY, MINUTE, Checkpoint, Deletion, Message, MinuteCount, Post
 from app.metrics import Durations, Value
 from app.pace import Pace
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 LAST_COMMIT_SECONDS = 0.7
 LAST_WORD_SECONDS = 0.3
 """For what a source has to tidy up: X's account of what was read is in Redis, too."""
-RECALL_SECONDS = 3.0
-"""So long the posts in Redis may be read at a start: with the log before, within a lease."""
+RECALL_SECONDS = 5.0
+"""So long the posts in Redis may be read at a start: nothing is stored meanwhile."""
 RUSH_SECONDS = 0.05
 """Ticks come so soon after each other at the most, when more waits than one can have."""
 
@@ -82,7 +82,7 @@ class Ingester:
         self.writer = Writer(store, self.tracked, most, self.clock, self.name, self.people)
         self.figures, self.eviction = Figures(), Eviction(store, elapsed)
         self.trouble = ""
-        """What is wrong with Redis, as it was last said."""
+        """Why nothing is stored, as it was last said."""
         self.begin(State())
 
     def begin(self, stored: State) -> None:
@@ -102,7 +102,8 @@ class Ingester:
     async def run(self) -> None:
         """Stand by while another ingester writes; write while none does; until cancelled."""
         while True:
-            await become_writer(self.store, self.name, self.lease, self.pace.lasts, self.complain)
+            lease = self.lease + LOG_RECALL_SECONDS + RECALL_SECONDS  # nobody takes over meanwhile
+            await become_writer(self.store, self.name, lease, self.pace.lasts, self.complain)
             stored = await self.first_state()
             self.people.day_keys.read_again()
             self.begin(stored)
@@ -117,7 +118,7 @@ class Ingester:
     def tell(self) -> Iterator[tuple[str, Value | Durations]]:
         """What Prometheus is told."""
         known, lasts = self.writer.forgetting.known, self.pace.lasts
-        return self.figures.tell(self.sources, known, self.trouble, lasts)
+        return self.figures.tell(self.sources, known, lasts)
 
     async def write(self) -> None:
         """Ingest until the lease is lost; when cancelled, commit once more what was counted."""
@@ -132,7 +133,7 @@ class Ingester:
             try:
                 await self.tick_for_ever(group)
             except LeaseLost as lost:
-                self.complain(f"another ingester took over: {lost}")
+                self.complain(f"another ingester took over: {lost}", False)
             except asyncio.CancelledError:
                 await self.finish(group)
                 raise
@@ -176,10 +177,9 @@ class Ingester:
             self.lose_posts(str(lost) or f"those in Redis were not read in {RECALL_SECONDS:g} s")
 
     async def recall_popular(self) -> None:
-        """What completion is to know of the hours before; without it, it begins anew."""
+        """What completion is to know of the hours before."""
         stored = self.commits.stored
-        with suppress(StoreLost):
-            await self.writer.popular.recall(self.store, stored.networks, keys.hour_of(stored.time))
+        await self.writer.popular.recall(self.store, stored.networks, keys.hour_of(stored.time))
 
     async def make_present(self) -> None:
         await self.present.run(self.store, tuple(self.sources), self.clock.now)
@@ -392,9 +392,9 @@ class Ingester:
             self.present.lately.add(post, tags, at, now)
             self.posts.add(post, tags, at, now)
 
-    def complain(self, trouble: str) -> None:
-        """Say what is wrong with the store once, and once that it is mended."""
+    def complain(self, trouble: str, is_wrong: bool = True) -> None:
+        """Say why nothing is stored once, and once that it is mended."""
+        self.figures.find(bool(trouble) and is_wrong)
         if trouble != self.trouble:
-            self.figures.redis_lost += bool(trouble and not self.trouble)
             log.warning("%s", trouble or "all is well again; nothing that was counted is lost")
         self.trouble = trouble

@@ -1,5 +1,6 @@
 """The most used hashtags of the last day, for completion."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 from heapq import nlargest
@@ -7,9 +8,11 @@ from heapq import nlargest
 from app.ingest.counter import Cut
 from app.ingest.rollup import most_used
 from app.messages import dumps
+from app.process import end_if_cancelled
+from app.retry import Backoff
 from app.store import keys
 from app.store.state import Write
-from app.store.store import Store
+from app.store.store import Store, StoreLost
 
 HOURS = 24
 PRESENT_MOST, OVER_MOST = 50_000, 2 * keys.POPULAR_MOST
@@ -36,13 +39,20 @@ class Popular:
         """When it is written next, in seconds since 1970."""
 
     async def recall(self, store: Store, networks: tuple[str, ...], hour: int) -> None:
-        """Read what is kept of the hours before, after a start. Raises StoreLost."""
-        for number in range(hour - HOURS, hour + 1):
+        """Read what is kept of the hours before, after a start; as soon as Redis answers."""
+        backoff, number = Backoff(longest=2.0), hour - HOURS
+        while number <= hour:
             key_of = keys.hour if number == hour else keys.kept
             stored: Counter[str] = Counter()
-            for source in networks:
-                stored.update(await most_used(store, key_of(number, source)))
+            try:
+                for source in networks:
+                    stored.update(await most_used(store, key_of(number, source)))
+            except StoreLost:
+                end_if_cancelled()
+                await asyncio.sleep(backoff.next())
+                continue
             self.learn(number, stored)
+            number += 1
 
     def learn(self, hour: int, posts: Mapping[str, int]) -> None:
         """Redis has these; what was counted since we came may be among them or not yet."""

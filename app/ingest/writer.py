@@ -25,8 +25,8 @@ from app.store import keys
 from app.store.state import RECENT, Commit, State, Write
 from app.store.store import Store, StoreLost
 
-RECALL_SECONDS = 2.0
-"""So long the log may be read at a start, well within a lease: nothing is stored meanwhile."""
+LOG_RECALL_SECONDS = 2.0
+"""So long the log may be read at a start: nothing is stored meanwhile."""
 MOST_STATES, STATES_EVERY = 60, 5 * MINUTE
 """So many changes of what the sources do are written to `states` as they come, then one in so many
 milliseconds: whoever asks for the past reads them all, and a network may come and go each second.
@@ -82,7 +82,7 @@ class Writer:
         self.spellings, self.popular = Spellings(tracked), Popular()
         self.logged, self.states = Logged(), StatesTold()
         self.stored_last = ""
-        """The name of the commit that Redis said last it has, and has now."""
+        """The name of the last commit of which we heard that it is stored by the call itself."""
         self.log_anew = False
         """Whether the next commit begins the log anew: the dates in it are another clock's."""
         self.taken_back = False
@@ -105,7 +105,7 @@ class Writer:
         self.spellings.begin()
         self.popular = Popular()
         with suppress(StoreLost, TimeoutError):
-            async with asyncio.timeout(RECALL_SECONDS):
+            async with asyncio.timeout(LOG_RECALL_SECONDS):
                 async for tick in self.store.log_after(f"{max(0, state.time - HOUR)}-0"):
                     self.spellings.recall(tick)
                     end_if_cancelled()

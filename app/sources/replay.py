@@ -51,8 +51,7 @@ class Replay(Source):
             with path.open("rb") as file:
                 mark = fingerprint(file)
                 recording, _, offset = cursor.partition(":")
-                is_ours = recording == mark and offset.isdecimal() and len(offset) < 19
-                file.seek(int(offset) if is_ours else 0)
+                file.seek(int(offset) if recording == mark and is_within(file, offset) else 0)
                 self.say("live", f"replaying {path.name}")
                 async for post, end in self.read(file):
                     # what was said so long ago may have been taken back since
@@ -125,6 +124,12 @@ class Parser:
                     self.last, self.beginning = network, line[:BEGINNING]
                 return post
         raise ValueError("no network's message")
+
+
+def is_within(file: BinaryIO, offset: str) -> bool:
+    return (
+        offset.isdecimal() and len(offset) < 19 and int(offset) <= os.fstat(file.fileno()).st_size
+    )
 
 
 def fingerprint(file: BinaryIO) -> str:

@@ -7,6 +7,7 @@ nothing twice. Late posts that come meanwhile may be missing in an hour that was
 no ingester runs, all is of one moment.
 """
 
+import logging
 import secrets
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ from app.store.lines import (
 from app.store.source_log import read_states
 from app.store.state import SEVERAL, State
 from app.store.store import Store
+
+log = logging.getLogger(__name__)
 
 PAGE = 1000
 """Fields that are read at once, some 5 milliseconds."""
@@ -125,13 +128,13 @@ async def end(store: Store, begun: State, lines: int) -> End:
         networks=list(begun.networks),
         moved=begun.moved * HOUR,
         frozen=begun.frozen * DAY,
-        cursors=cursors_that_fit(store, state, begun.networks),
+        cursors=cursors_that_fit(state, begun.networks),
         sources=states[0][1] if states else {},
         people=[day * DAY for day in unknown_days(begun.people, begun.frozen)],
     )
 
 
-def cursors_that_fit(store: Store, state: State, networks: Collection[str]) -> dict[str, str]:
+def cursors_that_fit(state: State, networks: Collection[str]) -> dict[str, str]:
     """Without its own, a source begins with the present after an import."""
     found = {}
     for name in state.cursors.keys() & networks:
@@ -139,7 +142,7 @@ def cursors_that_fit(store: Store, state: State, networks: Collection[str]) -> d
         if len(cursor) <= LONGEST_CURSOR:
             found[name] = cursor
         else:
-            store.skip(f"where {name} goes on is not exported: it has {len(cursor)} characters")
+            log.warning("where %s goes on is not exported: %d characters", name, len(cursor))
     return found
 
 

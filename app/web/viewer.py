@@ -162,7 +162,8 @@ class Viewer:
 
     @property
     def is_slow(self) -> bool:
-        """By looks alone: while our loop stands still it is not the client that is slow."""
+        """On its own connection by looks alone: while our loop stands still it is not the client
+        that is slow."""
         since = self.full_since
         if self.was_blocked:
             return True
