@@ -21,10 +21,12 @@ export class Link {
     this.quiet = MOST_QUIET;
     /** @type {MessagePort | undefined} to the worker */
     this.port = undefined;
-    this.spoke = false; // the worker
+    /** Whether the worker told totals, and how often one may be started anew. */
+    this.spoke = false;
+    this.left = 3;
     this.source = this.shared() ?? this.own();
     addEventListener("pagehide", () => this.port?.postMessage({ bye: true }));
-    addEventListener("pageshow", (event) => event.persisted && this.port && this.wish && this.source.open(this.wish));
+    addEventListener("pageshow", (event) => event.persisted && this.port?.postMessage({ here: true }));
   }
 
   /** @param {Wish} wish */
@@ -74,22 +76,23 @@ export class Link {
     if (!port.onmessage) return; // that was so before
     port.onmessage = null;
     port.postMessage({ bye: true });
-    const again = this.spoke && this.shared();
+    const again = this.spoke && this.left-- > 0 && this.shared();
     this.source = again || this.own();
     if (this.wish) this.source.open(this.wish);
   }
 
   /** @private @param {MessagePort} port @returns {Source} */
   through(port) {
-    [this.port, this.quiet, this.spoke] = [port, MOST_QUIET, false];
+    [this.port, this.quiet, this.spoke] = [port, this.spoke ? 0 : MOST_QUIET, false];
     port.onmessage = ({ data }) => {
-      [this.quiet, this.spoke] = [0, true];
+      this.quiet = 0;
       if (data.ask) port.postMessage({ here: true });
       if (data.again && this.wish) this.source.open(this.wish);
       if (data.link) this.listener.link(data.link);
       if (data.history) this.listener.history(data.history);
       if (data.past) this.listener.past(data.past);
       if (data.counts) this.listener.counts(data.counts);
+      this.spoke ||= Boolean(data.counts);
       if (data.extra) this.listener.extra(data.extra[0], data.extra[1]);
     };
     return {

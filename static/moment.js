@@ -81,7 +81,7 @@ export class Moment {
     page.choose();
     notice(page.config.problem);
     if (time) this.tell(text("moment.shown", { time: between(time) }));
-    else page.askMore(); // what failed meanwhile was not said
+    else if (!page.isLive && page.state.long?.range !== page.choice.range) page.askMore(); // that failed, and was not said
     this.update();
   }
 

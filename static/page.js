@@ -230,7 +230,7 @@ export class Page {
   /** Ask for what the stream does not tell. */
   askMore() {
     if (2 * RANGES[this.choice.range] <= LIVE) return;
-    import("./asking.js").then(({ askMore }) => askMore(this), () => this.choice.moment || notice(text("noConnection")));
+    import("./asking.js").then(({ askMore }) => askMore(this), () => this.isLive || this.choice.moment || notice(text("noConnection")));
   }
 
   /** Take over what is chosen: address, buttons, chart, stream. */

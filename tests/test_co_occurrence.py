@@ -118,6 +118,12 @@ async def test_it_is_counted_every_minute_and_written_in_parts() -> None:
     [gone] = stored(together, later)
     assert len(gone.names) == 250, "that was not stored"
     assert together.write(later) == []
+    together.written = frozenset(map(str, range(1001)))
+    together.due = 0
+    await together.make(later)
+    together.wrote(gone)
+    assert [write.kind for write in stored(together, later)] == ["drop"], "these are too many"
+    assert together.write(later) == []
     await together.make(NOW)
     assert together.due == NOW + 60_000, "a clock that went back"
 

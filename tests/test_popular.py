@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,9 @@ from app.ingest.counter import Cut
 from app.ingest.popular import Popular
 from app.ingest.spellings import Spellings
 from app.messages import MINUTE, Post, Tick
+from app.retry import Backoff
 from app.store import keys
-from app.store.store import Store, connect
+from app.store.store import Store, StoreLost, connect
 
 
 @pytest.fixture
@@ -219,6 +221,30 @@ async def test_the_newest_minute_of_the_marks_never_goes_back(store: DatedStore)
     assert await store.redis.smembers(keys.seen("x", 99)) == {b"99"}
     now = store.now // 1000
     assert await store.redis.expiretime(keys.seen("x", 99)) == now + keys.SEEN_LIFE
+
+
+async def test_an_hour_that_cannot_be_read_keeps_no_other_back(
+    store: DatedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is away for a moment; and a key is somebody's, of which there is nothing to be had."""
+    monkeypatch.setattr(Backoff, "next", lambda backoff: 0.0)
+    desk = await Desk(store).open()
+    await desk.write({"x": {"a": 3}})
+    await desk.later(60)
+    await desk.write({"x": {"b": 2}})
+    await store.redis.set(keys.kept(HOUR - 1, "x"), "somebody's")
+    popular, scan, tries = Popular(), store.scan, list[str]()
+
+    async def lost(key: str, *arguments: Any) -> Any:
+        tries.append(key)
+        if len(tries) < 5:
+            raise StoreLost("Redis is away")
+        return await scan(key, *arguments)
+
+    monkeypatch.setattr(store, "scan", lost)
+    await popular.recall(store, ("x",), HOUR + 1)
+    assert best(popular) == [["a", "A", 3], ["b", "B", 2]]
+    assert tries.count(keys.kept(HOUR - 1, "x")) >= module.RECALL_TRIES - 4
 
 
 async def test_who_becomes_the_writer_again_counts_nothing_twice(store: DatedStore) -> None:

@@ -123,8 +123,10 @@ class CoOccurrence:
             for tag, text in zip(write.names, write.values, strict=True):
                 if self.unwritten.get(tag) == text:
                     del self.unwritten[tag]
-        else:
-            self.gone = (self.gone or frozenset()) - set(write.names)
+        elif write.kind == "drop":
+            self.gone = frozenset()
+        elif self.gone is not None:
+            self.gone -= set(write.names)
 
 
 def others_of(pairs: Mapping[Pair, int]) -> dict[str, dict[str, int]]:

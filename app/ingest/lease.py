@@ -13,7 +13,8 @@ from app.store.store import Store, StoreLost
 LEASE_SECONDS = 6.0
 """A writer that has not committed for so long is dead, hung or cut off."""
 MOST_LEASE_SECONDS = 30.0
-"""Three of the longest ticks; one that lasts longer is of another clock, or nobody's."""
+"""Three of the longest ticks, and longer than all that is read at a start; one that lasts longer is
+of another clock, or nobody's."""
 LOOK_SECONDS = 1.0
 EVICTION_SECONDS = 10.0
 """How often the writer looks whether its server has begun to throw things away."""

@@ -1,7 +1,7 @@
 """The most used hashtags of the last day, for completion."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from heapq import nlargest
 
@@ -24,6 +24,8 @@ remembered."""
 BYTES = 2**20
 """Of the list, at most nearly: long names may make it shorter than so many hashtags."""
 WRITE_SECONDS = 20
+RECALL_TRIES = 100
+"""That fail; some two minutes."""
 
 
 class Popular:
@@ -39,9 +41,12 @@ class Popular:
         """When it is written next, in seconds since 1970."""
 
     async def recall(self, store: Store, networks: tuple[str, ...], hour: int) -> None:
-        """Read what is kept of the hours before, after a start; as soon as Redis answers."""
-        backoff, number = Backoff(longest=2.0), hour - HOURS
-        while number <= hour:
+        """Read what is kept of the hours before, after a start; what cannot be read, in so many
+        tries, is done without."""
+        backoff, tries = Backoff(longest=2.0), RECALL_TRIES
+        left = deque(range(hour - HOURS, hour + 1))
+        while left and tries:
+            number = left.popleft()
             key_of = keys.hour if number == hour else keys.kept
             stored: Counter[str] = Counter()
             try:
@@ -49,10 +54,11 @@ class Popular:
                     stored.update(await most_used(store, key_of(number, source)))
             except StoreLost:
                 end_if_cancelled()
+                left.append(number)
+                tries -= 1
                 await asyncio.sleep(backoff.next())
-                continue
-            self.learn(number, stored)
-            number += 1
+            else:
+                self.learn(number, stored)
 
     def learn(self, hour: int, posts: Mapping[str, int]) -> None:
         """Redis has these; what was counted since we came may be among them or not yet."""
