@@ -23,14 +23,14 @@ NAME = "pulse"
 SENTINEL = f"""port {{port}}
 bind 127.0.0.1
 sentinel monitor {NAME} 127.0.0.1 {{primary}} 2
-sentinel down-after-milliseconds {NAME} 500
+sentinel down-after-milliseconds {NAME} 1500
 sentinel failover-timeout {NAME} 3000
 """
 HURRY = ["INFO-PERIOD", "300", "PING-PERIOD", "100", "ASK-PERIOD", "100", "PUBLISH-PERIOD", "200"]
 """Milliseconds, where Sentinels have seconds."""
 CLUSTERED = (
     "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-    "--cluster-node-timeout", "500", "--cluster-replica-validity-factor", "0", "--cluster-port",
+    "--cluster-node-timeout", "1500", "--cluster-replica-validity-factor", "0", "--cluster-port",
 )  # fmt: skip
 SLOT = key_slot(keys.PREFIX.encode())
 SETSLOT = ("CLUSTER", "SETSLOT", SLOT)

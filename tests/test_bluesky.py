@@ -46,7 +46,7 @@ async def test_no_cut_loses_or_doubles_a_post(
     messages = wire(recordings, FOLDER)
     faults = [("cut", 150), ("refuse", 503), ("close", 190), ("half", 230), ("silent", 300)]
     host = await stack.enter_async_context(Jetstream(network, *faults))
-    source = source_of(host, silence=0.3)
+    source = source_of(host, silence=2.0)
     async with counting.of(source):
         await eventually(lambda: host.open, "it is connected")
         network.put(messages[:100])

@@ -51,7 +51,7 @@ async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
         writer = await store.writer()
         return writer not in ("", first) and (await store.load()).number > version
 
-    await eventually(replaced, "the other one writes", 10)
+    await eventually(replaced, "the other one writes")
     assert state(hung) == "T"
     hung.signal(signal.SIGCONT)
     await eventually(lambda: "another ingester took over" in hung.output, "it stands by")

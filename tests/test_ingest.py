@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -75,26 +75,36 @@ async def ingesting(
         task.result()
 
 
+async def answered(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """What Redis says, whose disk may be slow for longer than we have patience."""
+
+    async def said() -> list[Any]:
+        with suppress(RedisError, StoreLost):
+            return [await ask()]
+        return []
+
+    return (await eventually(said, "Redis answers"))[0]
+
+
 async def total(store: Store) -> int:
-    return await stored.total(store, "science")
+    found: int = await answered(lambda: stored.total(store, "science"))
+    return found
 
 
 async def counted(store: Store, posts: int) -> None:
     """Wait for this total, and see that it stays so over some more ticks."""
     await eventually(lambda: is_total(store, posts), f"a total of {posts}")
-    version = (await store.load()).number
+    version = (await answered(store.load)).number
     await eventually(lambda: is_version(store, version + 3), "three more ticks")
     assert await total(store) == posts
 
 
 async def is_total(store: Store, posts: int) -> bool:
-    with suppress(RedisError):  # whose disk may be slow for seconds
-        return await total(store) == posts
-    return False
+    return await total(store) == posts
 
 
 async def is_version(store: Store, version: int) -> bool:
-    return (await store.load()).number >= version
+    return bool((await answered(store.load)).number >= version)
 
 
 async def copy(store: Store) -> dict[bytes, bytes]:

@@ -221,14 +221,14 @@ async def test_so_many_requests_of_an_address_and_no_more(
         assert not {429, 500, 503} & set(allowed)
         for _ in range(3):
             answer = await ask(path, method)
-            assert (answer.status, answer.headers["Retry-After"]) == (429, "100")
+            assert answer.status == 429 and 90 <= int(answer.headers["Retry-After"]) <= 100
         assert (await ask("/healthz")).status == 200
         assert (await ask("/readyz")).status in (200, 503), "by how the ticks come"
         assert (await ask("/static/page.js")).status == 429
         assert (await other(path, method)).status == allowed[0]
     said = [record.message for record in caplog.records if record.name == "app.web.limits"]
-    sentence = "Too many requests from your address: try again in 100 s."
-    assert said == [f"1 refused, the last one of {ATTACKER}: {sentence}"]
+    [line] = said
+    assert line.startswith(f"1 refused, the last one of {ATTACKER}: Too many requests from your ")
 
 
 async def test_a_file_costs_less_and_the_past_more(start: Callable[..., Any]) -> None:

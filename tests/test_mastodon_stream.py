@@ -72,7 +72,7 @@ async def test_what_a_timeline_alone_has_counts_for_what_is_tracked(stack: Async
 async def test_heartbeats_are_a_sign_of_life(counting: Counting, stack: AsyncExitStack) -> None:
     """A stream without posts stays; one without heartbeats is lost."""
     server = await stack.enter_async_context(MastodonServer(thump=0.05))
-    source = source_of(server, token=TOKEN, silence=0.5)
+    source = source_of(server, token=TOKEN, silence=3.0)
     async with counting.of(source):
         await eventually(lambda: server.clock.now > Clock().now + 4 * 30, "thirty heartbeats")
         assert (source.state, server.connects) == ("live", 1)

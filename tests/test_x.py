@@ -156,7 +156,7 @@ async def test_a_cut_in_the_middle_of_a_line_loses_only_that_line(api: XServer) 
 async def test_silence_without_keep_alives_is_noticed(api: XServer) -> None:
     """A connection that says nothing is dead, whatever TCP believes."""
     api.connections.append([line(1), "stall"])
-    ids, lost = await until_lost(source(api, stall=0.1))
+    ids, lost = await until_lost(source(api, stall=1.0))
     assert api.fired == ["stall"]
     assert (ids, lost.wait) == (["1"], 0)
     assert "it does not answer" in str(lost)
@@ -204,7 +204,8 @@ async def test_totals_are_true_through_all_of_it(api: XServer, redis_server: Red
         ]
     )
     counting = Counting(redis_server)
-    async with counting.of(source(api, "science", "football", stall=0.3)):
+    api.keep_alive = 0.02
+    async with counting.of(source(api, "science", "football", stall=1.5)):
         await counting.reach({"science": 4, "football": 2})
         assert api.connects == 4
     await counting.aclose()
