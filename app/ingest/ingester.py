@@ -343,7 +343,6 @@ class Ingester:
         while True:
             try:
                 found = await Seen.recall(self.store, source, newest)
-                end_if_cancelled()
                 backoff.reset()
                 return found
             except StoreLost as lost:

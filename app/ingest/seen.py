@@ -8,6 +8,7 @@ post's time, added in the commit that counts it.
 from hashlib import blake2b
 
 from app.messages import MINUTE, Post
+from app.process import end_if_cancelled
 from app.store import keys
 from app.store.store import Store
 
@@ -40,6 +41,7 @@ class Seen:
         source said what time it is. Raises StoreLost."""
         minutes = range(max(0, newest - keys.SEEN_MINUTES), newest + 1)
         found = await store.members([keys.seen(source, at) for at in minutes])
+        end_if_cancelled()
         return cls(dict(zip(minutes, found, strict=True)))
 
     def add(self, post: Post) -> tuple[int, set[bytes]] | None:
