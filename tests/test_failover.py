@@ -45,6 +45,7 @@ async def test_a_hung_ingester_is_replaced_and_does_no_harm_when_it_awakes(
     first = await store.writer()
     hung = next(each for each in both if f"/{each.popen.pid}/" in first)
     stop(hung)
+    assert await store.redis.pttl(LEASE) <= 6000, "with a look or two, within ten seconds"
     version = (await store.load()).number
 
     async def replaced() -> bool:

@@ -393,7 +393,7 @@ class Ingester:
 
     def complain(self, trouble: str, is_wrong: bool = True) -> None:
         """Say why nothing is stored once, and once that it is mended."""
-        self.figures.find(bool(trouble) and is_wrong)
+        self.figures.see_redis(bool(trouble) and is_wrong)
         if trouble != self.trouble:
             log.warning("%s", trouble or "all is well again; nothing that was counted is lost")
         self.trouble = trouble

@@ -25,7 +25,7 @@ class Figures:
         self.writes = False
         """Whether this ingester is the one that writes."""
 
-    def find(self, is_redis_lost: bool) -> None:
+    def see_redis(self, is_redis_lost: bool) -> None:
         """Whether something is wrong with Redis; that another ingester writes is not."""
         self.redis_lost += is_redis_lost and not self.is_redis_lost
         self.is_redis_lost = is_redis_lost
